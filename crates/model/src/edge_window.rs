@@ -1,0 +1,197 @@
+//! What one edge did in one window (or part of it): mergeable counts, never lists of calls.
+
+use crate::call::{Call, CallShape};
+use crate::hash::{FixedMap, fixed_state};
+use crate::histogram::LogHistogram;
+use crate::id::{SpanId, TraceId};
+use crate::time::EventTime;
+
+/// Distinct shapes kept for an edge and window; past it calls are counted under [`EdgeWindow::shapes_overflowed`].
+pub const SHAPES_MAX: usize = 512;
+/// Exemplars kept for a shape.
+pub const EXEMPLARS_MAX: usize = 4;
+/// Call times kept for an external edge and window (for `beacon`); the earliest are kept.
+pub const ARRIVALS_MAX: usize = 64;
+
+/// A call to show to people as evidence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Exemplar {
+    /// Start of the call; first in order, so the earliest calls are kept, whatever order they came in.
+    pub start: EventTime,
+    /// Trace id.
+    pub trace_id: TraceId,
+    /// Span id.
+    pub span_id: SpanId,
+}
+
+/// Counts of the calls of one shape.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShapeStats {
+    /// Number of calls.
+    pub calls: u64,
+    /// Sum of request body bytes.
+    pub request_bytes: u64,
+    /// Largest request body.
+    pub request_bytes_max: u64,
+    /// Sum of response body bytes.
+    pub response_bytes: u64,
+    /// Largest response body.
+    pub response_bytes_max: u64,
+    /// Latency in nanoseconds.
+    pub latency: LogHistogram,
+    /// Start of the first call.
+    pub first: EventTime,
+    /// End of the last call.
+    pub last: EventTime,
+    /// The earliest calls, in order.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// One edge in one window, or the change of it since the last tick. Merging is commutative and associative, so
+/// shards can meet in any order.
+#[derive(Clone, Debug)]
+pub struct EdgeWindow {
+    /// Counts by shape.
+    pub shapes: FixedMap<CallShape, ShapeStats>,
+    /// Calls whose shape found no room.
+    pub shapes_overflowed: u64,
+    /// Starts of calls to external destinations, sorted.
+    pub arrivals: Vec<EventTime>,
+}
+
+impl Default for EdgeWindow {
+    fn default() -> Self {
+        Self { shapes: FixedMap::with_hasher(fixed_state()), shapes_overflowed: 0, arrivals: Vec::new() }
+    }
+}
+
+impl ShapeStats {
+    /// Counts one call.
+    pub fn record(&mut self, call: &Call) {
+        self.calls += 1;
+        self.request_bytes = self.request_bytes.saturating_add(call.request_bytes);
+        self.request_bytes_max = self.request_bytes_max.max(call.request_bytes);
+        self.response_bytes = self.response_bytes.saturating_add(call.response_bytes);
+        self.response_bytes_max = self.response_bytes_max.max(call.response_bytes);
+        self.latency.record(call.duration_nanos);
+        self.first = earlier(self.first, call.start);
+        self.last = self.last.max(call.end);
+        self.keep(Exemplar { start: call.start, trace_id: call.trace_id, span_id: call.span_id });
+    }
+
+    /// Adds the counts of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.request_bytes = self.request_bytes.saturating_add(other.request_bytes);
+        self.request_bytes_max = self.request_bytes_max.max(other.request_bytes_max);
+        self.response_bytes = self.response_bytes.saturating_add(other.response_bytes);
+        self.response_bytes_max = self.response_bytes_max.max(other.response_bytes_max);
+        self.latency.merge(&other.latency);
+        self.first = earlier(self.first, other.first);
+        self.last = self.last.max(other.last);
+        other.exemplars.iter().for_each(|exemplar| self.keep(*exemplar));
+    }
+
+    /// Keeps the smallest exemplars: a choice that does not depend on the order of arrival.
+    fn keep(&mut self, exemplar: Exemplar) {
+        if self.exemplars.len() == EXEMPLARS_MAX && self.exemplars.last().is_some_and(|last| *last <= exemplar) {
+            return;
+        }
+        if let Err(at) = self.exemplars.binary_search(&exemplar) {
+            self.exemplars.insert(at, exemplar);
+            self.exemplars.truncate(EXEMPLARS_MAX);
+        }
+    }
+}
+
+impl EdgeWindow {
+    /// Counts one call.
+    pub fn record(&mut self, call: &Call) {
+        if self.shapes.len() >= SHAPES_MAX && !self.shapes.contains_key(&call.shape) {
+            self.shapes_overflowed += 1;
+        } else {
+            self.shapes.entry(call.shape).or_default().record(call);
+        }
+        if call.edge.external {
+            self.arrive(call.start);
+        }
+    }
+
+    /// Adds the counts of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        for (shape, stats) in &other.shapes {
+            if self.shapes.len() >= SHAPES_MAX && !self.shapes.contains_key(shape) {
+                self.shapes_overflowed += stats.calls;
+            } else {
+                self.shapes.entry(*shape).or_default().merge(stats);
+            }
+        }
+        self.shapes_overflowed += other.shapes_overflowed;
+        other.arrivals.iter().for_each(|at| self.arrive(*at));
+    }
+
+    /// Number of calls, those without room for their shape included.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.shapes.values().map(|stats| stats.calls).sum::<u64>() + self.shapes_overflowed
+    }
+
+    /// Latency of all calls.
+    #[must_use]
+    pub fn latency(&self) -> LogHistogram {
+        let mut all = LogHistogram::default();
+        self.shapes.values().for_each(|stats| all.merge(&stats.latency));
+        all
+    }
+
+    fn arrive(&mut self, at: EventTime) {
+        let place = self.arrivals.partition_point(|other| *other <= at);
+        if place < ARRIVALS_MAX {
+            self.arrivals.insert(place, at);
+            self.arrivals.truncate(ARRIVALS_MAX);
+        }
+    }
+}
+
+fn earlier(left: EventTime, right: EventTime) -> EventTime {
+    if left.present() && left < right { left } else { right }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(start: u64, status: u16) -> Call {
+        let shape = CallShape { status, ..CallShape::default() };
+        Call { shape, start: EventTime(start), end: EventTime(start + 5), duration_nanos: 5, ..Call::default() }
+    }
+
+    /// Scenario: the same calls are counted in one window, or in three parts that meet in another order.
+    /// Guarantees: the merged windows are equal, exemplars included.
+    #[test]
+    fn parts_of_a_window_merge_to_the_whole_in_any_order() {
+        let calls: Vec<Call> = (1..50).map(|n| call(n * 7 % 50 + 1, if n % 5 == 0 { 500 } else { 200 })).collect();
+        let mut whole = EdgeWindow::default();
+        let mut parts = [EdgeWindow::default(), EdgeWindow::default(), EdgeWindow::default()];
+        for (at, call) in calls.iter().enumerate() {
+            whole.record(call);
+            parts[at % 3].record(call);
+        }
+        let mut merged = EdgeWindow::default();
+        for part in [&parts[2], &parts[0], &parts[1]] {
+            merged.merge(part);
+        }
+        assert_eq!(merged.shapes, whole.shapes);
+        assert_eq!(merged.calls(), 49);
+    }
+
+    #[test]
+    fn shapes_past_the_bound_are_counted_and_not_kept() {
+        let mut window = EdgeWindow::default();
+        for status in 0..u16::try_from(SHAPES_MAX).unwrap() + 10 {
+            window.record(&call(1, status));
+        }
+        assert_eq!(window.shapes.len(), SHAPES_MAX);
+        assert_eq!(window.shapes_overflowed, 10);
+    }
+}

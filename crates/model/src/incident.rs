@@ -1,0 +1,82 @@
+//! Findings that belong together: the thing a person is woken for.
+
+use crate::edge::Edge;
+use crate::finding::{FindingKind, Severity};
+use crate::id::TraceId;
+use crate::time::EventTime;
+
+/// Where an incident is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IncidentStatus {
+    /// Evidence came in within the quiet time.
+    Open,
+    /// No new evidence for the quiet time.
+    Resolved,
+}
+
+impl IncidentStatus {
+    /// Lower-case name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// A workload that may be the cause, most likely first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Suspect {
+    /// Workload, or external host.
+    pub workload: String,
+    /// Namespace.
+    pub namespace: String,
+    /// 1 is the most likely.
+    pub rank: u32,
+    /// Additive score behind the rank.
+    pub score: f64,
+    /// Why, one short phrase each.
+    pub reasons: Vec<String>,
+}
+
+/// Findings that share calls, identity or neighbouring edges, close in time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incident {
+    /// Content hash of the first finding: stable over restarts, the deduplication key of every alert about it.
+    pub id: String,
+    /// Open or resolved.
+    pub status: IncidentStatus,
+    /// The worst of its findings, raised when independent kinds agree.
+    pub severity: Severity,
+    /// A sentence that a tired person understands.
+    pub title: String,
+    /// Kinds of its findings, most telling first.
+    pub kinds: Vec<FindingKind>,
+    /// Earliest onset of its findings.
+    pub onset: EventTime,
+    /// Event time at which the first alert would have left.
+    pub opened: EventTime,
+    /// Event time of the last new evidence.
+    pub updated: EventTime,
+    /// Event time at which it was resolved.
+    pub closed: Option<EventTime>,
+    /// Longest return period of its findings.
+    pub return_period_seconds: Option<f64>,
+    /// Edges involved, in the order of their findings' weight.
+    pub edges: Vec<Edge>,
+    /// Possible causes, most likely first. Never an identity that was only claimed.
+    pub suspects: Vec<Suspect>,
+    /// Ids of its findings, in order of detection.
+    pub finding_ids: Vec<String>,
+    /// Traces to look at.
+    pub exemplars: Vec<TraceId>,
+    /// ATT&CK technique ids.
+    pub techniques: Vec<String>,
+    /// One line of evidence per finding kind, for alerts.
+    pub highlights: Vec<String>,
+    /// What to do next: runbook lines of the rules.
+    pub runbook: Vec<String>,
+    /// How thresholds were chosen: `default` until a mesh has history of its own.
+    pub calibration: &'static str,
+}

@@ -1,0 +1,37 @@
+//! The words of Selvedge, as types: times, ids, symbols, observations, calls, findings, incidents, actions.
+//!
+//! Turns nothing into anything: every other crate speaks in these values.
+//! Owns the vocabulary (`ARCHITECTURE.md`) and the small mergeable accumulators that several stages share.
+//! Never does I/O, never reads a clock, knows no wire shape (OTLP, JSON, YAML).
+//! Depends on no other crate of the workspace. Start reading at `observation.rs`, then `call.rs`, then `finding.rs`.
+
+pub mod action;
+pub mod call;
+pub mod edge;
+pub mod edge_window;
+pub mod fate;
+pub mod finding;
+pub mod hash;
+pub mod histogram;
+pub mod id;
+pub mod incident;
+pub mod metric;
+pub mod observation;
+pub mod symbol;
+pub mod time;
+
+pub use action::{Action, ActionKind};
+pub use call::{Call, CallShape, Reported};
+pub use edge::{Edge, EdgeKey, Endpoint, Node};
+pub use edge_window::{EdgeWindow, Exemplar, ShapeStats};
+pub use fate::{Fate, FateLedger, SignalKind};
+pub use finding::{Evidence, Finding, FindingKind, Severity};
+pub use histogram::LogHistogram;
+pub use id::{RequestId, SpanId, TraceId};
+pub use incident::{Incident, IncidentStatus, Suspect};
+pub use metric::{MetricPoint, MetricValue, Temporality};
+pub use observation::{
+    Certificate, ForwardedIdentity, IdentitySource, Observation, ObservationKind, Party, Security, Side,
+};
+pub use symbol::{Symbol, SymbolTable};
+pub use time::{EventTime, ObservedTime, Window};

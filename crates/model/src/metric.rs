@@ -1,0 +1,63 @@
+//! Metric data points, after the wire and before the series.
+
+use crate::histogram::LogHistogram;
+use crate::observation::{Party, Side};
+use crate::symbol::Symbol;
+use crate::time::EventTime;
+
+/// How successive points of a series relate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Temporality {
+    /// A gauge: each point stands alone.
+    #[default]
+    Gauge,
+    /// Each point is the change since the last.
+    Delta,
+    /// Each point is the total since `start`.
+    Cumulative,
+}
+
+/// The value of one point.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MetricValue {
+    /// A sum or gauge. NaN is kept: a sender that has no value says so.
+    Number(f64),
+    /// A histogram on our log grid (explicit bounds are mapped to it, exponential ones downscaled).
+    Histogram {
+        /// Number of recorded values.
+        count: u64,
+        /// Their sum, as the sender gives it.
+        sum: f64,
+        /// Their distribution.
+        grid: LogHistogram,
+    },
+}
+
+/// One point of one series, with what we understand of its labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricPoint {
+    /// Metric name.
+    pub name: Symbol,
+    /// The sender: one resource and signal.
+    pub origin: Symbol,
+    /// Name, origin and all attributes as one hash: the identity of the series.
+    pub series: u64,
+    /// Start of accumulation, in nanoseconds (Envoy's microseconds are scaled up).
+    pub start: EventTime,
+    /// When the value held.
+    pub time: EventTime,
+    /// How points relate.
+    pub temporality: Temporality,
+    /// Only ever grows, so a smaller value is a reset.
+    pub monotonic: bool,
+    /// The value.
+    pub value: MetricValue,
+    /// Who reports.
+    pub reporter: Party,
+    /// The other end, for per-edge metrics; all absent otherwise.
+    pub peer: Party,
+    /// Which end reports, for per-edge metrics.
+    pub side: Side,
+    /// Response class or code label, when there is one.
+    pub status: u16,
+}
