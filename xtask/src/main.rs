@@ -1,2 +1,57 @@
-//! Developer tasks.
-fn main() {}
+//! `cargo xtask`: everything that this repository does to itself, in one place that needs nothing but Cargo.
+//!
+//! Turns a command's name into steps that are printed, timed and stopped at the first failure. Owns the checks that
+//! Cargo cannot express ([`tidy`], [`floors`]), the peers of the end-to-end test ([`peers`]) and the benchmark
+//! (`bench.rs`). Never part of the shipped program. Start reading at [`COMMANDS`], then `commands.rs`.
+
+mod bench;
+mod commands;
+mod floors;
+mod peers;
+mod steps;
+mod text_rules;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+/// What each command is for, as `cargo xtask` prints it.
+const COMMANDS: &str = "\
+cargo xtask <command>
+
+  quick    fmt, clippy, unit tests and tidy for the crates that differ from HEAD: while you work
+  check    fmt, clippy, all tests, docs, tidy: before you send
+  test     all tests, then the end-to-end test with a real Envoy, OpenTelemetry SDK and Alertmanager, which it
+           installs (pip into the target folder; apt for Alertmanager, openssl and Python, as root);
+           with CI=true also fmt, clippy, docs and tidy
+             --without-peers   leave the end-to-end test out, and say so
+             --only-peers      only the end-to-end test
+  tidy     arrows between crates, owners of heavy dependencies, sizes, headers, names in rules and fixtures
+  golden   run the tests with UPDATE_GOLDEN=1 and show what changed
+  bench    CPU seconds per million spans of `selvedge run`, against a plain tonic server on the same payload
+             --rounds N (3)  --requests N (20000)  --glibc  --yardstick-only
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["quick"] => commands::quick(),
+        ["check"] => commands::check(),
+        ["test", flags @ ..] => commands::test(flags),
+        ["tidy"] => commands::tidy(),
+        ["golden"] => commands::golden(),
+        ["bench", flags @ ..] => bench::run(flags),
+        _ => {
+            eprint!("{COMMANDS}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

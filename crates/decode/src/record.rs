@@ -20,6 +20,19 @@ pub(crate) enum Value<'a> {
     Bool(bool),
 }
 
+impl Value<'_> {
+    /// The same value, independent of the bytes it was read from.
+    pub(crate) fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Absent => Value::Absent,
+            Self::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            Self::Int(number) => Value::Int(number),
+            Self::Double(number) => Value::Double(number),
+            Self::Bool(truth) => Value::Bool(truth),
+        }
+    }
+}
+
 /// The attributes of one record that we have a use for, by field. The first value of a field wins.
 pub(crate) struct Fields<'a> {
     /// Position in `values` plus one; zero when the field is not there.
@@ -36,6 +49,13 @@ impl<'a> Fields<'a> {
     pub(crate) fn clear(&mut self) {
         self.index = [0; FIELD_COUNT];
         self.values.clear();
+    }
+
+    /// The same memory, empty, for values of another lifetime.
+    pub(crate) fn recycled<'b>(mut self) -> Fields<'b> {
+        self.values.clear();
+        // Collecting an empty vector into one of the same layout keeps its allocation.
+        Fields { index: [0; FIELD_COUNT], values: self.values.into_iter().map(Value::into_owned).collect() }
     }
 
     /// Sets a field, unless it has a value already.

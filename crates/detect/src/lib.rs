@@ -1,1 +1,29 @@
-//! (being written)
+//! Turns windows, baselines and rules into findings with evidence.
+//!
+//! Owns what each finding kind means (the checks here, the numbers and words in `rules/*.yml`) and what of a judged
+//! window must not be learned. Never learns, never decides what belongs together, never acts; no I/O, no clock.
+//! An identity that nobody verified is told as a claim and never as a source.
+//! Depends on `model` and `learn`. Start reading at `detector.rs`, then `case.rs`, then any check:
+//! `transport.rs`, `certificate.rs`, `identity.rs`, `novelty.rs`, `scan.rs`, `witness.rs`, `behaviour.rs`, `volume.rs`.
+
+mod beacon;
+mod behaviour;
+mod case;
+mod certificate;
+mod detector;
+mod draft;
+mod identity;
+mod novelty;
+mod parameters;
+mod rule_file;
+mod rules;
+mod scan;
+mod statistics;
+mod transport;
+mod volume;
+mod witness;
+
+pub use case::{Context, Sighting};
+pub use detector::{Detector, TelemetryCounts};
+pub use parameters::*;
+pub use rules::{Rule, RuleError, RuleSet};

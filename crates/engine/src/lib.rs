@@ -1,1 +1,23 @@
-//! (being written)
+//! Batches in, effects out: assembles the pure stages into the engine that `run` and `replay` share.
+//!
+//! Owns the stages, the shards, the windows between them, and the live loop with its shutdown.
+//! Never opens a socket or a file, never sends an alert: it says what should be done ([`Effect`]).
+//! Depends on all stages below. Start reading at `pipeline.rs`: the whole flow on one screen.
+
+mod config;
+mod live;
+mod pipeline;
+mod router;
+mod shards;
+mod snapshot;
+mod stats;
+mod windows;
+
+pub use config::EngineConfig;
+pub use live::{Engine, run};
+pub use pipeline::{Effect, IngestError, Mode, Pipeline, RawBatch};
+pub use selvedge_correlate::IncidentChange;
+pub use selvedge_decode::Encoding;
+pub use selvedge_detect::{RuleError, RuleSet};
+pub use snapshot::{EdgeSummary, Snapshot};
+pub use stats::Stats;

@@ -1,1 +1,44 @@
-//! (being written)
+//! Turns closed windows into baselines: what every edge, callee, caller and the mesh as a whole is known to do.
+//!
+//! Owns what is known ([`Baselines`]) and the route templates that the traffic itself teaches ([`RouteLearner`]).
+//! Never judges: what must not be learned is told by the caller, and a window is learned only after it was judged.
+//! Never does I/O, never reads a clock. Everything is bounded; what finds no room is counted and not learned, so a
+//! flood of invented names can neither grow memory nor push out what is known.
+//! Depends on `model`. Start reading at `baselines.rs`, then `edge.rs`, `mesh.rs`, `routes.rs`.
+
+mod baselines;
+mod config;
+mod edge;
+mod identity;
+mod mesh;
+mod routes;
+mod tally;
+
+pub use baselines::Baselines;
+pub use config::LearnConfig;
+pub use edge::{EdgeBaseline, Moments, RouteBaseline, RouteKey, Volume, describes_request};
+pub use identity::{principal_namespace, principal_service_account, trust_domain};
+pub use mesh::{DestinationBaseline, MeshBaseline, Place, SourceBaseline};
+pub use routes::{RouteLearner, matches_template};
+pub use tally::Tally;
+
+/// How a baseline came to be. The order is the order of trust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Provenance {
+    /// From live traffic, minus what was flagged.
+    #[default]
+    Learned,
+    /// A person said that this traffic is what should be.
+    Approved,
+}
+
+impl Provenance {
+    /// Lower-case name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Learned => "learned",
+            Self::Approved => "approved",
+        }
+    }
+}

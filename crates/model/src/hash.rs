@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 /// Fixed seed: maps keyed by it behave alike in every process and every replay.
 /// Sizes are bounded wherever hostile keys can reach a map, so collisions cost a bounded scan at worst.
-const SEED: u64 = 0x5e1_ed6e_5e1_ed6e;
+const SEED: u64 = 0x005e_1ed6_e5e1_ed6e;
 
 /// Hash-map state with a fixed seed.
 pub type FixedState = foldhash::fast::FixedState;

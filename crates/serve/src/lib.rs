@@ -1,1 +1,32 @@
-//! (being written)
+//! The engine's view over HTTP: health, metrics, incidents, findings, edges, deliveries.
+//!
+//! Owns the API on port 4319. Read-only: nothing here changes the engine.
+//! Never waits for the engine: it reads the latest view. Depends on `engine` and `act`. Start reading at `api.rs`.
+
+mod api;
+mod metrics;
+mod server;
+
+pub use server::{Health, Lifecycle, ServeConfig, ServeError, ServeSection, Server};
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use selvedge_act::DeliveryLedger;
+use selvedge_engine::Snapshot;
+use selvedge_receive::ReceiveStats;
+
+/// What the API looks at.
+#[derive(Clone)]
+pub struct Sources {
+    /// The engine's latest view.
+    pub view: Arc<ArcSwap<Snapshot>>,
+    /// What became of alerts.
+    pub deliveries: Arc<DeliveryLedger>,
+    /// What the receivers counted.
+    pub received: Arc<ReceiveStats>,
+    /// Whether the process starts, serves or drains.
+    pub health: Arc<Health>,
+    /// Version of the program.
+    pub version: &'static str,
+}

@@ -1,1 +1,22 @@
-//! (being written)
+//! Test tools: seeds in, telemetry out; captures in, the same telemetry in other batches or under other names out.
+//!
+//! Owns the traffic builder, `recut`, `rename` and the golden helper. Never part of a shipped binary (dev-dependency
+//! only); everything but the golden helper is a pure function of its arguments and seed.
+//! Depends on `model`, and on `opentelemetry-proto` to build messages. Start reading at `traffic.rs`.
+
+mod civil;
+mod envoy;
+mod frame;
+pub mod golden;
+mod recut;
+mod rename;
+mod rng;
+mod traffic;
+mod wire;
+
+pub use frame::RawFrame;
+pub use golden::check as check_golden;
+pub use recut::recut;
+pub use rename::{Renaming, rename};
+pub use rng::Rng;
+pub use traffic::{Refusal, Request, Traffic};

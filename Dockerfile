@@ -1,0 +1,16 @@
+# The program and nothing else: no shell, no package manager, not root.
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked --package selvedge && cp target/release/selvedge /selvedge
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+LABEL org.opencontainers.image.title="selvedge" \
+      org.opencontainers.image.description="Learns every edge of a service mesh and notices when one unravels" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /selvedge /usr/local/bin/selvedge
+EXPOSE 4317 4318 4319
+ENTRYPOINT ["/usr/local/bin/selvedge"]
+CMD ["run", "--config", "/etc/selvedge/config.yaml"]

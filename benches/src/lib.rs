@@ -1,0 +1,12 @@
+//! The first benchmark's two sides that are not Selvedge: a load generator and a plain OTLP server.
+//!
+//! Turns a [`payload::Shape`] into encoded requests and sends them ([`load`]); receives, decodes and drops them
+//! ([`server`]). Owns the payload that both sides of a comparison get. Never runs outside loopback.
+//! Depends on no crate of the workspace: the yardstick must not move with what it measures.
+//! Start reading at `payload.rs`; `cargo xtask bench` runs the comparison.
+
+pub mod codec;
+pub mod load;
+pub mod payload;
+pub mod server;
+mod wire;

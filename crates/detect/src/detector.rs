@@ -1,0 +1,348 @@
+//! Judges sightings and closed windows, tells each deviation once a window, and remembers what must not be learned.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use selvedge_model::finding::Family;
+use selvedge_model::hash::{FixedMap, FixedSet, StableHasher, fixed_state};
+use selvedge_model::{
+    CallShape, EdgeKey, EdgeWindow, EventTime, Finding, FindingKind, Node, Severity, Window,
+};
+
+use crate::behaviour::{Behaviour, EdgeCase, Judgement};
+use crate::case::{Case, Context, Sighting};
+use crate::draft::Draft;
+use crate::rules::RuleSet;
+use crate::scan::Scans;
+use crate::{certificate, identity, novelty, transport, witness};
+
+/// Open windows with state; more than lateness allows. Past it the oldest state is dropped.
+const WINDOWS_MAX: usize = 256;
+/// Findings of one window; past it further ones are only counted. A person reads none of them.
+const FINDINGS_PER_WINDOW_MAX: usize = 2_000;
+/// Exemplar traces of one finding.
+const EXEMPLARS_MAX: usize = 8;
+/// How long an edge may stay unlearned for its behaviour: then the new behaviour is accepted
+/// (`detection.md` 3.3, bounded freeze). Never for bytes.
+const FREEZE_MAX: Duration = Duration::from_hours(4);
+/// Frozen edges remembered; past it further ones stay frozen without end.
+const FROZEN_MAX: usize = 4_096;
+/// A freeze ends when an edge behaved for this long.
+const THAW_AFTER: Duration = Duration::from_mins(5);
+/// The same complaint about telemetry as a whole is told at most this often.
+const TELEMETRY_REPEAT: Duration = Duration::from_mins(5);
+
+/// What happened to telemetry as a whole since the last time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TelemetryCounts {
+    /// Signals received.
+    pub received: u64,
+    /// Signals that could not be understood.
+    pub rejected: u64,
+    /// Names that found no room in the symbol table.
+    pub symbols_overflowed: u64,
+}
+
+/// Judges. Holds rules, what was told already, and what must not be learned.
+pub struct Detector {
+    rules: RuleSet,
+    windows: BTreeMap<Window, WindowState>,
+    judged: Option<Window>,
+    learning: bool,
+    behaviour: Behaviour,
+    frozen: FixedMap<EdgeKey, Freeze>,
+    told: [EventTime; 2],
+    dropped: u64,
+}
+
+struct WindowState {
+    told: FixedSet<(FindingKind, EdgeKey, String)>,
+    shapes: FixedSet<(EdgeKey, CallShape)>,
+    edges: FixedSet<EdgeKey>,
+    refused_routes: FixedMap<EdgeKey, u64>,
+    scans: Scans,
+}
+
+#[derive(Clone, Copy)]
+struct Freeze {
+    since: EventTime,
+    last: EventTime,
+}
+
+impl Default for WindowState {
+    fn default() -> Self {
+        Self {
+            told: FixedSet::with_hasher(fixed_state()),
+            shapes: FixedSet::with_hasher(fixed_state()),
+            edges: FixedSet::with_hasher(fixed_state()),
+            refused_routes: FixedMap::with_hasher(fixed_state()),
+            scans: Scans::default(),
+        }
+    }
+}
+
+impl Detector {
+    /// A detector that has told nothing.
+    #[must_use]
+    pub fn new(rules: RuleSet) -> Self {
+        Self {
+            rules,
+            windows: BTreeMap::new(),
+            judged: None,
+            learning: false,
+            behaviour: Behaviour::default(),
+            frozen: FixedMap::with_hasher(fixed_state()),
+            told: [EventTime::ABSENT; 2],
+            dropped: 0,
+        }
+    }
+
+    /// The rules.
+    #[must_use]
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// Findings that were not told because their window had too many.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Judges shapes that are new on their edge in their window: deterministic checks and novelty.
+    pub fn judge_sightings(&mut self, cx: &Context<'_>, sightings: &[Sighting<'_>]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if cx.learning {
+            return findings;
+        }
+        for sighting in sightings {
+            let mut drafts = Vec::new();
+            let mut key = sighting.key;
+            if sighting.shape.handshake_failure.present() {
+                // Nobody proved to be the source, whatever the record says.
+                key.source = Node::default();
+                let case = Case::new(cx, &self.rules, &Sighting { key, ..*sighting });
+                transport::judge_failed_handshake(&case, &mut drafts);
+            } else {
+                let case = Case::new(cx, &self.rules, sighting);
+                let state = window_state(&mut self.windows, sighting.window);
+                drafts.extend(state.scans.sight(&case));
+                judge_call(&case, &mut drafts);
+                drafts.retain(|draft| state.wants(draft, &case));
+            }
+            for draft in drafts {
+                let told = self.tell(cx, sighting.window, key, draft);
+                let keeps_out = told.severity >= Severity::Medium && told.kind.family() != Family::Policy;
+                let state = window_state(&mut self.windows, sighting.window);
+                if keeps_out && told.kind != FindingKind::PathScan {
+                    state.shapes.insert((sighting.key, *sighting.shape));
+                }
+                findings.extend(self.once(sighting.window, key, told));
+            }
+        }
+        sorted(findings)
+    }
+
+    /// Judges the behaviour of the edges of a closed window; edges come in the order of their names.
+    pub fn judge_window(
+        &mut self,
+        cx: &Context<'_>,
+        window: Window,
+        edges: &[(EdgeKey, &EdgeWindow)],
+    ) -> Vec<Finding> {
+        self.judged = Some(window);
+        self.learning = cx.learning;
+        let mut findings = Vec::new();
+        if cx.learning {
+            return findings;
+        }
+        for (key, edge) in edges {
+            let case = EdgeCase::new(cx, &self.rules, window, *key, edge);
+            let Judgement { mut drafts, suspicious } = self.behaviour.judge_edge(&case);
+            drafts.extend(witness::overflowed_shapes(&case));
+            let told: Vec<Finding> =
+                drafts.into_iter().map(|draft| self.tell(cx, window, *key, draft)).collect();
+            let misbehaves = |finding: &&Finding| {
+                finding.kind.family() == Family::Behaviour && finding.severity >= Severity::Low
+            };
+            let lasting = told.iter().filter(misbehaves).any(|finding| never_accepted(finding.kind));
+            if suspicious || told.iter().any(|finding| misbehaves(&finding)) {
+                let frozen = self.freezes(key, window);
+                if frozen || lasting {
+                    window_state(&mut self.windows, window).edges.insert(*key);
+                }
+            }
+            for finding in told {
+                findings.extend(self.once(window, *key, finding));
+            }
+        }
+        sorted(findings)
+    }
+
+    /// Judges telemetry as a whole, by what was counted since the last time.
+    pub fn judge_telemetry(&mut self, cx: &Context<'_>, counts: &TelemetryCounts) -> Vec<Finding> {
+        if cx.learning {
+            return Vec::new();
+        }
+        let rejected = (counts.rejected > 0 && self.rules.malformed_telemetry().is_some()).then(|| {
+            let some = counts.rejected.saturating_mul(100) >= counts.received;
+            Draft::new(FindingKind::MalformedTelemetry, cx.now)
+                .subject("rejected")
+                .summary(format!(
+                    "{} of {} signals could not be understood",
+                    counts.rejected, counts.received
+                ))
+                .fact("rejected_signals", counts.rejected, counts.received)
+                .lower_if(!some, 2, "less than one in a hundred")
+        });
+        let overflowed = (counts.symbols_overflowed > 0 && self.rules.cardinality().is_some()).then(|| {
+            Draft::new(FindingKind::Cardinality, cx.now)
+                .subject("names")
+                .summary("the table of names is full; new names are pooled".to_owned())
+                .fact("names_pooled", counts.symbols_overflowed, 0)
+        });
+        let mut findings = Vec::new();
+        for (slot, draft) in [rejected, overflowed].into_iter().enumerate() {
+            let due = !self.told[slot].present() || cx.now.since(self.told[slot]) >= TELEMETRY_REPEAT;
+            if let Some(draft) = draft.filter(|_| due) {
+                self.told[slot] = cx.now;
+                let window = Window { start: cx.now, end: cx.now };
+                findings.push(self.tell(cx, window, EdgeKey::default(), draft));
+            }
+        }
+        sorted(findings)
+    }
+
+    /// What learning must skip of the window that was judged last: shapes of deterministic findings and of novelty
+    /// from medium on, refused routes of a scan, denied and failed ones, and all of an edge that misbehaves.
+    /// Nothing while an approved baseline is taken.
+    #[must_use]
+    pub fn flagged(&self, key: &EdgeKey, shape: &CallShape) -> bool {
+        if self.learning {
+            return false;
+        }
+        let state = self.judged.and_then(|window| self.windows.get(&window));
+        shape.handshake_failure.present()
+            || shape.denied_by.present()
+            || state.is_some_and(|state| {
+                state.edges.contains(key)
+                    || state.shapes.contains(&(*key, *shape))
+                    || state.scans.covers(key, shape)
+            })
+    }
+
+    /// Forgets what was told about a window, and all older ones.
+    pub fn window_done(&mut self, window: Window) {
+        self.windows = self.windows.split_off(&window);
+        self.windows.remove(&window);
+        self.judged = None;
+        self.behaviour.window_done(window);
+        self.frozen.retain(|_, freeze| window.start.since(freeze.last) < THAW_AFTER);
+    }
+
+    /// True while an edge must not be learned for its behaviour; after the bounded freeze it is learned again.
+    fn freezes(&mut self, key: &EdgeKey, window: Window) -> bool {
+        if self.frozen.len() >= FROZEN_MAX && !self.frozen.contains_key(key) {
+            return true;
+        }
+        let freeze = self.frozen.entry(*key).or_insert(Freeze { since: window.start, last: window.start });
+        freeze.last = window.start;
+        window.start.since(freeze.since) < FREEZE_MAX
+    }
+
+    /// The finding of a draft, whether or not it was told before.
+    fn tell(&self, cx: &Context<'_>, window: Window, key: EdgeKey, draft: Draft) -> Finding {
+        let rule = self.rules.rule(draft.kind);
+        let mut hasher = StableHasher::default().field(draft.kind.name().as_bytes());
+        for name in key.names(cx.symbols) {
+            hasher = hasher.field(name.as_bytes());
+        }
+        let id = hasher.field(draft.subject.as_bytes()).field(&window.start.0.to_le_bytes()).hex();
+        let severity = draft.severity(rule.map_or(Severity::Info, |rule| rule.level()));
+        let mut exemplars = Vec::new();
+        for exemplar in draft.exemplars.iter().filter(|exemplar| exemplar.trace_id.present()) {
+            if !exemplars.contains(&exemplar.trace_id) && exemplars.len() < EXEMPLARS_MAX {
+                exemplars.push(exemplar.trace_id);
+            }
+        }
+        Finding {
+            id,
+            kind: draft.kind,
+            severity,
+            edge: key.edge(draft.source_principal, draft.destination_principal, cx.symbols),
+            external: key.external,
+            subject: draft.subject,
+            onset: draft.onset,
+            detected: cx.now,
+            return_period_seconds: draft.return_period_seconds,
+            summary: draft.summary,
+            evidence: draft.evidence,
+            source_identity: draft.source_identity,
+            claimed_principal: cx.symbols.resolve(draft.claimed_principal).to_owned(),
+            exemplars,
+            techniques: rule.map(|rule| rule.techniques().to_vec()).unwrap_or_default(),
+        }
+    }
+
+    /// The finding, when it is the first of its kind, edge and subject in its window and there is room.
+    fn once(&mut self, window: Window, key: EdgeKey, finding: Finding) -> Option<Finding> {
+        let state = window_state(&mut self.windows, window);
+        let seen = (finding.kind, key, finding.subject.clone());
+        if state.told.contains(&seen) {
+            return None;
+        }
+        if state.told.len() >= FINDINGS_PER_WINDOW_MAX {
+            self.dropped += 1;
+            return None;
+        }
+        state.told.insert(seen);
+        Some(finding)
+    }
+}
+
+impl WindowState {
+    /// Refused new routes of an edge are told a few times, and not at all once they are known to be a scan.
+    fn wants(&mut self, draft: &Draft, case: &Case<'_>) -> bool {
+        if draft.kind != FindingKind::NewRoute || !case.shape.refused() {
+            return true;
+        }
+        let told = self.refused_routes.entry(case.key).or_default();
+        *told += 1;
+        let limit = case.rules.new_route().map_or(0, |rule| rule.refused_findings_max.0);
+        *told <= limit && !self.scans.covers(&case.key, case.shape)
+    }
+}
+
+/// What leaves the mesh is never accepted by the passing of time.
+fn never_accepted(kind: FindingKind) -> bool {
+    matches!(kind, FindingKind::BytesHigh | FindingKind::Beacon)
+}
+
+fn judge_call(case: &Case<'_>, drafts: &mut Vec<Draft>) {
+    transport::mtls_downgrade(case, drafts);
+    transport::tls_version_downgrade(case, drafts);
+    certificate::judge(case, drafts);
+    identity::judge(case, drafts);
+    novelty::judge(case, drafts);
+    witness::judge(case, drafts);
+}
+
+fn window_state(windows: &mut BTreeMap<Window, WindowState>, window: Window) -> &mut WindowState {
+    while windows.len() >= WINDOWS_MAX && !windows.contains_key(&window) {
+        windows.pop_first();
+    }
+    windows.entry(window).or_default()
+}
+
+/// By time, kind, edge and subject: the order of a transcript.
+fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by(|left, right| {
+        let key = |finding: &Finding| (finding.detected, finding.kind);
+        key(left)
+            .cmp(&key(right))
+            .then_with(|| left.edge.cmp(&right.edge))
+            .then_with(|| left.subject.cmp(&right.subject))
+            .then_with(|| left.onset.cmp(&right.onset))
+    });
+    findings
+}

@@ -1,0 +1,51 @@
+//! What the engine can be told, checked by the stages that own each part.
+
+use std::time::Duration;
+
+use selvedge_correlate::CorrelateConfig;
+use selvedge_decode::DecodeConfig;
+use selvedge_join::JoinConfig;
+use selvedge_learn::LearnConfig;
+
+/// Names of workloads, routes, agents and certificates of a large mesh fit many times over; past it names pool.
+pub(crate) const SYMBOL_BYTES_MAX_DEFAULT: usize = 64 << 20;
+/// Findings kept for people to look at; older ones are in the incidents and in what the sinks were sent.
+pub(crate) const FINDINGS_KEPT_MAX_DEFAULT: usize = 2_000;
+/// A stream that brought nothing for this long has nothing newer than this to bring: proxies flush each second.
+pub(crate) const IDLE_GRACE_DEFAULT: Duration = Duration::from_secs(5);
+
+/// Configuration of the engine and its stages.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Number of shards; each beyond the first is a thread.
+    pub shards: usize,
+    /// Reading of the wire.
+    pub decode: DecodeConfig,
+    /// The join window.
+    pub join: JoinConfig,
+    /// Baselines.
+    pub learn: LearnConfig,
+    /// Incidents.
+    pub correlate: CorrelateConfig,
+    /// Bytes of the symbol table.
+    pub symbol_bytes_max: usize,
+    /// Findings kept for people to look at.
+    pub findings_kept_max: usize,
+    /// How far the clock runs ahead of a silent stream before event time follows it.
+    pub idle_grace: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            decode: DecodeConfig::default(),
+            join: JoinConfig::default(),
+            learn: LearnConfig::default(),
+            correlate: CorrelateConfig::default(),
+            symbol_bytes_max: SYMBOL_BYTES_MAX_DEFAULT,
+            findings_kept_max: FINDINGS_KEPT_MAX_DEFAULT,
+            idle_grace: IDLE_GRACE_DEFAULT,
+        }
+    }
+}

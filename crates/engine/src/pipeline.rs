@@ -1,0 +1,204 @@
+//! The whole flow on one screen: decode, route to shards, join; at each tick judge, learn, correlate, plan.
+//!
+//! Everything here is synchronous and a function of the records in their order: no clock, no I/O, and nothing
+//! depends on where a batch was cut, on the number of shards, or on speed.
+
+use selvedge_act::plan;
+use selvedge_correlate::{Correlator, IncidentChange};
+use selvedge_decode::{DecodeError, Encoding};
+use selvedge_detect::{Context, Detector, RuleSet, TelemetryCounts};
+use selvedge_learn::{Baselines, Provenance};
+use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severity, SignalKind};
+
+use crate::config::EngineConfig;
+use crate::router::Router;
+use crate::shards::Shards;
+use crate::snapshot::{Snapshot, edge_summaries};
+use crate::stats::Stats;
+use crate::windows::{ClosedWindow, Windows};
+
+/// One `Export*ServiceRequest` as it came in.
+#[derive(Clone, Copy, Debug)]
+pub struct RawBatch<'a> {
+    /// Which signal.
+    pub signal: SignalKind,
+    /// Protobuf or JSON.
+    pub encoding: Encoding,
+    /// The uncompressed body.
+    pub body: &'a [u8],
+    /// When we received it.
+    pub observed: ObservedTime,
+}
+
+/// What the engine does with what it sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything is taken as an approved baseline; nothing is judged.
+    Learning,
+    /// Windows are judged against earlier windows, then learned, minus what was flagged.
+    Judging,
+}
+
+/// Something that happened, for the world outside to act on or to write down.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// A deviation.
+    Finding(Box<Finding>),
+    /// An incident opened, changed or ended; as it is now.
+    Incident(IncidentChange, Box<Incident>),
+    /// Something to do about an incident.
+    Action(Action, Box<Incident>),
+}
+
+/// Why a batch as a whole was refused; nothing of it was kept.
+pub type IngestError = DecodeError;
+
+/// The engine without a clock.
+pub struct Pipeline {
+    router: Router,
+    shards: Shards,
+    windows: Windows,
+    baselines: Baselines,
+    detector: Detector,
+    correlator: Correlator,
+    alerted: std::collections::BTreeMap<String, Severity>,
+    mode: Mode,
+    stats: Stats,
+    telemetry_judged: TelemetryCounts,
+}
+
+impl Pipeline {
+    /// An engine that has seen nothing.
+    #[must_use]
+    pub fn new(config: &EngineConfig, rules: RuleSet) -> Self {
+        Self {
+            router: Router::new(config),
+            shards: Shards::start(&config.join, config.shards),
+            windows: Windows::default(),
+            baselines: Baselines::new(config.learn.clone()),
+            detector: Detector::new(rules),
+            correlator: Correlator::new(config.correlate.clone()),
+            alerted: std::collections::BTreeMap::new(),
+            mode: Mode::Judging,
+            stats: Stats::default(),
+            telemetry_judged: TelemetryCounts::default(),
+        }
+    }
+
+    /// Switches between learning an approved baseline and judging.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    /// Takes one batch: every record goes to its shard, and each second of event time that passes is a tick.
+    ///
+    /// # Errors
+    /// The body as a whole was not a message; nothing of it was kept. Bad records inside a good body are counted.
+    pub fn ingest(&mut self, batch: RawBatch<'_>, effects: &mut Vec<Effect>) -> Result<&selvedge_decode::Decoded, IngestError> {
+        self.router.decode(&batch)?;
+        self.stats.count_batch(&batch, self.router.decoded());
+        for at in 0..self.router.decoded().observations.len() {
+            if let Some(now) = self.router.advance(at, batch.observed) {
+                self.tick(now, effects);
+            }
+            let routed = self.router.route(at);
+            self.shards.admit(routed);
+        }
+        self.router.admit_points(&mut self.stats);
+        Ok(self.router.decoded())
+    }
+
+    /// The clock moved on: event time follows at a distance, even when no record arrives.
+    pub fn advance_clock(&mut self, observed: ObservedTime, effects: &mut Vec<Effect>) {
+        if let Some(now) = self.router.advance_clock(observed) {
+            self.tick(now, effects);
+        }
+    }
+
+    /// The input ended, or pauses for an unknown time: completes what is open. The time until the next record is a
+    /// gap, in which nothing was silent.
+    pub fn finish(&mut self, effects: &mut Vec<Effect>) {
+        let now = self.router.frontier();
+        self.windows.merge(self.shards.flush(), &mut self.stats);
+        self.judge(now, EventTime(u64::MAX), effects);
+        self.router.restart_after_gap();
+        self.correlator.gap();
+    }
+
+    /// Totals so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats.clone();
+        stats.ledger.merge(&self.shards.ledger());
+        stats.edges = self.baselines.edges().count() as u64;
+        stats.frontier = self.router.frontier();
+        stats.watermark = self.router.watermark();
+        stats
+    }
+
+    /// All incidents kept, by opening time.
+    pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.correlator.incidents()
+    }
+
+    /// A copy of what people may look at.
+    #[must_use]
+    pub fn snapshot(&self, findings: Vec<Finding>) -> Snapshot {
+        Snapshot {
+            incidents: self.correlator.incidents().cloned().collect(),
+            findings,
+            edges: edge_summaries(&self.baselines, self.router.symbols()),
+            stats: self.stats(),
+        }
+    }
+
+    fn tick(&mut self, now: EventTime, effects: &mut Vec<Effect>) {
+        let watermark = self.router.watermark();
+        self.windows.merge(self.shards.advance(watermark), &mut self.stats);
+        self.judge(now, watermark, effects);
+    }
+
+    /// New shapes of calls are judged at once; a closed window is judged against earlier windows, then learned,
+    /// minus what was flagged.
+    fn judge(&mut self, now: EventTime, watermark: EventTime, effects: &mut Vec<Effect>) {
+        let symbols = self.router.symbols();
+        let learning = self.mode == Mode::Learning;
+        let cx = Context { symbols, baselines: &self.baselines, now, learning };
+        let mut findings = self.detector.judge_sightings(&cx, &self.windows.sightings(symbols));
+        findings.extend(self.detector.judge_telemetry(&cx, &self.stats.telemetry_since(&mut self.telemetry_judged)));
+        self.windows.mark_sighted();
+        for closed in self.windows.close(watermark, symbols) {
+            let ClosedWindow { window, edges } = &closed;
+            let cx = Context { symbols, baselines: &self.baselines, now, learning };
+            findings.extend(self.detector.judge_window(&cx, *window, &closed.refs()));
+            let provenance = if learning { Provenance::Approved } else { Provenance::Learned };
+            for (key, edge) in edges {
+                let flagged = |shape: &_| self.detector.flagged(key, shape);
+                self.baselines.learn(*window, *key, edge, &flagged, provenance, symbols);
+            }
+            self.baselines.finish_window(*window);
+            self.detector.window_done(*window);
+            self.stats.windows += 1;
+        }
+        self.correlate(findings, now, effects);
+    }
+
+    fn correlate(&mut self, findings: Vec<Finding>, now: EventTime, effects: &mut Vec<Effect>) {
+        let rules = self.detector.rules();
+        let runbook = |kind| Some(rules.runbook(kind).to_owned()).filter(|line| !line.is_empty());
+        let mut changes = self.correlator.fold(&findings, &runbook, now);
+        changes.extend(self.correlator.tick(now));
+        effects.extend(findings.into_iter().map(|finding| Effect::Finding(Box::new(finding))));
+        for change in changes {
+            let Some(incident) = self.correlator.get(change.id()) else { continue };
+            let sent = self.alerted.get(&incident.id).copied();
+            let action = plan(&change, incident, sent, now);
+            effects.push(Effect::Incident(change, Box::new(incident.clone())));
+            if let Some(action) = action {
+                self.alerted.insert(incident.id.clone(), action.severity);
+                effects.push(Effect::Action(action, Box::new(incident.clone())));
+            }
+        }
+        self.alerted.retain(|id, _| self.correlator.get(id).is_some());
+    }
+}

@@ -1,0 +1,135 @@
+//! The sequential part: decode, name, and find the shard of every record, in arrival order.
+//!
+//! What must not depend on the number of shards is decided here: watermarks, who a principal is, what a path's
+//! template is, and which request a record belongs to.
+
+use selvedge_decode::{Decoded, Decoder};
+use selvedge_join::{Aliases, Directory, JoinConfig, Progress, SeriesStore};
+use selvedge_learn::RouteLearner;
+use selvedge_model::time::nanos;
+use selvedge_model::{EventTime, IdentitySource, Observation, ObservedTime, Side, SymbolTable};
+
+use crate::config::EngineConfig;
+use crate::pipeline::{IngestError, RawBatch};
+use crate::stats::Stats;
+
+/// Event time between two ticks: how long a deviation can wait before it is judged.
+pub(crate) const TICK: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A record on its way to a shard.
+#[derive(Clone, Copy)]
+pub(crate) struct Routed {
+    /// Canonical request key; `None` when the record names no request.
+    pub(crate) key: Option<u128>,
+    /// The record, named.
+    pub(crate) observation: Observation,
+}
+
+/// State of the sequential part.
+pub(crate) struct Router {
+    symbols: SymbolTable,
+    decoder: Decoder,
+    decoded: Decoded,
+    progress: Progress,
+    aliases: Aliases,
+    directory: Directory,
+    routes: RouteLearner,
+    series: SeriesStore,
+    ticked: EventTime,
+    idle_grace: std::time::Duration,
+}
+
+impl Router {
+    pub(crate) fn new(config: &EngineConfig) -> Self {
+        let join: &JoinConfig = &config.join;
+        Self {
+            symbols: SymbolTable::new(config.symbol_bytes_max),
+            decoder: Decoder::new(config.decode.clone()),
+            decoded: Decoded::default(),
+            progress: Progress::new(join),
+            aliases: Aliases::new(join),
+            directory: Directory::new(join),
+            routes: RouteLearner::default(),
+            series: SeriesStore::new(join),
+            ticked: EventTime::ABSENT,
+            idle_grace: config.idle_grace,
+        }
+    }
+
+    pub(crate) fn decode(&mut self, batch: &RawBatch<'_>) -> Result<(), IngestError> {
+        let Self { decoder, symbols, decoded, .. } = self;
+        decoder.decode(batch.signal, batch.encoding, batch.body, batch.observed, symbols, decoded)
+    }
+
+    pub(crate) fn decoded(&self) -> &Decoded {
+        &self.decoded
+    }
+
+    pub(crate) fn symbols(&self) -> &SymbolTable {
+        &self.symbols
+    }
+
+    pub(crate) fn frontier(&self) -> EventTime {
+        self.progress.frontier()
+    }
+
+    pub(crate) fn watermark(&self) -> EventTime {
+        self.progress.watermark()
+    }
+
+    /// Lets the record at `at` move event time; the tick that is due because of it, if any.
+    pub(crate) fn advance(&mut self, at: usize, observed: ObservedTime) -> Option<EventTime> {
+        let observation = &self.decoded.observations[at];
+        self.progress.observe(observation.origin, observation.end, observed);
+        self.due_tick()
+    }
+
+    /// Lets the clock move event time: nothing older than the grace can still be on its way.
+    pub(crate) fn advance_clock(&mut self, observed: ObservedTime) -> Option<EventTime> {
+        if !self.progress.frontier().present() {
+            return None;
+        }
+        self.progress.advance_to(EventTime(observed.before(self.idle_grace).0));
+        self.due_tick()
+    }
+
+    pub(crate) fn restart_after_gap(&mut self) {
+        self.progress.restart_after_gap();
+        self.ticked = EventTime::ABSENT;
+    }
+
+    /// Names the record at `at` and finds the request it belongs to.
+    pub(crate) fn route(&mut self, at: usize) -> Routed {
+        let mut observation = self.decoded.observations[at];
+        if observation.reporter.principal.present() && observation.reporter.source == IdentitySource::ProxyMetadata {
+            self.directory.learn(observation.reporter.principal, &observation.reporter);
+        }
+        self.directory.refine(&mut observation.peer);
+        let callee = if observation.side == Side::Client { observation.peer } else { observation.reporter };
+        observation.route =
+            self.routes.template(callee.workload, observation.route, observation.status, &mut self.symbols);
+        let key = self.aliases.key_of(observation.trace_id, observation.request_id);
+        Routed { key, observation }
+    }
+
+    /// Settles the metric points of the batch just decoded.
+    pub(crate) fn admit_points(&mut self, stats: &mut Stats) {
+        for point in &self.decoded.points {
+            self.progress.heartbeat(point.origin);
+            let update = self.series.admit(point);
+            stats.ledger.receive(selvedge_model::SignalKind::Metrics, 1);
+            stats.ledger.settle(selvedge_model::SignalKind::Metrics, update.fate, 1);
+        }
+        stats.symbols_overflowed = self.symbols.overflowed();
+    }
+
+    fn due_tick(&mut self) -> Option<EventTime> {
+        let frontier = self.progress.frontier();
+        let now = EventTime(frontier.0 - frontier.0 % nanos(TICK));
+        if now <= self.ticked {
+            return None;
+        }
+        self.ticked = now;
+        Some(now)
+    }
+}

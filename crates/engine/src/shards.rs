@@ -1,0 +1,185 @@
+//! The shards: each owns the open calls of its partition. One runs inline, more run on threads of their own.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use selvedge_join::{CallStore, JoinConfig, TickDelta};
+use selvedge_model::hash::partition;
+use selvedge_model::{EventTime, FateLedger};
+
+use crate::router::Routed;
+
+/// Records handed to a shard's thread at once: enough to make the hand-over cheap, little enough to stay in cache.
+const HANDOVER_MAX: usize = 256;
+/// Hand-overs waiting at a shard; past it the engine waits (policy `wait`), and receivers refuse upstream.
+const QUEUE_MAX: usize = 8;
+
+/// All shards. The same records give the same deltas, however many there are.
+pub(crate) struct Shards {
+    kind: Kind,
+    watermark: EventTime,
+}
+
+enum Kind {
+    Inline(Box<CallStore>),
+    Threads(Vec<Worker>),
+}
+
+struct Worker {
+    work: Option<SyncSender<Work>>,
+    replies: Receiver<Reply>,
+    pending: Vec<Routed>,
+    ledger: FateLedger,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Work {
+    Admit(Vec<Routed>),
+    Advance(EventTime),
+    Flush,
+}
+
+struct Reply {
+    delta: TickDelta,
+    ledger: FateLedger,
+}
+
+impl Shards {
+    pub(crate) fn start(config: &JoinConfig, shards: usize) -> Self {
+        let kind = if shards <= 1 {
+            Kind::Inline(Box::new(CallStore::new(config, 1)))
+        } else {
+            Kind::Threads((0..shards).map(|number| Worker::start(config, number, shards)).collect())
+        };
+        Self { kind, watermark: EventTime::ABSENT }
+    }
+
+    /// Hands a record to its shard. Lateness is judged by the watermark of the last tick, which is the same
+    /// everywhere.
+    pub(crate) fn admit(&mut self, routed: Routed) {
+        match &mut self.kind {
+            Kind::Inline(store) => {
+                store.admit(routed.key, routed.observation, self.watermark);
+            }
+            Kind::Threads(workers) => {
+                // A record that names no request stands alone, so any shard will do, as long as it is always the same.
+                let key = routed.key.unwrap_or(u128::from(routed.observation.start.0));
+                let shard = partition(key, workers.len());
+                workers[shard].admit(routed);
+            }
+        }
+    }
+
+    /// Completes what is due in all shards.
+    pub(crate) fn advance(&mut self, watermark: EventTime) -> Vec<TickDelta> {
+        self.watermark = watermark;
+        self.meet(|store| store.advance(watermark), || Work::Advance(watermark))
+    }
+
+    /// Completes everything in all shards.
+    pub(crate) fn flush(&mut self) -> Vec<TickDelta> {
+        let deltas = self.meet(CallStore::flush, || Work::Flush);
+        self.watermark = EventTime::ABSENT;
+        deltas
+    }
+
+    /// Fates of all records admitted so far.
+    pub(crate) fn ledger(&self) -> FateLedger {
+        match &self.kind {
+            Kind::Inline(store) => *store.ledger(),
+            Kind::Threads(workers) => workers.iter().fold(FateLedger::default(), |mut sum, worker| {
+                sum.merge(&worker.ledger);
+                sum
+            }),
+        }
+    }
+
+    fn meet(&mut self, inline: impl FnOnce(&mut CallStore) -> TickDelta, work: impl Fn() -> Work) -> Vec<TickDelta> {
+        match &mut self.kind {
+            Kind::Inline(store) => vec![inline(store)],
+            Kind::Threads(workers) => {
+                workers.iter_mut().for_each(|worker| worker.send(work()));
+                workers.iter_mut().map(Worker::receive).collect()
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn start(config: &JoinConfig, number: usize, shards: usize) -> Self {
+        let (work, inbox) = sync_channel(QUEUE_MAX);
+        let (outbox, replies) = sync_channel(1);
+        let mut store = CallStore::new(config, shards);
+        let thread = std::thread::Builder::new()
+            .name(format!("shard-{number}"))
+            .spawn(move || serve(&mut store, &inbox, &outbox))
+            .expect("a thread can be started while the engine starts");
+        Self { work: Some(work), replies, pending: Vec::with_capacity(HANDOVER_MAX), ledger: FateLedger::default(), thread: Some(thread) }
+    }
+
+    fn admit(&mut self, routed: Routed) {
+        self.pending.push(routed);
+        if self.pending.len() >= HANDOVER_MAX {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let batch = std::mem::replace(&mut self.pending, Vec::with_capacity(HANDOVER_MAX));
+        self.put(Work::Admit(batch));
+    }
+
+    fn send(&mut self, work: Work) {
+        if !self.pending.is_empty() {
+            self.hand_over();
+        }
+        self.put(work);
+    }
+
+    fn put(&self, work: Work) {
+        let inbox = self.work.as_ref().expect("the inbox is closed only when the shards are dropped");
+        inbox.send(work).expect("a shard's thread lives as long as its inbox is open");
+    }
+
+    fn receive(&mut self) -> TickDelta {
+        let reply = self.replies.recv().expect("a shard answers every tick");
+        self.ledger = reply.ledger;
+        reply.delta
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.work = None;
+        if let Some(thread) = self.thread.take() {
+            // A shard that panicked has already failed the tick that waited for it.
+            drop(thread.join());
+        }
+    }
+}
+
+/// A shard's life: ends when its inbox closes.
+fn serve(store: &mut CallStore, inbox: &Receiver<Work>, outbox: &SyncSender<Reply>) {
+    let mut watermark = EventTime::ABSENT;
+    for work in inbox {
+        let delta = match work {
+            Work::Admit(batch) => {
+                for routed in batch {
+                    store.admit(routed.key, routed.observation, watermark);
+                }
+                continue;
+            }
+            Work::Advance(to) => {
+                watermark = to;
+                store.advance(to)
+            }
+            Work::Flush => {
+                watermark = EventTime::ABSENT;
+                store.flush()
+            }
+        };
+        if outbox.send(Reply { delta, ledger: *store.ledger() }).is_err() {
+            return;
+        }
+    }
+}

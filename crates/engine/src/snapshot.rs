@@ -1,0 +1,73 @@
+//! What people may look at while the engine runs: an immutable copy, replaced once a second.
+
+use selvedge_learn::{Baselines, EdgeBaseline, Provenance, Tally};
+use selvedge_model::{Edge, EdgeKey, Finding, Incident, Symbol, SymbolTable};
+
+use crate::stats::Stats;
+
+/// One learned edge, in words.
+#[derive(Clone, Debug)]
+pub struct EdgeSummary {
+    /// Who calls whom.
+    pub edge: Edge,
+    /// The callee is outside the mesh.
+    pub external: bool,
+    /// Calls learned.
+    pub calls: u64,
+    /// Windows with calls.
+    pub windows: u64,
+    /// Distinct routes.
+    pub routes: usize,
+    /// Median and 99th percentile of latency in nanoseconds.
+    pub latency_nanos: [Option<u64>; 2],
+    /// Share of calls that both sides reported, 0 to 1.
+    pub join_completeness: f64,
+    /// How the baseline came to be.
+    pub provenance: Provenance,
+}
+
+/// A view of the engine at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// All incidents kept, by opening time.
+    pub incidents: Vec<Incident>,
+    /// Recent findings, oldest first.
+    pub findings: Vec<Finding>,
+    /// Learned edges, by name.
+    pub edges: Vec<EdgeSummary>,
+    /// Totals.
+    pub stats: Stats,
+}
+
+/// All learned edges in words, by name.
+pub(crate) fn edge_summaries(baselines: &Baselines, symbols: &SymbolTable) -> Vec<EdgeSummary> {
+    let mut edges: Vec<EdgeSummary> =
+        baselines.edges().map(|(key, baseline)| EdgeSummary::of(key, baseline, symbols)).collect();
+    edges.sort_by(|left, right| left.edge.cmp(&right.edge));
+    edges
+}
+
+impl EdgeSummary {
+    fn of(key: &EdgeKey, baseline: &EdgeBaseline, symbols: &SymbolTable) -> Self {
+        let source = usual(&baseline.source_principals, symbols);
+        let destination = usual(&baseline.destination_principals, symbols);
+        Self {
+            edge: key.edge(source, destination, symbols),
+            external: key.external,
+            calls: baseline.calls,
+            windows: baseline.requests.windows,
+            routes: baseline.route_count(),
+            latency_nanos: [baseline.latency.quantile(0.5), baseline.latency.quantile(0.99)],
+            join_completeness: baseline.both_share().unwrap_or(0.0),
+            provenance: baseline.provenance,
+        }
+    }
+}
+
+/// The identity presented most often; of equals the first by name.
+fn usual(principals: &Tally<Symbol>, symbols: &SymbolTable) -> Symbol {
+    let most = principals.iter().max_by_key(|(principal, calls)| {
+        (*calls, std::cmp::Reverse(symbols.resolve(*principal)))
+    });
+    most.map_or(Symbol::NONE, |(principal, _)| principal)
+}

@@ -1,0 +1,80 @@
+//! Counts of what passed through, for `summary.json`, `/metrics` and the end of a replay.
+
+use selvedge_decode::Decoded;
+use selvedge_detect::TelemetryCounts;
+use selvedge_model::{EventTime, Fate, FateLedger, SignalKind};
+
+use crate::pipeline::RawBatch;
+
+/// Totals since the start.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Batches taken.
+    pub batches: u64,
+    /// Bytes of their uncompressed bodies.
+    pub bytes: u64,
+    /// Signals received.
+    pub signals: u64,
+    /// Signals received, by kind, and what became of them (the shards' part is added when asked).
+    pub ledger: FateLedger,
+    /// Calls joined and counted into windows.
+    pub calls: u64,
+    /// Calls that both ends reported.
+    pub calls_both: u64,
+    /// Calls that only the caller's side reported.
+    pub calls_client_only: u64,
+    /// Calls that only the callee's side reported.
+    pub calls_server_only: u64,
+    /// Strings that were not UTF-8 and were repaired.
+    pub repaired_strings: u64,
+    /// Names that found no room in the symbol table.
+    pub symbols_overflowed: u64,
+    /// Edges with a baseline.
+    pub edges: u64,
+    /// Windows closed and judged.
+    pub windows: u64,
+    /// First event time seen.
+    pub event_time_start: Option<EventTime>,
+    /// Last event time seen.
+    pub event_time_end: Option<EventTime>,
+    /// Event-time position: the newest event end.
+    pub frontier: EventTime,
+    /// Event-time position up to which windows are closed.
+    pub watermark: EventTime,
+}
+
+impl Stats {
+    /// Counts a decoded batch. Rejected signals have found their fate; the others are counted by join.
+    pub(crate) fn count_batch(&mut self, batch: &RawBatch<'_>, decoded: &Decoded) {
+        self.batches += 1;
+        self.bytes += batch.body.len() as u64;
+        self.signals += decoded.received;
+        self.reject(batch.signal, decoded.rejected);
+        self.repaired_strings += decoded.repaired_strings;
+        for observation in &decoded.observations {
+            self.event_time_start = Some(self.event_time_start.map_or(observation.start, |at| at.min(observation.start)));
+            self.event_time_end = Some(self.event_time_end.map_or(observation.end, |at| at.max(observation.end)));
+        }
+    }
+
+    /// What happened to telemetry as a whole since `judged`, which is brought up to now.
+    pub(crate) fn telemetry_since(&self, judged: &mut TelemetryCounts) -> TelemetryCounts {
+        let sum = |count: &dyn Fn(SignalKind) -> u64| SignalKind::ALL.iter().map(|kind| count(*kind)).sum::<u64>();
+        let now = TelemetryCounts {
+            received: self.signals,
+            rejected: sum(&|kind| self.ledger.count(kind, Fate::Rejected)),
+            symbols_overflowed: self.symbols_overflowed,
+        };
+        let before = std::mem::replace(judged, now);
+        TelemetryCounts {
+            received: now.received - before.received,
+            rejected: now.rejected - before.rejected,
+            symbols_overflowed: now.symbols_overflowed - before.symbols_overflowed,
+        }
+    }
+
+    fn reject(&mut self, signal: SignalKind, rejected: u64) {
+        self.ledger.receive(signal, rejected);
+        self.ledger.settle(signal, Fate::Rejected, rejected);
+    }
+}

@@ -1,0 +1,94 @@
+//! All records of one request: the open ones, stubs of what was counted, and who only waits to belong.
+
+use selvedge_model::{EventTime, Observation, ObservationKind, Side, SignalKind};
+
+use crate::slab::NIL;
+
+/// One request's state; its records and stubs are lists in the store's slabs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Group {
+    /// Open records.
+    pub(crate) first: u32,
+    pub(crate) open: u32,
+    /// Counted calls.
+    pub(crate) stubs: u32,
+    pub(crate) stub_count: u32,
+    /// Internal spans and application logs that wait for a call to belong to.
+    waiting: [u32; 2],
+    /// Bucket in the due schedule that counts; others are stale.
+    pub(crate) due: u64,
+    /// Bucket in the expiry schedule that counts.
+    pub(crate) expiry: u64,
+    /// Latest end of what is not an open record.
+    pub(crate) latest: EventTime,
+    pub(crate) touched: bool,
+    /// An open access log of this side is here.
+    logs: [bool; 2],
+}
+
+const SIGNALS: [SignalKind; 2] = [SignalKind::Traces, SignalKind::Logs];
+
+impl Default for Group {
+    fn default() -> Self {
+        Self {
+            first: NIL,
+            open: 0,
+            stubs: NIL,
+            stub_count: 0,
+            waiting: [0; 2],
+            due: Self::NEVER,
+            expiry: Self::NEVER,
+            latest: EventTime::ABSENT,
+            touched: false,
+            logs: [false; 2],
+        }
+    }
+}
+
+impl Group {
+    /// The bucket of what is in no schedule.
+    pub(crate) const NEVER: u64 = u64::MAX;
+    /// Bytes of a group in its map, whose capacity is up to twice its length after growing (load 7/8).
+    pub(crate) const ENTRY_BYTES: usize = 2 * (size_of::<(u128, Self)>() + 1);
+
+    /// True when nothing is open; stubs may be here.
+    pub(crate) fn idle(&self) -> bool {
+        self.first == NIL && !self.waits()
+    }
+
+    /// True when an internal span or application log would belong to a call here.
+    pub(crate) fn holds_call(&self) -> bool {
+        self.first != NIL || self.stubs != NIL
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.waiting != [0; 2]
+    }
+
+    pub(crate) fn wait(&mut self, signal: SignalKind) {
+        let slot = usize::from(signal == SignalKind::Logs);
+        self.waiting[slot] += 1;
+    }
+
+    /// Those who waited, by signal; nobody waits any more.
+    pub(crate) fn take_waiting(&mut self) -> impl Iterator<Item = (SignalKind, u64)> + use<> {
+        let waiting = std::mem::take(&mut self.waiting);
+        SIGNALS.into_iter().zip(waiting.map(u64::from)).filter(|(_, count)| *count > 0)
+    }
+
+    pub(crate) fn note_log(&mut self, record: &Observation) {
+        if record.kind == ObservationKind::AccessLog {
+            self.logs[usize::from(record.side == Side::Server)] = true;
+        }
+    }
+
+    pub(crate) fn forget_logs(&mut self) {
+        self.logs = [false; 2];
+    }
+
+    /// True when the next tick may find more than the watermark alone says: both sides' access logs are open, or
+    /// counted calls are here that a record can join.
+    pub(crate) fn may_be_whole(&self) -> bool {
+        self.logs == [true; 2] || self.stubs != NIL
+    }
+}

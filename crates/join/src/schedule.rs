@@ -1,0 +1,83 @@
+//! Which group is due when: buckets of event time, so that nothing is found by scanning all groups.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use selvedge_model::EventTime;
+use selvedge_model::time::nanos;
+
+/// Width of a bucket: a few per tick.
+const GRAIN: Duration = Duration::from_millis(250);
+
+/// Keys by due time. A key can be in several buckets; its owner knows which one counts.
+#[derive(Default)]
+pub(crate) struct Schedule {
+    buckets: BTreeMap<u64, VecDeque<u128>>,
+    entries: usize,
+}
+
+impl Schedule {
+    /// Bytes of one entry, with room for the queue's growth.
+    pub(crate) const ENTRY_BYTES: usize = 2 * size_of::<u128>();
+
+    /// The bucket of a due time.
+    pub(crate) fn bucket(due: EventTime) -> u64 {
+        due.0 / nanos(GRAIN)
+    }
+
+    pub(crate) fn push(&mut self, bucket: u64, key: u128) {
+        self.buckets.entry(bucket).or_default().push_back(key);
+        self.entries += 1;
+    }
+
+    /// Takes out the first bucket that may hold something due by the watermark.
+    pub(crate) fn pop_due(&mut self, watermark: EventTime) -> Option<(u64, VecDeque<u128>)> {
+        let entry = self.buckets.first_entry().filter(|entry| *entry.key() <= Self::bucket(watermark))?;
+        let (bucket, keys) = entry.remove_entry();
+        self.entries -= keys.len();
+        Some((bucket, keys))
+    }
+
+    /// Takes out the key that is due first.
+    pub(crate) fn pop_oldest(&mut self) -> Option<(u64, u128)> {
+        let mut entry = self.buckets.first_entry()?;
+        let bucket = *entry.key();
+        let key = entry.get_mut().pop_front();
+        if entry.get().is_empty() {
+            entry.remove();
+        }
+        self.entries -= usize::from(key.is_some());
+        key.map(|key| (bucket, key))
+    }
+
+    /// Entries in all buckets.
+    pub(crate) fn entries(&self) -> usize {
+        self.entries
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.buckets.clear();
+        self.entries = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_comes_out_by_time_and_the_rest_stays() {
+        let mut schedule = Schedule::default();
+        let second = |n: u64| EventTime(n * 1_000_000_000);
+        for (due, key) in [(3, 30), (1, 10), (1, 11), (9, 90)] {
+            schedule.push(Schedule::bucket(second(due)), key);
+        }
+        assert_eq!(schedule.pop_oldest().map(|(_, key)| key), Some(10));
+        let (_, keys) = schedule.pop_due(second(4)).unwrap();
+        assert_eq!(keys, [11]);
+        let (_, keys) = schedule.pop_due(second(4)).unwrap();
+        assert_eq!(keys, [30]);
+        assert!(schedule.pop_due(second(4)).is_none());
+        assert_eq!(schedule.entries(), 1);
+    }
+}

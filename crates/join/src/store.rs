@@ -1,0 +1,436 @@
+//! One shard's open calls: admission, completion by watermark or earlier, stubs of counted calls, eviction, fates.
+//!
+//! Admission only stores a record; what it joins is decided at the next tick, by a sorted view of its group. So
+//! between two ticks the order of arrival has no say, and the cost of a record is one look-up and one copy.
+
+use std::time::Duration;
+
+use selvedge_model::hash::{FixedMap, fixed_state};
+use selvedge_model::{Call, EventTime, Fate, FateLedger, Observation, ObservationKind, Reported, Side};
+
+use crate::assembly::{Assembly, Part};
+use crate::build::{build, build_alone};
+use crate::config::JoinConfig;
+use crate::delta::{Tally, TickDelta};
+use crate::group::Group;
+use crate::hop::Counted;
+use crate::schedule::Schedule;
+use crate::slab::{NIL, Slab};
+use crate::stub::Stub;
+
+/// Stale marks that are tolerated beside two for each group.
+const TOUCHED_SPARE: usize = 1024;
+
+/// What happened to an observation when it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is open: its mates may still come.
+    Admitted,
+    /// Its fate is known at once: it names no request, or it enriches a call that is here.
+    Settled(Fate),
+    /// Dropped: it ended so much longer before the watermark than the allowed lateness.
+    Late {
+        /// How much too late.
+        by: Duration,
+    },
+    /// It is open, and to make room others were evicted (policy `oldest_group_first`), perhaps itself.
+    OverBudget {
+        /// Number of observations evicted.
+        evicted: u64,
+    },
+    /// Dropped: its group holds as many open records as a group may (policy `group_full`).
+    GroupFull,
+}
+
+/// The open calls of one shard.
+pub struct CallStore {
+    config: JoinConfig,
+    bytes_max: usize,
+    groups: FixedMap<u128, Group>,
+    records: Slab<Observation>,
+    stubs: Slab<Stub>,
+    /// Groups with something open, by when it may be complete.
+    due: Schedule,
+    /// Groups with stubs only, by when these can be forgotten.
+    expiry: Schedule,
+    /// Groups that may be complete before the watermark says so.
+    touched: Vec<u128>,
+    assembly: Assembly,
+    /// Of the assembly in hand, by hop: its call's fate, if that is complete.
+    verdicts: Vec<Verdict>,
+    tally: Tally,
+    ledger: FateLedger,
+    watermark: EventTime,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Verdict {
+    complete: bool,
+    witnesses: u32,
+}
+
+impl CallStore {
+    /// An empty store with its share of the byte budget of `shards` stores.
+    #[must_use]
+    pub fn new(config: &JoinConfig, shards: usize) -> Self {
+        Self {
+            config: *config,
+            bytes_max: config.open_bytes_max / shards.max(1),
+            groups: FixedMap::with_hasher(fixed_state()),
+            records: Slab::new(),
+            stubs: Slab::new(),
+            due: Schedule::default(),
+            expiry: Schedule::default(),
+            touched: Vec::new(),
+            assembly: Assembly::default(),
+            verdicts: Vec::new(),
+            tally: Tally::new(config.window_length),
+            ledger: FateLedger::default(),
+            watermark: EventTime::ABSENT,
+        }
+    }
+
+    /// Takes an observation of the request `key`; without a key it stands alone. Lateness is measured against
+    /// `watermark`, or the one of the last tick when that is later.
+    pub fn admit(&mut self, key: Option<u128>, observation: Observation, watermark: EventTime) -> Admission {
+        let signal = observation.signal();
+        self.ledger.receive(signal, 1);
+        let oldest = self.watermark.max(watermark).before(self.config.allowed_lateness);
+        if observation.end < oldest {
+            self.ledger.settle(signal, Fate::Late, 1);
+            return Admission::Late { by: oldest.since(observation.end) };
+        }
+        let describes = observation.describes_call();
+        match key {
+            // A connection that closed normally is no call: its requests are reported by themselves.
+            _ if observation.kind == ObservationKind::ConnectionLog => {
+                self.settle_alone(&observation, observation.handshake_failure.present())
+            }
+            None => self.settle_alone(&observation, describes),
+            Some(key) if describes => self.hold(key, observation),
+            Some(key) => self.enrich(key, &observation),
+        }
+    }
+
+    /// Completes what is due at `watermark` and hands out what was counted since the last tick.
+    pub fn advance(&mut self, watermark: EventTime) -> TickDelta {
+        let watermark = self.watermark.max(watermark);
+        for key in std::mem::take(&mut self.touched) {
+            self.settle(key, watermark);
+        }
+        let mut due = Vec::new();
+        while let Some((bucket, keys)) = self.due.pop_due(watermark) {
+            due.extend(keys.into_iter().map(|key| (bucket, key)));
+        }
+        for (bucket, key) in due {
+            if self.groups.get(&key).is_some_and(|group| group.due == bucket) {
+                self.settle(key, watermark);
+            }
+        }
+        while let Some((bucket, keys)) = self.expiry.pop_due(watermark.before(self.config.allowed_lateness)) {
+            for key in keys {
+                self.expire(key, bucket);
+            }
+        }
+        self.watermark = watermark;
+        self.tally.take()
+    }
+
+    /// The input ended, or pauses for an unknown time: completes everything and forgets all stubs. What comes next
+    /// may be older.
+    pub fn flush(&mut self) -> TickDelta {
+        let mut keys: Vec<u128> = self.groups.keys().copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.settle(key, EventTime(u64::MAX));
+            self.forget(key);
+        }
+        self.due.clear();
+        self.expiry.clear();
+        self.touched.clear();
+        debug_assert!(self.records.used() == 0 && self.stubs.used() == 0, "nothing stays open after a flush");
+        let delta = self.tally.take();
+        self.watermark = EventTime::ABSENT;
+        delta
+    }
+
+    /// Fates of everything admitted so far.
+    #[must_use]
+    pub fn ledger(&self) -> &FateLedger {
+        &self.ledger
+    }
+
+    /// Bytes that count against the budget: open records, stubs, groups, and when they are due.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.records.used() * Slab::<Observation>::SLOT_BYTES
+            + self.stubs.used() * Slab::<Stub>::SLOT_BYTES
+            + self.groups.len() * Group::ENTRY_BYTES
+            + (self.due.entries() + self.expiry.entries()) * Schedule::ENTRY_BYTES
+    }
+
+    /// Requests with open records or stubs.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    fn settle_alone(&mut self, observation: &Observation, is_call: bool) -> Admission {
+        if is_call && let Some(call) = build_alone(observation) {
+            self.tally.count(&call, self.watermark);
+        }
+        self.ledger.settle(observation.signal(), Fate::Unmatched, 1);
+        Admission::Settled(Fate::Unmatched)
+    }
+
+    fn hold(&mut self, key: u128, observation: Observation) -> Admission {
+        let signal = observation.signal();
+        let group = self.groups.entry(key).or_default();
+        if group.open as usize >= self.config.group_records_max {
+            self.ledger.settle(signal, Fate::Evicted, 1);
+            return Admission::GroupFull;
+        }
+        self.ledger.settle(signal, Fate::Open, 1);
+        for (kind, waiting) in group.take_waiting() {
+            self.ledger.close(kind, Fate::Joined, waiting);
+        }
+        group.first = self.records.push(observation, group.first);
+        group.open += 1;
+        group.note_log(&observation);
+        let touched = group.may_be_whole() && !group.touched;
+        group.touched |= touched;
+        let bucket = Schedule::bucket(observation.end);
+        if bucket < group.due {
+            group.due = bucket;
+            self.due.push(bucket, key);
+        }
+        if touched {
+            self.touch(key);
+        }
+        self.make_room()
+    }
+
+    /// Marks a group for the next tick. Groups that were evicted since, or came back, leave the list when it is far
+    /// longer than there are groups.
+    fn touch(&mut self, key: u128) {
+        if self.touched.len() > 2 * self.groups.len() + TOUCHED_SPARE {
+            self.touched.sort_unstable();
+            self.touched.dedup();
+            self.touched.retain(|key| self.groups.get(key).is_some_and(|group| group.touched));
+        }
+        self.touched.push(key);
+    }
+
+    /// An internal span or an application log says nothing about a call; it only belongs to one, or does not.
+    fn enrich(&mut self, key: u128, observation: &Observation) -> Admission {
+        let signal = observation.signal();
+        let group = self.groups.entry(key).or_default();
+        if group.holds_call() {
+            self.ledger.settle(signal, Fate::Joined, 1);
+            return Admission::Settled(Fate::Joined);
+        }
+        self.ledger.settle(signal, Fate::Open, 1);
+        group.wait(signal);
+        // The enclosing span ends, and is sent, last: wait for as long as it could still come.
+        group.latest = group.latest.max(observation.end);
+        let bucket = Schedule::bucket(group.latest.after(self.config.allowed_lateness));
+        if group.due == Group::NEVER {
+            group.due = bucket;
+            self.due.push(bucket, key);
+        }
+        self.make_room()
+    }
+
+    /// Drops the oldest until the store is inside its budget: first stubs, which were counted, then open groups.
+    fn make_room(&mut self) -> Admission {
+        let mut evicted = 0;
+        while self.bytes() > self.bytes_max {
+            if let Some((bucket, key)) = self.expiry.pop_oldest() {
+                self.expire(key, bucket);
+            } else if let Some((bucket, key)) = self.due.pop_oldest() {
+                if self.groups.get(&key).is_some_and(|group| group.due == bucket) {
+                    evicted += self.evict(key);
+                }
+            } else {
+                break;
+            }
+        }
+        if evicted > 0 { Admission::OverBudget { evicted } } else { Admission::Admitted }
+    }
+
+    /// Forgets the group's stubs, if this entry of the schedule is the one that counts and nothing is open.
+    fn expire(&mut self, key: u128, bucket: u64) {
+        let Some(group) = self.groups.get_mut(&key).filter(|group| group.expiry == bucket) else { return };
+        group.expiry = Group::NEVER;
+        if group.idle() {
+            self.forget(key);
+        }
+    }
+
+    fn evict(&mut self, key: u128) -> u64 {
+        let Some(group) = self.groups.get_mut(&key) else { return 0 };
+        let mut evicted = 0;
+        for (signal, waiting) in group.take_waiting() {
+            self.ledger.close(signal, Fate::Evicted, waiting);
+            evicted += waiting;
+        }
+        while group.first != NIL {
+            self.ledger.close(self.records.get(group.first).signal(), Fate::Evicted, 1);
+            group.first = self.records.free(group.first);
+            evicted += 1;
+        }
+        self.forget(key);
+        evicted
+    }
+
+    /// Removes a group that has nothing open.
+    fn forget(&mut self, key: u128) {
+        let Some(group) = self.groups.remove(&key) else { return };
+        debug_assert!(group.first == NIL, "open records have a fate before their group goes");
+        let mut stub = group.stubs;
+        while stub != NIL {
+            stub = self.stubs.free(stub);
+        }
+    }
+
+    /// Joins the records of a group, and completes the calls that are due at `watermark`.
+    fn settle(&mut self, key: u128, watermark: EventTime) {
+        let Some(mut group) = self.groups.get(&key).copied() else { return };
+        group.touched = false;
+        group.due = Group::NEVER;
+        if group.first == NIL {
+            self.settle_waiting(&mut group, watermark);
+        } else {
+            self.assembly.assemble(&self.records, group.first, &mut self.stubs, group.stubs);
+            let mut next_due = self.complete_calls(&mut group, watermark);
+            self.release(&mut group);
+            if group.first == NIL {
+                next_due = EventTime(u64::MAX);
+            }
+            self.reschedule(key, &mut group, next_due);
+        }
+        if group.first == NIL && group.waits() {
+            let due = group.latest.after(self.config.allowed_lateness);
+            self.reschedule(key, &mut group, due);
+        }
+        if group.idle() && group.stubs == NIL {
+            self.groups.remove(&key);
+            return;
+        }
+        if group.idle() {
+            let bucket = Schedule::bucket(group.latest) + 1;
+            if bucket != group.expiry {
+                group.expiry = bucket;
+                self.expiry.push(bucket, key);
+            }
+        }
+        self.groups.insert(key, group);
+    }
+
+    fn reschedule(&mut self, key: u128, group: &mut Group, due: EventTime) {
+        if due < EventTime(u64::MAX) {
+            group.due = Schedule::bucket(due);
+            self.due.push(group.due, key);
+        }
+    }
+
+    /// Internal spans and logs whose call never came.
+    fn settle_waiting(&mut self, group: &mut Group, watermark: EventTime) {
+        if group.latest.after(self.config.allowed_lateness) <= watermark {
+            for (signal, waiting) in group.take_waiting() {
+                self.ledger.close(signal, Fate::Unmatched, waiting);
+            }
+        }
+    }
+
+    /// Counts the calls of the assembly in hand that are complete; when the next of the others is due.
+    fn complete_calls(&mut self, group: &mut Group, watermark: EventTime) -> EventTime {
+        let hops = self.assembly.hops().len();
+        self.verdicts.clear();
+        self.verdicts.resize(hops, Verdict::default());
+        for part in self.assembly.parts().iter().filter(|part| !part.duplicate) {
+            let root = self.assembly.root_of(part.hop);
+            self.verdicts[root as usize].witnesses += 1;
+        }
+        let mut next_due = EventTime(u64::MAX);
+        for at in 0..hops {
+            let root = u32::try_from(at).unwrap_or(NIL);
+            if self.assembly.hops()[at].counted == Counted::Part || self.assembly.root_of(root) != root {
+                continue;
+            }
+            let due = self.assembly.due(root, self.config.pair_grace);
+            if due <= watermark || self.assembly.whole(root) {
+                self.verdicts[at].complete = true;
+                self.complete(group, root);
+            } else {
+                next_due = next_due.min(due);
+            }
+        }
+        next_due
+    }
+
+    fn complete(&mut self, group: &mut Group, root: u32) {
+        let hops = self.assembly.hops();
+        let hop = &hops[root as usize];
+        let mate = hops.get(hop.mate as usize).map(|mate| &mate.facts);
+        let (client, server) = match hop.facts.side {
+            Side::Client => (Some(&hop.facts), mate),
+            Side::Server | Side::Internal => (mate, Some(&hop.facts)),
+        };
+        let reported = match (client, server) {
+            _ if hop.counted == Counted::Vouched => Reported::Both,
+            (Some(_), Some(_)) => Reported::Both,
+            (Some(_), None) => Reported::ClientOnly,
+            (None, _) => Reported::ServerOnly,
+        };
+        let call: Option<Call> = build(client, server, reported);
+        if let Some(call) = call {
+            self.tally.count(&call, self.watermark);
+        }
+        if (group.stub_count as usize) < self.config.group_records_max {
+            let stub = Stub::new(client, server);
+            group.latest = group.latest.max(stub.end());
+            group.stubs = self.stubs.push(stub, group.stubs);
+            group.stub_count += 1;
+        }
+    }
+
+    /// Frees the records whose fate is known and links the others again.
+    fn release(&mut self, group: &mut Group) {
+        group.first = NIL;
+        group.open = 0;
+        group.forget_logs();
+        for at in 0..self.assembly.parts().len() {
+            let part = self.assembly.parts()[at];
+            match self.fate_of(part) {
+                Some(fate) => {
+                    self.ledger.close(self.records.get(part.slot).signal(), fate, 1);
+                    self.records.free(part.slot);
+                }
+                None => {
+                    self.records.link(part.slot, group.first);
+                    group.first = part.slot;
+                    group.open += 1;
+                    group.note_log(self.records.get(part.slot));
+                }
+            }
+        }
+    }
+
+    fn fate_of(&self, part: Part) -> Option<Fate> {
+        let hops = self.assembly.hops();
+        if hops[part.hop as usize].counted == Counted::Part {
+            return Some(Fate::Joined);
+        }
+        let root = self.assembly.root_of(part.hop) as usize;
+        let (verdict, hop) = (self.verdicts[root], &hops[root]);
+        // A retry is joined by its caller's view, which may have been counted with another attempt.
+        let joined =
+            part.duplicate || verdict.witnesses > 1 || hop.mate != NIL || hop.counted == Counted::Vouched;
+        verdict.complete.then_some(if joined { Fate::Joined } else { Fate::Unmatched })
+    }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -1,0 +1,143 @@
+//! Everything that is known, and how a closed window adds to it.
+
+use std::cmp::Ordering;
+
+use selvedge_model::hash::{FixedMap, fixed_state};
+use selvedge_model::{CallShape, EdgeKey, EdgeWindow, ShapeStats, SymbolTable, Window};
+
+use crate::Provenance;
+use crate::config::LearnConfig;
+use crate::edge::EdgeBaseline;
+use crate::mesh::MeshBaseline;
+
+/// Baselines of all edges and of the mesh.
+pub struct Baselines {
+    config: LearnConfig,
+    edges: FixedMap<EdgeKey, EdgeBaseline>,
+    edges_overflowed: u64,
+    mesh: MeshBaseline,
+}
+
+impl Baselines {
+    /// Baselines that know nothing.
+    #[must_use]
+    pub fn new(config: LearnConfig) -> Self {
+        let mesh = MeshBaseline::new(&config);
+        Self { config, edges: FixedMap::with_hasher(fixed_state()), edges_overflowed: 0, mesh }
+    }
+
+    /// Learns one edge of a closed window, without the shapes that were `flagged` when it was judged.
+    ///
+    /// A failed handshake is no call: of approved ones the callee remembers the reason, else nothing is learned.
+    pub fn learn(
+        &mut self,
+        _window: Window,
+        key: EdgeKey,
+        edge: &EdgeWindow,
+        flagged: &dyn Fn(&CallShape) -> bool,
+        provenance: Provenance,
+        symbols: &SymbolTable,
+    ) {
+        let mut shapes: Vec<(&CallShape, &ShapeStats)> =
+            edge.shapes.iter().filter(|(shape, _)| !flagged(shape)).collect();
+        // Which key gets the last free slot of a bounded map must not depend on the order in which shards met.
+        shapes.sort_by(|left, right| order(*left, *right));
+        shapes.retain(|(shape, stats)| {
+            let failed = shape.handshake_failure.present();
+            if failed && provenance == Provenance::Approved {
+                self.mesh.record_handshake_failure(&key, shape, stats.calls);
+            }
+            !failed
+        });
+        if shapes.is_empty() {
+            return;
+        }
+        self.mesh.approved |= provenance == Provenance::Approved;
+        for (shape, stats) in &shapes {
+            self.mesh.record(&key, shape, stats, symbols);
+        }
+        self.mesh.close_edge(&key);
+        if let Some(baseline) = self.edge_mut(key) {
+            baseline.provenance = baseline.provenance.max(provenance);
+            learn_edge(baseline, &shapes);
+        }
+    }
+
+    /// Closes a window for callers, callees and the mesh. Windows in which nothing was learned teach nothing: no
+    /// reporter alive is a gap, not silence.
+    pub fn finish_window(&mut self, window: Window) {
+        self.mesh.close_window(window.end.since(window.start));
+    }
+
+    /// What is known of an edge.
+    #[must_use]
+    pub fn edge(&self, key: &EdgeKey) -> Option<&EdgeBaseline> {
+        self.edges.get(key)
+    }
+
+    /// All edges, in no particular order: sort by names before it reaches an output.
+    pub fn edges(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeBaseline)> {
+        self.edges.iter()
+    }
+
+    /// What is known of the mesh as a whole.
+    #[must_use]
+    pub fn mesh(&self) -> &MeshBaseline {
+        &self.mesh
+    }
+
+    /// True when no further edge can be learned: then an unknown edge is not a new one.
+    #[must_use]
+    pub fn full(&self) -> bool {
+        self.edges.len() >= self.config.edges_max
+    }
+
+    /// Windows of edges that found no room.
+    #[must_use]
+    pub fn edges_overflowed(&self) -> u64 {
+        self.edges_overflowed
+    }
+
+    fn edge_mut(&mut self, key: EdgeKey) -> Option<&mut EdgeBaseline> {
+        if self.edges.len() >= self.config.edges_max && !self.edges.contains_key(&key) {
+            self.edges_overflowed += 1;
+            return None;
+        }
+        let routes_max = self.config.edge_routes_max;
+        Some(self.edges.entry(key).or_insert_with(|| EdgeBaseline::new(routes_max)))
+    }
+}
+
+fn learn_edge(baseline: &mut EdgeBaseline, shapes: &[(&CallShape, &ShapeStats)]) {
+    let (mut calls, mut request, mut response) = (0, (0_u64, 0), (0_u64, 0));
+    for (shape, stats) in shapes {
+        baseline.record(shape, stats);
+        calls += stats.calls;
+        request = (request.0.saturating_add(stats.request_bytes), stats.request_bytes_max.max(request.1));
+        response =
+            (response.0.saturating_add(stats.response_bytes), stats.response_bytes_max.max(response.1));
+    }
+    baseline.requests.add(calls);
+    baseline.request_bytes.add(request.0, request.1);
+    baseline.response_bytes.add(response.0, response.1);
+}
+
+/// Most frequent first, then by the numbers of names: those follow the order of arrival, which is the same for any
+/// number of shards. Only which key finds room depends on it, never what is put out.
+fn order(left: (&CallShape, &ShapeStats), right: (&CallShape, &ShapeStats)) -> Ordering {
+    let key = |(shape, stats): (&CallShape, &ShapeStats)| {
+        let names = [
+            shape.route,
+            shape.method,
+            shape.source_principal,
+            shape.destination_principal,
+            shape.certificate.fingerprint,
+            shape.sni,
+            shape.user_agent,
+            shape.tls_cipher,
+            shape.tls_version,
+        ];
+        (std::cmp::Reverse(stats.calls), stats.first, names, shape.status, shape.grpc_status)
+    };
+    key(left).cmp(&key(right))
+}

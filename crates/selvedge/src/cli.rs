@@ -1,0 +1,141 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 ok, 1 runtime failure, 2 usage, 3 configuration or rules invalid, 4 expectation not met.
+Data goes to standard output, logs and progress to standard error.";
+
+/// Watches the telemetry of a service mesh, and tells when an edge of it unravels.
+#[derive(Debug, Parser)]
+#[command(name = "selvedge", version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Listen for OTLP, learn, detect and alert. Needs no configuration.
+    Run(RunArgs),
+    /// Play captures through the engine by a virtual clock.
+    Replay(ReplayArgs),
+    /// Check a configuration file and its rules.
+    Check(CheckArgs),
+    /// Look at the rules.
+    Rules(RulesArgs),
+    /// Work with alert sinks.
+    Alerts(AlertsArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Captures to take as an approved baseline before listening. May be repeated.
+    #[arg(long, value_name = "CAPTURE")]
+    pub(crate) learn: Vec<PathBuf>,
+    /// Number of shards; each beyond the first is a thread. Overrides the configuration.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) shards: Option<u16>,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Captures to judge, in order: capture v1 (.otlpcap, .otlpcap.zst), the Collector file exporter's JSON lines
+    /// (plain, zstd, gzip) or its length-framed protobuf.
+    #[arg(required_unless_present = "learn", value_name = "CAPTURE")]
+    pub(crate) captures: Vec<PathBuf>,
+    /// Captures to take as an approved baseline first. May be repeated.
+    #[arg(long, value_name = "CAPTURE")]
+    pub(crate) learn: Vec<PathBuf>,
+    /// Configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Write incidents.jsonl, findings.jsonl, actions.jsonl, transcript.txt and summary.json into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Number of shards; the result is the same for any. Overrides the configuration.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) shards: Option<u16>,
+    /// How fast the virtual clock runs; the result is the same for any.
+    #[arg(long, value_enum, default_value_t = Speed::Max)]
+    pub(crate) speed: Speed,
+    /// Compare the incidents with this file (YAML: `incidents`, `incidents_max`); exit with 4 when they differ.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) expect: Option<PathBuf>,
+}
+
+/// Speed of the virtual clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Speed {
+    /// As fast as the machine allows.
+    #[value(name = "max")]
+    Max,
+    /// As recorded.
+    #[value(name = "1x")]
+    Recorded,
+    /// Ten times as fast as recorded.
+    #[value(name = "10x")]
+    TenTimes,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// Arguments of `rules`.
+#[derive(Debug, Args)]
+pub(crate) struct RulesArgs {
+    #[command(subcommand)]
+    pub(crate) command: RulesCommand,
+}
+
+/// What to do with rules.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// List every rule with its level and whether it is on.
+    List {
+        /// Configuration file whose rules folder overrides the shipped rules.
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// Arguments of `alerts`.
+#[derive(Debug, Args)]
+pub(crate) struct AlertsArgs {
+    #[command(subcommand)]
+    pub(crate) command: AlertsCommand,
+}
+
+/// What to do with alert sinks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertsCommand {
+    /// Fire and resolve a test alert through every configured sink.
+    Test {
+        /// Configuration file.
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}

@@ -1,0 +1,8 @@
+//! One module a command.
+
+pub(crate) mod alerts;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod replay;
+pub(crate) mod rules;
+pub(crate) mod run;

@@ -1,0 +1,25 @@
+//! `selvedge check`: is this configuration usable?
+
+use std::io::Write as _;
+
+use crate::cli::CheckArgs;
+use crate::config;
+use crate::exit::Outcome;
+
+pub(crate) fn run(args: &CheckArgs) -> Outcome {
+    let config = config::load(Some(&args.config))?;
+    let rules = config.rules.iter().count();
+    let act = &config.act;
+    let sinks = [
+        ("terminal", act.terminal.is_some()),
+        ("jsonl", act.jsonl.is_some()),
+        ("alertmanager", act.alertmanager.is_some()),
+        ("webhook", act.webhook.is_some()),
+        ("pagerduty", act.pagerduty.is_some()),
+        ("slack", act.slack.is_some()),
+    ];
+    let sinks: Vec<&str> = sinks.iter().filter(|(_, configured)| *configured).map(|(name, _)| *name).collect();
+    let sinks = if sinks.is_empty() { "no alert sink".to_owned() } else { format!("alerts to {}", sinks.join(", ")) };
+    writeln!(std::io::stdout(), "{} is valid: {rules} rules, {sinks}", args.config.display())?;
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! `selvedge run`: the engine on live input.
+//!
+//! Receivers and engine share one thread, so a batch is acknowledged without a hop between threads. Alerts and the
+//! API have a thread of their own: a slow webhook or a large answer never holds up telemetry.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use selvedge_act::{Alert, AlertStatus, Dispatcher};
+use selvedge_engine::{Effect, Engine, Pipeline};
+use selvedge_model::ActionKind;
+use selvedge_receive::Receivers;
+use selvedge_serve::{Health, Lifecycle, Server, Sources};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::RunArgs;
+use crate::clock::SystemClock;
+use crate::config::{self, Config};
+use crate::exit::Outcome;
+use crate::{logging, paths};
+
+/// Batches between receivers and engine; bytes are bounded by the receivers' admission.
+const SUBMISSIONS_MAX: usize = 1_024;
+/// How long alerts that are on their way may take after the last batch was judged.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
+
+pub(crate) fn run(args: &RunArgs) -> Outcome {
+    paths::require_files(&args.learn)?;
+    let mut config = config::load(args.config.as_deref())?;
+    if let Some(shards) = args.shards {
+        config.engine.shards = usize::from(shards);
+    }
+    logging::start(&config.log_level)?;
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the control thread")?;
+    let data = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    data.block_on(live(config, args, &control))?;
+    control.shutdown_timeout(Duration::from_secs(1));
+    Ok(())
+}
+
+async fn live(config: Config, args: &RunArgs, control: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+    let clock = Arc::new(SystemClock);
+    let (submissions, inbox) = tokio::sync::mpsc::channel(SUBMISSIONS_MAX);
+    let receivers = Receivers::bind(config.receive, clock.clone(), submissions).await?;
+    let server = control.spawn(Server::bind(config.serve)).await??;
+    let (mut alerts, wall_clock) = (config.act, clock.clone());
+    alerts.colour_unless_configured(std::io::stdout().is_terminal() && logging::colour_allowed());
+    let dispatcher = control.spawn(async move { Dispatcher::start(alerts, wall_clock) }).await??;
+    let mut pipeline = Pipeline::new(&config.engine, config.rules);
+    for path in &args.learn {
+        selvedge_replay::teach(&mut pipeline, path)?;
+        tracing::info!(capture = %path.display(), "baseline learned and approved");
+    }
+    let engine = Engine::new(pipeline, config.engine.findings_kept_max);
+    let health = Arc::new(Health::default());
+    let sources = Sources {
+        view: engine.view(),
+        deliveries: dispatcher.ledger(),
+        received: receivers.stats(),
+        health: Arc::clone(&health),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let (intake, api) = (CancellationToken::new(), CancellationToken::new());
+    let signals = Signals::listen()?;
+    control.spawn(signals.watch(intake.clone(), Arc::clone(&health)));
+    announce(&receivers, &server);
+    let served = control.spawn(server.serve(sources, api.clone()));
+    health.set(Lifecycle::Ready);
+    // The receivers end first, their queue runs dry, then the engine completes what is open and ends.
+    let ((), ()) = tokio::join!(
+        receivers.serve(intake),
+        selvedge_engine::run(engine, inbox, clock, |effect| notify(&dispatcher, effect)),
+    );
+    dispatcher.drain(DRAIN_DEADLINE).await;
+    api.cancel();
+    served.await??;
+    tracing::info!("stopped: everything received was judged");
+    Ok(())
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The first signal stops the intake and lets everything received be judged; the second ends the process.
+    async fn watch(mut self, intake: CancellationToken, health: Arc<Health>) {
+        self.next().await;
+        tracing::info!("stopping: taking nothing new, finishing what was received (signal again to stop at once)");
+        health.set(Lifecycle::Draining);
+        intake.cancel();
+        self.next().await;
+        tracing::warn!("stopped at once by a second signal");
+        std::process::exit(130);
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn announce(receivers: &Receivers, server: &Server) {
+    let addresses = receivers.addresses();
+    for (protocol, address) in [("grpc", addresses.grpc), ("http", addresses.http)] {
+        if let Some(address) = address {
+            tracing::info!(protocol, %address, "receiving OTLP");
+        }
+    }
+    tracing::info!(address = %server.endpoint(), "serving the API, /metrics and /healthz");
+}
+
+fn notify(dispatcher: &Dispatcher, effect: Effect) {
+    let Effect::Action(action, incident) = effect else { return };
+    let status = match action.kind {
+        ActionKind::AlertFiring => AlertStatus::Firing,
+        ActionKind::AlertResolved => AlertStatus::Resolved,
+    };
+    dispatcher.notify(Alert { status, incident: *incident, at: action.at });
+}

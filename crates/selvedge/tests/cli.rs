@@ -1,0 +1,128 @@
+//! The program from outside: exit codes, and what a person reads when something is wrong.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn selvedge(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_selvedge")).args(args).env("NO_COLOR", "1").output().unwrap()
+}
+
+fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/envoy").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+fn written(folder: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_wrong_flag_is_a_usage_error() {
+    let output = selvedge(&["replay", "--leran", "x"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--learn"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_broken_configuration_tells_every_problem_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "receivers:\n  otlp:\n    protocols:\n      grcp: {}\nengine:\n  shards: lots\nsrve: {}\n";
+    let path = written(&folder, "broken.yaml", text);
+    let output = selvedge(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    let told = stderr(&output);
+    assert!(told.contains("3 problems"), "{told}");
+    for part in ["broken.yaml:4:", "did you mean `grpc`", "broken.yaml:6:", "broken.yaml:7:", "did you mean `serve`"] {
+        assert!(told.contains(part), "`{part}` is missing in:\n{told}");
+    }
+}
+
+#[test]
+fn a_listener_off_loopback_without_tls_and_token_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "receivers:\n  otlp:\n    protocols:\n      grpc: {endpoint: \"0.0.0.0:4317\"}\nserve: {endpoint: \"0.0.0.0:4319\"}\n";
+    let path = written(&folder, "open.yaml", text);
+    let output = selvedge(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    let told = stderr(&output);
+    assert!(told.contains("tls") && told.contains("serve.endpoint"), "{told}");
+}
+
+#[test]
+fn an_unknown_rule_parameter_is_told_with_a_suggestion() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    std::fs::create_dir(&rules).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules/path_scan.yml");
+    let text = std::fs::read_to_string(shipped).unwrap().replace("parameters:\n", "parameters:\n  ruotes_min: 3\n");
+    std::fs::write(rules.join("mine.yml"), text).unwrap();
+    let path = written(&folder, "config.yaml", "rules: {folder: rules}\n");
+    let output = selvedge(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(stderr(&output).contains("ruotes_min"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_missing_capture_is_named_before_any_work() {
+    let output = selvedge(&["replay", "no-such-capture.otlpcap"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cannot read no-such-capture.otlpcap"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_file_that_is_no_capture_is_an_exact_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(&folder, "notes.txt", "these are notes and not telemetry\n");
+    let output = selvedge(&["replay", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("notes.txt"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_unmet_expectation_exits_with_four_and_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let expect = written(&folder, "expect.yml", "incidents:\n  - kinds: [beacon]\n    destination: nowhere\n");
+    let output = selvedge(&["replay", &fixture("normal_1.otlpcap.zst"), "--expect", expect.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no incident with kinds beacon; destination nowhere"), "{}", stderr(&output));
+}
+
+/// Guarantees: the README's command prints the incident, who did it and what to do, and writes the promised files.
+#[test]
+fn the_readme_command_shows_the_incident() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let (one, two, attack) =
+        (fixture("normal_1.otlpcap.zst"), fixture("normal_2.otlpcap.zst"), fixture("exfiltration.otlpcap.zst"));
+    let output =
+        selvedge(&["replay", "--learn", &one, "--learn", &two, &attack, "--out", out.to_str().unwrap(), "--shards", "2"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let told = stdout(&output);
+    assert!(told.contains("batch") && told.contains("paste.evil.example"), "{told}");
+    for file in ["incidents.jsonl", "findings.jsonl", "actions.jsonl", "transcript.txt", "summary.json"] {
+        assert!(out.join(file).metadata().unwrap().len() > 0, "{file} is empty");
+    }
+    let summary: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(out.join("summary.json")).unwrap()).unwrap();
+    assert!(summary["signals"]["logs"].as_u64().unwrap() > 0);
+    assert!(summary["peak_rss_bytes"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn completions_and_rules_are_printed() {
+    let completions = selvedge(&["completions", "bash"]);
+    assert!(stdout(&completions).contains("selvedge"));
+    let rules = selvedge(&["rules", "list"]);
+    assert_eq!(rules.status.code(), Some(0), "{}", stderr(&rules));
+    assert!(stdout(&rules).contains("mtls_downgrade"));
+}

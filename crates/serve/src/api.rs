@@ -1,0 +1,154 @@
+//! The routes, and the JSON they answer with.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use selvedge_act::document::{EdgeDocument, FindingDocument, IncidentDocument};
+use selvedge_engine::EdgeSummary;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::Sources;
+use crate::metrics;
+use crate::server::Lifecycle;
+
+/// Rows answered when the caller gives no `limit`.
+const LIMIT_DEFAULT: usize = 100;
+/// Rows answered at most.
+const LIMIT_MAX: usize = 10_000;
+
+/// Filters of the list routes. Unknown ones are refused, so that a misspelt filter is not "no filter".
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Filter {
+    status: Option<String>,
+    severity: Option<String>,
+    kind: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(crate) fn router(sources: Sources) -> axum::Router {
+    axum::Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_text))
+        .route("/api/v1/incidents", get(incidents))
+        .route("/api/v1/findings", get(findings))
+        .route("/api/v1/edges", get(edges))
+        .route("/api/v1/deliveries", get(deliveries))
+        .fallback(not_found)
+        .with_state(sources)
+}
+
+async fn index(State(sources): State<Sources>) -> Json<serde_json::Value> {
+    std::future::ready(Json(json!({
+        "product": "selvedge",
+        "version": sources.version,
+        "routes": ["/healthz", "/readyz", "/metrics", "/api/v1/incidents", "/api/v1/findings", "/api/v1/edges", "/api/v1/deliveries"],
+    })))
+    .await
+}
+
+/// Alive: the process answers.
+async fn healthz() -> &'static str {
+    std::future::ready("ok\n").await
+}
+
+/// Ready: all ports are bound and telemetry is taken.
+async fn readyz(State(sources): State<Sources>) -> Response {
+    let answer = match sources.health.get() {
+        Lifecycle::Ready => (StatusCode::OK, "ready\n"),
+        Lifecycle::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        Lifecycle::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    };
+    std::future::ready(answer.into_response()).await
+}
+
+async fn metrics_text(State(sources): State<Sources>) -> Response {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let answer = match metrics::render(&sources) {
+        Ok(text) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    };
+    std::future::ready(answer).await
+}
+
+async fn incidents(State(sources): State<Sources>, filter: Query<Filter>) -> Response {
+    let view = sources.view.load();
+    let rows = view.incidents.iter().rev().filter(|incident| {
+        filter.status.as_ref().is_none_or(|status| incident.status.name() == status)
+            && filter.severity.as_ref().is_none_or(|severity| incident.severity.name() == severity)
+            && filter.kind.as_ref().is_none_or(|kind| incident.kinds.iter().any(|other| other.name() == kind))
+    });
+    std::future::ready(page("incidents", rows.map(IncidentDocument::from), &filter)).await
+}
+
+async fn findings(State(sources): State<Sources>, filter: Query<Filter>) -> Response {
+    let view = sources.view.load();
+    let rows = view.findings.iter().rev().filter(|finding| {
+        filter.severity.as_ref().is_none_or(|severity| finding.severity.name() == severity)
+            && filter.kind.as_ref().is_none_or(|kind| finding.kind.name() == kind)
+    });
+    std::future::ready(page("findings", rows.map(FindingDocument::from), &filter)).await
+}
+
+async fn edges(State(sources): State<Sources>, filter: Query<Filter>) -> Response {
+    let view = sources.view.load();
+    std::future::ready(page("edges", view.edges.iter().map(EdgeRow::from), &filter)).await
+}
+
+async fn deliveries(State(sources): State<Sources>, filter: Query<Filter>) -> Response {
+    let rows = sources.deliveries.recent();
+    std::future::ready(page("deliveries", rows.into_iter(), &filter)).await
+}
+
+async fn not_found() -> Response {
+    let body = json!({ "error": "there is nothing at this path; GET / lists what there is" });
+    std::future::ready((StatusCode::NOT_FOUND, Json(body)).into_response()).await
+}
+
+/// `{ "<name>": [rows], "total": n }`, at most `limit` rows.
+fn page<T: Serialize>(name: &str, rows: impl Iterator<Item = T>, filter: &Filter) -> Response {
+    let limit = filter.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    let rows: Vec<T> = rows.collect();
+    let total = rows.len();
+    let shown: Vec<&T> = rows.iter().take(limit).collect();
+    let body = BTreeMap::from([(name, json!(shown)), ("total", json!(total))]);
+    Json(body).into_response()
+}
+
+/// One learned edge as JSON.
+#[derive(Serialize)]
+struct EdgeRow {
+    #[serde(flatten)]
+    edge: EdgeDocument,
+    external: bool,
+    calls: u64,
+    windows: u64,
+    routes: usize,
+    latency_nanos_p50: Option<u64>,
+    latency_nanos_p99: Option<u64>,
+    join_completeness: f64,
+    provenance: &'static str,
+}
+
+impl From<&EdgeSummary> for EdgeRow {
+    fn from(summary: &EdgeSummary) -> Self {
+        Self {
+            edge: EdgeDocument::from(&summary.edge),
+            external: summary.external,
+            calls: summary.calls,
+            windows: summary.windows,
+            routes: summary.routes,
+            latency_nanos_p50: summary.latency_nanos[0],
+            latency_nanos_p99: summary.latency_nanos[1],
+            join_completeness: summary.join_completeness,
+            provenance: summary.provenance.name(),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Our own metrics, in OpenMetrics text.
+//!
+//! Values come from the engine's latest view at each scrape, so a scrape never waits for the engine.
+
+use std::fmt::Error;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use selvedge_engine::Snapshot;
+use selvedge_model::{Fate, IncidentStatus, Severity, SignalKind};
+use selvedge_receive::Transport;
+
+use crate::Sources;
+
+/// Reads all sources at each scrape.
+struct View(Sources);
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("View")
+    }
+}
+
+/// The text of one scrape.
+///
+/// # Errors
+/// Never in practice: writing to a string cannot fail, but the library's signature says it may.
+pub(crate) fn render(sources: &Sources) -> Result<String, Error> {
+    let mut registry = Registry::with_prefix("selvedge");
+    registry.register_collector(Box::new(View(sources.clone())));
+    let mut text = String::with_capacity(8_192);
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+impl Collector for View {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let Self(sources) = self;
+        let view = sources.view.load();
+        signals(&mut encoder, &view)?;
+        totals(&mut encoder, &view)?;
+        incidents(&mut encoder, &view)?;
+        outside(&mut encoder, sources)
+    }
+}
+
+/// Counts by label set.
+type Rows<'a> = Vec<(Vec<(&'a str, &'a str)>, u64)>;
+
+fn family(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, kind: MetricType, rows: Rows<'_>) -> Result<(), Error> {
+    let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+    for (labels, value) in rows {
+        let row = metric.encode_family(&labels)?;
+        match kind {
+            MetricType::Counter => ConstCounter::new(value).encode(row)?,
+            _ => ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(row)?,
+        }
+    }
+    Ok(())
+}
+
+fn signals(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Error> {
+    let ledger = &view.stats.ledger;
+    let received = SignalKind::ALL.map(|kind| (vec![("signal", kind.name())], ledger.received(kind)));
+    family(encoder, "signals", "Signals received, by kind", MetricType::Counter, received.into())?;
+    let fates = SignalKind::ALL.iter().flat_map(|kind| {
+        Fate::ALL.map(|fate| (vec![("signal", kind.name()), ("fate", fate.name())], ledger.count(*kind, fate)))
+    });
+    let help = "What became of signals; the fates of a kind add up to its signals";
+    family(encoder, "fates", help, MetricType::Gauge, fates.collect())?;
+    let calls = [
+        ("both", view.stats.calls_both),
+        ("client_only", view.stats.calls_client_only),
+        ("server_only", view.stats.calls_server_only),
+    ];
+    let calls = calls.map(|(side, count)| (vec![("reported", side)], count));
+    family(encoder, "calls", "Joined calls, by the sides that reported them", MetricType::Counter, calls.into())
+}
+
+fn totals(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Error> {
+    let stats = &view.stats;
+    let counters = [
+        ("batches", "Batches taken", stats.batches),
+        ("batch_bytes", "Bytes of uncompressed batches", stats.bytes),
+        ("windows", "Windows closed and judged", stats.windows),
+        ("repaired_strings", "Strings that were not UTF-8 and were repaired", stats.repaired_strings),
+        ("symbols_overflowed", "Names that found no room in the symbol table", stats.symbols_overflowed),
+    ];
+    for (name, help, value) in counters {
+        let counter = ConstCounter::new(value);
+        counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+    }
+    let lag = ConstGauge::new(stats.frontier.since(stats.watermark).as_secs_f64());
+    let help = "Event time between the newest record and the closed windows";
+    lag.encode(encoder.encode_descriptor("watermark_lag_seconds", help, None, MetricType::Gauge)?)?;
+    let edges = ConstGauge::new(i64::try_from(view.edges.len()).unwrap_or(i64::MAX));
+    edges.encode(encoder.encode_descriptor("edges", "Edges with a baseline", None, MetricType::Gauge)?)
+}
+
+fn incidents(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Error> {
+    let statuses = [IncidentStatus::Open, IncidentStatus::Resolved];
+    let rows = statuses.iter().flat_map(|status| {
+        Severity::ALL.map(|severity| {
+            let alike = view.incidents.iter().filter(|other| other.status == *status && other.severity == severity);
+            (vec![("status", status.name()), ("severity", severity.name())], alike.count() as u64)
+        })
+    });
+    family(encoder, "incidents", "Incidents kept, by status and severity", MetricType::Gauge, rows.collect())
+}
+
+fn outside(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> Result<(), Error> {
+    let counts = sources.deliveries.counts();
+    let rows = counts.iter().map(|((sink, status), count)| (vec![("sink", sink.as_str()), ("status", *status)], *count));
+    family(encoder, "alert_deliveries", "Recent alert deliveries, by sink and status", MetricType::Gauge, rows.collect())?;
+    let mut rows = Vec::new();
+    for (transport, signal) in Transport::ALL.iter().flat_map(|t| SignalKind::ALL.map(|signal| (*t, signal))) {
+        let lane = sources.received.lane(transport, signal);
+        let outcomes = [
+            ("accepted", &lane.requests_accepted),
+            ("refused", &lane.requests_refused),
+            ("failed", &lane.requests_failed),
+            ("abandoned", &lane.requests_abandoned),
+        ];
+        rows.extend(outcomes.map(|(outcome, count)| {
+            (vec![("transport", transport.name()), ("signal", signal.name()), ("outcome", outcome)], count.get())
+        }));
+    }
+    let help = "Export requests, by transport, signal and outcome";
+    family(encoder, "receiver_requests", help, MetricType::Counter, rows)?;
+    let in_flight = ConstGauge::new(i64::try_from(sources.received.admission().bytes_in_flight()).unwrap_or(i64::MAX));
+    let help = "Bytes admitted and not yet acknowledged";
+    in_flight.encode(encoder.encode_descriptor("receiver_bytes_in_flight", help, None, MetricType::Gauge)?)
+}

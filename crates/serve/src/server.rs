@@ -1,0 +1,138 @@
+//! Binding, and serving until shutdown.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::Sources;
+use crate::api;
+
+/// Where the API listens unless configured (design section 4).
+const ENDPOINT_DEFAULT: &str = "127.0.0.1:4319";
+
+/// The `serve` section of the configuration file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServeSection {
+    /// `address:port` of the API, `/metrics` and health. Loopback only.
+    pub endpoint: Option<String>,
+}
+
+/// Checked configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct ServeConfig {
+    endpoint: SocketAddr,
+}
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The endpoint is not `address:port`.
+    #[error("serve.endpoint: `{0}` is not an address and a port, such as `{ENDPOINT_DEFAULT}`")]
+    Endpoint(String),
+    /// The API has no authentication yet.
+    #[error("serve.endpoint: {0} is not a loopback address; the API has no TLS and no token of its own, so put a proxy that has both in front of a loopback port")]
+    NotLoopback(SocketAddr),
+    /// The port is taken, or may not be used.
+    #[error("cannot listen on {endpoint} for the API: {source} (another selvedge? set `serve.endpoint`)")]
+    Bind {
+        /// Where.
+        endpoint: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Serving stopped.
+    #[error("the API on {endpoint} stopped")]
+    Serve {
+        /// Where.
+        endpoint: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl TryFrom<ServeSection> for ServeConfig {
+    type Error = ServeError;
+
+    fn try_from(section: ServeSection) -> Result<Self, ServeError> {
+        let text = section.endpoint.unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned());
+        let text = text.replace("localhost:", "127.0.0.1:");
+        let endpoint: SocketAddr = text.parse().map_err(|_| ServeError::Endpoint(text))?;
+        if !endpoint.ip().is_loopback() {
+            return Err(ServeError::NotLoopback(endpoint));
+        }
+        Ok(Self { endpoint })
+    }
+}
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// Not all ports are bound yet.
+    Starting,
+    /// Receiving.
+    Ready,
+    /// Finishing what was received; takes nothing new.
+    Draining,
+}
+
+/// The process's life, shared between the tasks.
+#[derive(Debug, Default)]
+pub struct Health(AtomicU8);
+
+impl Health {
+    /// Moves on.
+    pub fn set(&self, state: Lifecycle) {
+        self.0.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn get(&self) -> Lifecycle {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Lifecycle::Starting,
+            1 => Lifecycle::Ready,
+            _ => Lifecycle::Draining,
+        }
+    }
+}
+
+/// A bound API.
+pub struct Server {
+    listener: TcpListener,
+    endpoint: SocketAddr,
+}
+
+impl Server {
+    /// Binds the port.
+    ///
+    /// # Errors
+    /// The port is taken or may not be used.
+    pub async fn bind(config: ServeConfig) -> Result<Self, ServeError> {
+        let ServeConfig { endpoint } = config;
+        let listener = TcpListener::bind(endpoint).await.map_err(|source| ServeError::Bind { endpoint, source })?;
+        let endpoint = listener.local_addr().map_err(|source| ServeError::Bind { endpoint, source })?;
+        Ok(Self { listener, endpoint })
+    }
+
+    /// Where it listens (the port is known even when the configuration said 0).
+    #[must_use]
+    pub fn endpoint(&self) -> SocketAddr {
+        self.endpoint
+    }
+
+    /// Serves until the token is cancelled.
+    ///
+    /// # Errors
+    /// The listener failed.
+    pub async fn serve(self, sources: Sources, shutdown: CancellationToken) -> Result<(), ServeError> {
+        let endpoint = self.endpoint;
+        axum::serve(self.listener, api::router(sources))
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await
+            .map_err(|source| ServeError::Serve { endpoint, source })
+    }
+}

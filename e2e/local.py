@@ -1,0 +1,106 @@
+"""Loopback plumbing: free ports, processes that are always ended, HTTP, and waiting with a deadline."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+
+class Failed(Exception):
+    """A promise that did not hold, in words."""
+
+
+def free_ports(count):
+    """Ports that were free a moment ago. All are held at once, so that they differ."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in held]
+    finally:
+        for one in held:
+            one.close()
+
+
+def request(port, method, path, body=None, headers=None, timeout=10):
+    """One HTTP exchange with 127.0.0.1: (status, body)."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def get_json(port, path):
+    status, body = request(port, "GET", path)
+    if status != 200:
+        raise Failed(f"GET {path} answered {status}: {body[:300]!r}")
+    return json.loads(body)
+
+
+def answers_200(port, path):
+    """A probe for `wait_until`: true once the path answers 200."""
+
+    def probe():
+        try:
+            return request(port, "GET", path, timeout=2)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    return probe
+
+
+def wait_until(what, probe, seconds, process=None, pause=0.1):
+    """Polls until `probe` gives something true and returns it; fails in words at the deadline or when `process` ends."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = probe()
+        if found:
+            return found
+        if process is not None and process.poll() is not None:
+            raise Failed(f"{process.label} ended with {process.returncode} while waiting for: {what}")
+        if time.monotonic() > deadline:
+            raise Failed(f"waited {seconds} s in vain for: {what}")
+        time.sleep(pause)
+
+
+class Processes:
+    """Starts processes with a log file each; on leaving, ends those that it started, and only those."""
+
+    def __init__(self, log_dir):
+        self.log_dir = log_dir
+        self.running = []
+        os.makedirs(log_dir, exist_ok=True)
+
+    def start(self, label, *command, env=None):
+        with open(self.log_path(label), "wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True)
+        process.label = label
+        self.running.append(process)
+        return process
+
+    def log_path(self, label):
+        return os.path.join(self.log_dir, f"{label}.log")
+
+    def log_tail(self, label, lines=25):
+        with open(self.log_path(label), encoding="utf-8", errors="replace") as log:
+            return "".join(log.readlines()[-lines:])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.running):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in reversed(self.running):
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
