@@ -204,6 +204,7 @@ def attack(mesh):
 def check_attack(report, selvedge, mesh, alertmanager, webhooks):
     """A plaintext call and a forged certificate become incidents that reach people, with the right edge."""
     outcomes = []
+    began = time.monotonic()
 
     def alert_about_ledger():
         outcomes.append(attack(mesh))
@@ -215,6 +216,7 @@ def check_attack(report, selvedge, mesh, alertmanager, webhooks):
     report.check("the permissive port took the plaintext calls, and refused the forged certificate",
                  lambda: expect(set(outcomes) == {(200, "refused")}, f"outcomes: {set(outcomes)}"))
     if alerts:
+        print(f"      {time.monotonic() - began:.1f} s after the first attack left", flush=True)
         check_alert(report, alerts[0])
     check_incidents(report, selvedge, mesh)
     check_webhooks(report, webhooks)

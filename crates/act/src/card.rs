@@ -1,6 +1,6 @@
 //! The incident card: what a person who was just woken needs, on one screen, in the order in which they need it.
 
-use selvedge_model::{Edge, Endpoint, Incident, IncidentStatus, Severity, Suspect};
+use selvedge_model::{Edge, Endpoint, EventTime, Incident, IncidentStatus, Severity, Suspect};
 
 use crate::text::{clip, visible, wrap};
 use crate::utc::{format_duration, format_utc};
@@ -68,17 +68,14 @@ fn badge(incident: &Incident) -> String {
 
 /// Since when, for how long, and how soon it was noticed.
 fn when(incident: &Incident) -> String {
-    let (end, word) = match (incident.status, incident.closed) {
-        (IncidentStatus::Resolved, Some(closed)) => (closed, "resolved after"),
-        (IncidentStatus::Resolved, None) => (incident.updated, "resolved, last seen after"),
-        (IncidentStatus::Open, _) => (incident.updated, "open, last seen after"),
+    let lasted = |end: EventTime| format_duration(end.since(incident.onset));
+    let life = match (incident.status, incident.closed) {
+        (IncidentStatus::Resolved, Some(closed)) => format!("resolved after {}", lasted(closed)),
+        (IncidentStatus::Resolved, None) => format!("resolved, last seen after {}", lasted(incident.updated)),
+        (IncidentStatus::Open, _) => format!("{} so far", lasted(incident.updated)),
     };
-    format!(
-        "{}   {word} {}   noticed after {}",
-        format_utc(incident.onset).for_people(),
-        format_duration(end.since(incident.onset)),
-        format_duration(incident.opened.since(incident.onset)),
-    )
+    let onset = format_utc(incident.onset).for_people();
+    format!("{onset} · {life} · noticed after {}", lasted(incident.opened))
 }
 
 fn edges(edges: &[Edge]) -> Vec<String> {
@@ -99,9 +96,9 @@ fn identity(incident: &Incident) -> String {
     let period = incident.return_period_seconds.map_or_else(String::new, |seconds| {
         // Beyond a century it is "never" to anybody.
         let seconds = seconds.clamp(0.0, 3.15e9);
-        format!("   once in {}", format_duration(std::time::Duration::from_secs_f64(seconds)))
+        format!(" · once in {}", format_duration(std::time::Duration::from_secs_f64(seconds)))
     });
-    format!("{}   {findings} {noun}{period}   calibration: {}", incident.id, incident.calibration)
+    format!("{} · {findings} {noun}{period} · calibration: {}", incident.id, incident.calibration)
 }
 
 /// The first of a list, and how many more there are.
@@ -162,7 +159,7 @@ impl Card {
             let mut lines = broken(&visible(entry), self.room());
             if lines.len() > ENTRY_LINES_MAX {
                 let rest = lines.split_off(ENTRY_LINES_MAX - 1).join(" ");
-                lines.push(clip(&rest, self.room()));
+                lines.push(clip(&rest, self.room() - 2));
             }
             for (index, line) in lines.iter().enumerate() {
                 let named = self.painted(&format!("{name:<NAME_WIDTH$}"), DIM);
@@ -179,7 +176,7 @@ impl Card {
     }
 }
 
-/// As it is when it fits, since it may be laid out; else broken between words, with room for an indent.
+/// As it is when it fits; else broken between words, with room for an indent.
 fn broken(entry: &str, room: usize) -> Vec<String> {
     if entry.chars().count() <= room { vec![entry.to_owned()] } else { wrap(entry, room - 2) }
 }

@@ -56,7 +56,7 @@ impl Dispatcher {
         Ok(Self::over(sinks, &config, &clock))
     }
 
-    fn over(sinks: Vec<sink::Named>, config: &ActConfig, clock: &Arc<dyn WallClock>) -> Self {
+    pub(crate) fn over(sinks: Vec<sink::Named>, config: &ActConfig, clock: &Arc<dyn WallClock>) -> Self {
         let ledger = Arc::new(DeliveryLedger::default());
         let group = TaskGroup::default();
         let lanes: Vec<Arc<Lane>> = sinks

@@ -66,7 +66,6 @@ pub(crate) struct Again {
 struct Slot {
     states: VecDeque<Waiting>,
     due: Instant,
-    order: u64,
     outage: bool,
 }
 
@@ -77,7 +76,6 @@ pub(crate) struct Queue {
     incidents_max: usize,
     slots: BTreeMap<String, Slot>,
     announced: VecDeque<String>,
-    order: u64,
     paused_until: Option<Instant>,
     open: bool,
     draining: bool,
@@ -91,7 +89,6 @@ impl Queue {
             incidents_max,
             slots: BTreeMap::new(),
             announced: VecDeque::new(),
-            order: 0,
             paused_until: None,
             open: true,
             draining: false,
@@ -125,8 +122,7 @@ impl Queue {
             }
             self.announced.push_back(id.clone());
         }
-        self.order += 1;
-        let fresh = Slot { states: VecDeque::new(), due: now, order: self.order, outage: false };
+        let fresh = Slot { states: VecDeque::new(), due: now, outage: false };
         let slot = self.slots.entry(id).or_insert(fresh);
         let mut coalesced = Vec::new();
         // Firing: whatever waits is old. Resolved: only an older resolved one is; a firing one is still to be told.
@@ -139,7 +135,11 @@ impl Queue {
 
     /// The next thing to do at `now`.
     pub(crate) fn next(&mut self, now: Instant) -> Next {
-        let Some((id, slot)) = self.slots.iter().min_by_key(|(_, slot)| (slot.due, slot.order)) else {
+        let Some((id, slot)) = self
+            .slots
+            .iter()
+            .min_by_key(|(_, slot)| (slot.due, slot.states.front().map(|waiting| waiting.row)))
+        else {
             return if self.draining { Next::Done } else { Next::Wait(None) };
         };
         let due = self.paused_until.map_or(slot.due, |paused| paused.max(slot.due));
@@ -174,8 +174,7 @@ impl Queue {
             self.paused_until = self.paused_until.max(Some(again.due));
         }
         let id = waiting.alert.incident.id.clone();
-        let order = self.order;
-        let fresh = || Slot { states: VecDeque::new(), due: again.due, order, outage: again.outage };
+        let fresh = || Slot { states: VecDeque::new(), due: again.due, outage: again.outage };
         let slot = self.slots.entry(id).or_insert_with(fresh);
         slot.due = again.due;
         slot.outage = again.outage;
@@ -232,7 +231,9 @@ mod tests {
         let alert = Arc::new(sample::alert(incident, status));
         let entry =
             Entry { id: "", sink: "", incident_id: incident, alert: status, severity: Severity::High };
-        let row = DeliveryLedger::default().open(&entry, DeliveryStatus::Pending, 0);
+        let ledger = DeliveryLedger::default();
+        let rows = (0..mark).map(|now| ledger.open(&entry, DeliveryStatus::Pending, now));
+        let row = rows.last().unwrap();
         Waiting { row, id: format!("{incident}-{mark}"), alert, attempts: 0, since: None }
     }
 
@@ -258,9 +259,9 @@ mod tests {
         let (mut queue, now) = (Queue::new(Severity::Low, 10), Instant::now());
         assert!(push(&mut queue, "a", Firing, 1, now).is_empty());
         assert_eq!(push(&mut queue, "a", Firing, 2, now), ["a-1"]);
-        assert!(push(&mut queue, "b", Firing, 1, now).is_empty());
+        assert!(push(&mut queue, "b", Firing, 9, now).is_empty());
         assert!(push(&mut queue, "a", Resolved, 3, now).is_empty());
-        assert_eq!(sent(&mut queue, now), ["a-2", "a-3", "b-1"]);
+        assert_eq!(sent(&mut queue, now), ["a-2", "a-3", "b-9"]);
         push(&mut queue, "a", Firing, 4, now);
         push(&mut queue, "a", Resolved, 5, now);
         assert_eq!(push(&mut queue, "a", Firing, 6, now), ["a-5", "a-4"]);
@@ -312,13 +313,13 @@ mod tests {
     fn a_pause_holds_everything_and_an_answer_ends_an_outage() {
         let (mut queue, now) = (Queue::new(Severity::Low, 10), Instant::now());
         let later = now + Duration::from_secs(60);
-        push(&mut queue, "a", Firing, 1, now);
         push(&mut queue, "b", Firing, 1, now);
+        push(&mut queue, "a", Firing, 2, now);
         let Next::Send(first) = queue.next(now) else { panic!("nothing to send") };
         queue.put_back(first, Again { due: later, pause_all: true, outage: true });
         assert!(matches!(queue.next(now), Next::Wait(Some(due)) if due == later));
         queue.delivered(now);
-        assert_eq!(sent(&mut queue, now), ["b-1", "a-1"]);
+        assert_eq!(sent(&mut queue, now), ["b-1", "a-2"]);
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Findings whose times are farther apart are about different things, unless they are on one edge that is still
 /// deviating. Windows are 10 s and a cause needs a few of them to show up next door; two minutes cover both.
 const JOIN_WITHIN: Duration = Duration::from_mins(2);
+/// In a mesh of a few hops everything touches everything in the end: past half an hour an incident no longer spreads to
+/// its neighbourhood, so that a chain of small things cannot swallow a whole day.
+const SPREAD_WITHIN: Duration = Duration::from_mins(30);
 /// Five minutes are Alertmanager's default `resolve_timeout`: shorter, and one attack flaps.
 const QUIET: Duration = Duration::from_mins(5);
 /// An attacker who pauses twice as long as `quiet` is still the same attacker on the same edge.
@@ -19,6 +22,8 @@ const FINDINGS_MAX: usize = 128;
 pub struct CorrelateConfig {
     /// Findings this far apart in event time may still belong together.
     pub join_within: Duration,
+    /// An incident older than this takes new evidence only on the edges and traces it has.
+    pub spread_within: Duration,
     /// An incident without new evidence for this long is resolved.
     pub quiet: Duration,
     /// New evidence of a known kind on a known edge this soon after the end reopens the incident.
@@ -34,6 +39,7 @@ impl Default for CorrelateConfig {
     fn default() -> Self {
         Self {
             join_within: JOIN_WITHIN,
+            spread_within: SPREAD_WITHIN,
             quiet: QUIET,
             reopen_within: REOPEN_WITHIN,
             incidents_max: INCIDENTS_MAX,

@@ -51,6 +51,8 @@ pub struct Correlator {
     departed: BTreeMap<String, Incident>,
     clock: EventTime,
     paused: bool,
+    /// When the last gap began.
+    gap_from: EventTime,
 }
 
 impl Correlator {
@@ -63,6 +65,7 @@ impl Correlator {
             departed: BTreeMap::new(),
             clock: EventTime::ABSENT,
             paused: false,
+            gap_from: EventTime::ABSENT,
         }
     }
 
@@ -110,7 +113,8 @@ impl Correlator {
         self.sorted(changes)
     }
 
-    /// Nobody reports from now until the next [`Self::fold`] or [`Self::tick`]: that time is not quiet.
+    /// Nobody reports from now until the next [`Self::fold`] or [`Self::tick`]: that time is not quiet. What is seen
+    /// after it belongs to what was seen before only on the same edge or trace: nobody saw how one led to the other.
     pub fn gap(&mut self) {
         self.paused = true;
     }
@@ -132,6 +136,7 @@ impl Correlator {
     fn resume(&mut self, now: EventTime) {
         if std::mem::take(&mut self.paused) {
             let away = now.since(self.clock);
+            self.gap_from = self.clock;
             for case in self.cases.values_mut().filter(|case| case.is_open()) {
                 case.quiet_from = case.quiet_from.after(away);
             }
@@ -145,7 +150,11 @@ impl Correlator {
         let mut places: Vec<(EventTime, String)> = Vec::new();
         for (node, id) in open.iter().enumerate() {
             let case = &self.cases[id];
-            items.extend(case.findings().map(|finding| Item::kept(node, finding, &self.config)));
+            let spreads = self.clock.since(case.incident.opened) <= self.config.spread_within;
+            items.extend(case.findings().map(|finding| {
+                let near = spreads && finding.detected > self.gap_from;
+                Item::kept(node, finding, near, &self.config)
+            }));
             places.push((case.incident.opened, id.clone()));
         }
         for (at, finding) in fresh.iter().enumerate() {

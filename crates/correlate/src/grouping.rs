@@ -31,25 +31,38 @@ struct Contact {
 impl Item {
     /// A finding that just came in.
     pub(crate) fn fresh(node: usize, finding: &Finding) -> Self {
-        Self { node, class: class(finding), contacts: contacts(node, finding, finding.detected) }
+        let mut contacts = own_contacts(node, finding, finding.detected);
+        neighbourhood(node, finding, &mut contacts);
+        Self { node, class: class(finding), contacts }
     }
 
     /// A finding of an open incident. Its edge stays taken as long as the incident may be quiet: what deviates
-    /// there again is the same story.
-    pub(crate) fn kept(node: usize, finding: &Finding, config: &CorrelateConfig) -> Self {
+    /// there again is the same story. When `near`, its neighbourhood is taken too.
+    pub(crate) fn kept(node: usize, finding: &Finding, near: bool, config: &CorrelateConfig) -> Self {
         let slack = config.quiet.saturating_sub(config.join_within);
-        Self { node, class: class(finding), contacts: contacts(node, finding, finding.detected.after(slack)) }
+        let mut contacts = own_contacts(node, finding, finding.detected.after(slack));
+        if near {
+            neighbourhood(node, finding, &mut contacts);
+        }
+        Self { node, class: class(finding), contacts }
     }
 }
 
-fn contacts(node: usize, finding: &Finding, edge_end: EventTime) -> Vec<Contact> {
-    let start = finding.onset;
-    let end = finding.detected.max(start);
-    let mut found = Vec::with_capacity(8);
-    if let Some(key) = edge_key(finding) {
-        found.push(Contact { key, start, end: edge_end.max(end), node });
-    }
-    let mut touch = |key: u64| found.push(Contact { key, start, end, node });
+/// The edge, until `edge_end`, and the traces.
+fn own_contacts(node: usize, finding: &Finding, edge_end: EventTime) -> Vec<Contact> {
+    let (start, end) = (finding.onset, finding.detected.max(finding.onset));
+    let edge = edge_key(finding).map(|key| Contact { key, start, end: edge_end.max(end), node });
+    let traces = finding.exemplars.iter().filter(|trace| trace.present()).take(TRACES_MAX).map(|trace| {
+        let key = StableHasher::default().field(b"trace").field(&trace.0).value();
+        Contact { key, start, end, node }
+    });
+    edge.into_iter().chain(traces).collect()
+}
+
+/// Both workloads, the source's identity, and an identity that is claimed.
+fn neighbourhood(node: usize, finding: &Finding, contacts: &mut Vec<Contact>) {
+    let (start, end) = (finding.onset, finding.detected.max(finding.onset));
+    let mut touch = |key: u64| contacts.push(Contact { key, start, end, node });
     let (source, destination) = (&finding.edge.source, &finding.edge.destination);
     // One key for both ends: it joins findings of one caller, of one callee, and of neighbouring edges.
     for endpoint in [source, destination] {
@@ -63,10 +76,6 @@ fn contacts(node: usize, finding: &Finding, edge_end: EventTime) -> Vec<Contact>
     if !finding.claimed_principal.is_empty() {
         touch(StableHasher::default().field(b"claimed").field(finding.claimed_principal.as_bytes()).value());
     }
-    for trace in finding.exemplars.iter().filter(|trace| trace.present()).take(TRACES_MAX) {
-        touch(StableHasher::default().field(b"trace").field(&trace.0).value());
-    }
-    found
 }
 
 /// The edge as a number; `None` when neither end is known.

@@ -153,6 +153,32 @@ fn an_incident_is_resolved_when_quiet_and_a_gap_is_not_quiet() {
     assert!(correlator.tick(second(91_000)).is_empty(), "it is resolved once");
 }
 
+/// Scenario: two recordings are played one after the other, or all reporters were away for a while.
+/// Guarantees: an edge that still deviates is the same incident; what merely happens nearby is another one.
+#[test]
+fn nothing_spreads_across_a_gap() {
+    let mut correlator = correlator();
+    fold(&mut correlator, &[finding(K::NewEdge, "web", "ledger", 1)], 2);
+    correlator.gap();
+    let again = finding(K::NewRoute, "web", "ledger", 20);
+    let nearby = finding(K::NewEdge, "mail", "ledger", 20);
+    let changes = fold(&mut correlator, &[again], 21);
+    assert!(matches!(changes.as_slice(), [IncidentChange::Updated(_)]), "{changes:?}");
+    correlator.gap();
+    let changes = fold(&mut correlator, &[nearby], 22);
+    assert!(matches!(changes.as_slice(), [IncidentChange::Opened(_)]), "{changes:?}");
+}
+
+#[test]
+fn an_incident_stops_spreading_to_its_neighbourhood_after_a_while() {
+    let mut correlator = correlator();
+    for minute in 0..60_u64 {
+        let (source, destination) = (format!("s{minute}"), format!("s{}", minute + 1));
+        fold(&mut correlator, &[finding(K::NewEdge, &source, &destination, 60 * minute)], 60 * minute + 2);
+    }
+    assert_eq!(correlator.incidents().count(), 2, "half an hour each");
+}
+
 #[test]
 fn the_same_deviation_soon_after_the_end_reopens_the_incident() {
     let mut correlator = correlator();

@@ -94,7 +94,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// The body as a whole was not a message; nothing of it was kept. Bad records inside a good body are counted.
-    pub fn ingest(&mut self, batch: RawBatch<'_>, effects: &mut Vec<Effect>) -> Result<&selvedge_decode::Decoded, IngestError> {
+    pub fn ingest(
+        &mut self,
+        batch: RawBatch<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<&selvedge_decode::Decoded, IngestError> {
         self.router.decode(&batch)?;
         self.stats.count_batch(&batch, self.router.decoded());
         for at in 0..self.router.decoded().observations.len() {
@@ -165,7 +169,9 @@ impl Pipeline {
         let learning = self.mode == Mode::Learning;
         let cx = Context { symbols, baselines: &self.baselines, now, learning };
         let mut findings = self.detector.judge_sightings(&cx, &self.windows.sightings(symbols));
-        findings.extend(self.detector.judge_telemetry(&cx, &self.stats.telemetry_since(&mut self.telemetry_judged)));
+        findings.extend(
+            self.detector.judge_telemetry(&cx, &self.stats.telemetry_since(&mut self.telemetry_judged)),
+        );
         self.windows.mark_sighted();
         for closed in self.windows.close(watermark, symbols) {
             let ClosedWindow { window, edges } = &closed;

@@ -101,7 +101,9 @@ impl Router {
     /// Names the record at `at` and finds the request it belongs to.
     pub(crate) fn route(&mut self, at: usize) -> Routed {
         let mut observation = self.decoded.observations[at];
-        if observation.reporter.principal.present() && observation.reporter.source == IdentitySource::ProxyMetadata {
+        if observation.reporter.principal.present()
+            && observation.reporter.source == IdentitySource::ProxyMetadata
+        {
             self.directory.learn(observation.reporter.principal, &observation.reporter);
         }
         self.directory.refine(&mut observation.peer);

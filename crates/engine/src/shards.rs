@@ -94,7 +94,11 @@ impl Shards {
         }
     }
 
-    fn meet(&mut self, inline: impl FnOnce(&mut CallStore) -> TickDelta, work: impl Fn() -> Work) -> Vec<TickDelta> {
+    fn meet(
+        &mut self,
+        inline: impl FnOnce(&mut CallStore) -> TickDelta,
+        work: impl Fn() -> Work,
+    ) -> Vec<TickDelta> {
         match &mut self.kind {
             Kind::Inline(store) => vec![inline(store)],
             Kind::Threads(workers) => {
@@ -114,7 +118,13 @@ impl Worker {
             .name(format!("shard-{number}"))
             .spawn(move || serve(&mut store, &inbox, &outbox))
             .expect("a thread can be started while the engine starts");
-        Self { work: Some(work), replies, pending: Vec::with_capacity(HANDOVER_MAX), ledger: FateLedger::default(), thread: Some(thread) }
+        Self {
+            work: Some(work),
+            replies,
+            pending: Vec::with_capacity(HANDOVER_MAX),
+            ledger: FateLedger::default(),
+            thread: Some(thread),
+        }
     }
 
     fn admit(&mut self, routed: Routed) {

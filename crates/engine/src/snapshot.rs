@@ -66,8 +66,8 @@ impl EdgeSummary {
 
 /// The identity presented most often; of equals the first by name.
 fn usual(principals: &Tally<Symbol>, symbols: &SymbolTable) -> Symbol {
-    let most = principals.iter().max_by_key(|(principal, calls)| {
-        (*calls, std::cmp::Reverse(symbols.resolve(*principal)))
-    });
+    let most = principals
+        .iter()
+        .max_by_key(|(principal, calls)| (*calls, std::cmp::Reverse(symbols.resolve(*principal))));
     most.map_or(Symbol::NONE, |(principal, _)| principal)
 }

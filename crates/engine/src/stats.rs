@@ -21,8 +21,10 @@ pub struct Stats {
     pub calls: u64,
     /// Calls that both ends reported.
     pub calls_both: u64,
-    /// Calls that only the caller's side reported.
+    /// Calls inside the mesh that only the caller's side reported.
     pub calls_client_only: u64,
+    /// Calls to destinations outside the mesh, which only the caller's side can report.
+    pub calls_external: u64,
     /// Calls that only the callee's side reported.
     pub calls_server_only: u64,
     /// Strings that were not UTF-8 and were repaired.
@@ -52,14 +54,17 @@ impl Stats {
         self.reject(batch.signal, decoded.rejected);
         self.repaired_strings += decoded.repaired_strings;
         for observation in &decoded.observations {
-            self.event_time_start = Some(self.event_time_start.map_or(observation.start, |at| at.min(observation.start)));
-            self.event_time_end = Some(self.event_time_end.map_or(observation.end, |at| at.max(observation.end)));
+            self.event_time_start =
+                Some(self.event_time_start.map_or(observation.start, |at| at.min(observation.start)));
+            self.event_time_end =
+                Some(self.event_time_end.map_or(observation.end, |at| at.max(observation.end)));
         }
     }
 
     /// What happened to telemetry as a whole since `judged`, which is brought up to now.
     pub(crate) fn telemetry_since(&self, judged: &mut TelemetryCounts) -> TelemetryCounts {
-        let sum = |count: &dyn Fn(SignalKind) -> u64| SignalKind::ALL.iter().map(|kind| count(*kind)).sum::<u64>();
+        let sum =
+            |count: &dyn Fn(SignalKind) -> u64| SignalKind::ALL.iter().map(|kind| count(*kind)).sum::<u64>();
         let now = TelemetryCounts {
             received: self.signals,
             rejected: sum(&|kind| self.ledger.count(kind, Fate::Rejected)),

@@ -34,10 +34,13 @@ impl Windows {
     pub(crate) fn merge(&mut self, deltas: Vec<TickDelta>, stats: &mut Stats) {
         for delta in deltas {
             stats.calls += delta.calls;
-            for counts in delta.completeness.values() {
+            for (key, counts) in &delta.completeness {
                 stats.calls_both += counts.both;
-                stats.calls_client_only += counts.client_only;
                 stats.calls_server_only += counts.server_only;
+                // Nobody reports for a destination outside the mesh: that is not a blind spot.
+                let left_the_mesh =
+                    if key.external { &mut stats.calls_external } else { &mut stats.calls_client_only };
+                *left_the_mesh += counts.client_only;
             }
             for ((window, key), edge) in delta.edges {
                 let edges = self.open.entry(window).or_insert_with(|| FixedMap::with_hasher(fixed_state()));
@@ -105,6 +108,7 @@ fn shape_text(shape: &CallShape, symbols: &SymbolTable) -> String {
         shape.denied_by,
     ]
     .map(|symbol| symbols.resolve(symbol));
-    let numbers = (shape.status, shape.grpc_status, shape.error, shape.security, shape.forwarded, shape.reported);
+    let numbers =
+        (shape.status, shape.grpc_status, shape.error, shape.security, shape.forwarded, shape.reported);
     format!("{words:?}{numbers:?}{:?}{}", shape.source_identity, shape.repaired)
 }

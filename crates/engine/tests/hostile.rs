@@ -1,5 +1,6 @@
 //! Hostile input through the real door, the real decoder and the real engine: every malformed body gets the answer
 //! the specification asks for, memory stays within its budget, and the next good batch is taken.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -47,10 +48,10 @@ fn field(number: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];
     let mut length = payload.len();
     while length >= 0x80 {
-        out.push((length & 0x7f) as u8 | 0x80);
+        out.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
         length >>= 7;
     }
-    out.push(length as u8);
+    out.push(u8::try_from(length).unwrap());
     out.extend_from_slice(payload);
     out
 }
@@ -106,8 +107,14 @@ fn cases() -> Vec<Case> {
         case("empty", PROTOBUF, Vec::new(), 200),
         case("an empty document", JSON, b"{}".to_vec(), 200),
     ];
-    cases.push(Case { encoding: Some("gzip"), ..case("a gzip bomb", PROTOBUF, gzip(&vec![0; TOO_LARGE]), 413) });
-    cases.push(Case { encoding: Some("gzip"), ..case("broken gzip", PROTOBUF, b"\x1f\x8b\x08nope".to_vec(), 400) });
+    cases.push(Case {
+        encoding: Some("gzip"),
+        ..case("a gzip bomb", PROTOBUF, gzip(&vec![0; TOO_LARGE]), 413)
+    });
+    cases.push(Case {
+        encoding: Some("gzip"),
+        ..case("broken gzip", PROTOBUF, b"\x1f\x8b\x08nope".to_vec(), 400)
+    });
     cases.push(Case { encoding: Some("lzma"), ..case("an unknown encoding", PROTOBUF, vec![1], 415) });
     cases.push(Case { path: "/v1/nothing", ..case("an unknown path", PROTOBUF, Vec::new(), 404) });
     cases
@@ -148,9 +155,17 @@ fn attack(address: SocketAddr) -> Vec<String> {
     for (number, case) in cases().iter().enumerate() {
         let (status, body) = post(address, case);
         if status != case.status {
-            wrong.push(format!("{}: {status}, expected {}: {}", case.name, case.status, String::from_utf8_lossy(&body)));
+            wrong.push(format!(
+                "{}: {status}, expected {}: {}",
+                case.name,
+                case.status,
+                String::from_utf8_lossy(&body)
+            ));
         }
-        let good = Case { status: 200, ..self::case("good", PROTOBUF, good_span(u8::try_from(number).unwrap() + 1), 200) };
+        let good = Case {
+            status: 200,
+            ..self::case("good", PROTOBUF, good_span(u8::try_from(number).unwrap() + 1), 200)
+        };
         if post(address, &good).0 != 200 {
             wrong.push(format!("a good batch after `{}` was refused", case.name));
         }
@@ -199,5 +214,8 @@ fn every_hostile_body_gets_its_answer_and_costs_nothing_but_itself() {
     assert!(ledger.balanced(), "{ledger:?}");
     assert_eq!(ledger.count(SignalKind::Traces, Fate::Open), 0);
     let good = cases().len() as u64;
-    assert!(ledger.count(SignalKind::Traces, Fate::Joined) + ledger.count(SignalKind::Traces, Fate::Unmatched) >= good);
+    assert!(
+        ledger.count(SignalKind::Traces, Fate::Joined) + ledger.count(SignalKind::Traces, Fate::Unmatched)
+            >= good
+    );
 }

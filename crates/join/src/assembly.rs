@@ -105,27 +105,27 @@ impl Assembly {
         self.hops.clear();
         let slots = std::mem::take(&mut self.slots);
         for slot in &slots {
-            let record = records.get(*slot);
-            let (hop, duplicate) = self.place(record);
+            let (hop, duplicate) = self.place(*slot, records);
             self.parts.push(Part { slot: *slot, hop, duplicate });
         }
         self.slots = slots;
     }
 
     /// The hop of a record, new if no other takes it, and whether it was a duplicate there.
-    fn place(&mut self, record: &Observation) -> (u32, bool) {
+    fn place(&mut self, slot: u32, records: &Slab<Observation>) -> (u32, bool) {
+        let record = records.get(slot);
         let named = record.span_id.present();
         for (at, hop) in self.hops.iter_mut().enumerate().rev().take(SCAN_MAX) {
             // Sorted: once the side, or for named records the span id, is another, no hop before can take it.
             if hop.facts.side != record.side || (named && hop.facts.span_id != record.span_id) {
                 break;
             }
-            let offer = if named { hop.offer(record) } else { hop.offer_unnamed(record) };
+            let offer = hop.offer(slot, records);
             if offer != Offer::Refused {
                 return (number(at), offer == Offer::Duplicate);
             }
         }
-        self.hops.push(Hop::new(record));
+        self.hops.push(Hop::new(slot, record));
         (number(self.hops.len() - 1), false)
     }
 

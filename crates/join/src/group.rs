@@ -2,11 +2,13 @@
 
 use selvedge_model::{EventTime, Observation, ObservationKind, Side, SignalKind};
 
-use crate::slab::NIL;
+use crate::slab::{NIL, Slab};
 
 /// One request's state; its records and stubs are lists in the store's slabs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Group {
+    /// The request's canonical key.
+    pub(crate) key: u128,
     /// Open records.
     pub(crate) first: u32,
     pub(crate) open: u32,
@@ -31,6 +33,7 @@ const SIGNALS: [SignalKind; 2] = [SignalKind::Traces, SignalKind::Logs];
 impl Default for Group {
     fn default() -> Self {
         Self {
+            key: 0,
             first: NIL,
             open: 0,
             stubs: NIL,
@@ -48,8 +51,12 @@ impl Default for Group {
 impl Group {
     /// The bucket of what is in no schedule.
     pub(crate) const NEVER: u64 = u64::MAX;
-    /// Bytes of a group in its map, whose capacity is up to twice its length after growing (load 7/8).
-    pub(crate) const ENTRY_BYTES: usize = 2 * (size_of::<(u128, Self)>() + 1);
+    /// Bytes of a group: its slot, and its entry in an index whose capacity is up to twice its length.
+    pub(crate) const ENTRY_BYTES: usize = Slab::<Self>::SLOT_BYTES + 2 * (size_of::<(u128, u32)>() + 1);
+
+    pub(crate) fn new(key: u128) -> Self {
+        Self { key, ..Self::default() }
+    }
 
     /// True when nothing is open; stubs may be here.
     pub(crate) fn idle(&self) -> bool {

@@ -10,8 +10,8 @@ use selvedge_model::{
     Symbol,
 };
 
-use crate::agreement::{Agreement, identity, overlap};
-use crate::slab::NIL;
+use crate::agreement::{Agreement, identity, overlap, same_hop};
+use crate::slab::{NIL, Slab};
 
 /// Span and log of one hop come from one clock, but logs round their durations to milliseconds.
 const HOP_SKEW_MAX: Duration = Duration::from_secs(1);
@@ -51,9 +51,9 @@ pub(crate) struct Hop {
     pub(crate) facts: Observation,
     /// The latest end of its records.
     pub(crate) end: EventTime,
-    /// Fingerprints of its span and its log; zero while there is none.
-    span: u64,
-    log: u64,
+    /// The slots of its span and its log.
+    span: u32,
+    log: u32,
     /// The hop at the other side; several callees' hops (retries) may have the same caller's.
     pub(crate) mate: u32,
     pub(crate) link: Link,
@@ -74,9 +74,8 @@ pub(crate) enum Offer {
 }
 
 impl Hop {
-    pub(crate) fn new(record: &Observation) -> Self {
-        let print = fingerprint(record);
-        let (span, log) = if record.kind == ObservationKind::Span { (print, 0) } else { (0, print) };
+    pub(crate) fn new(slot: u32, record: &Observation) -> Self {
+        let (span, log) = if record.kind == ObservationKind::Span { (slot, NIL) } else { (NIL, slot) };
         Self {
             facts: *record,
             end: record.end,
@@ -90,7 +89,7 @@ impl Hop {
     }
 
     pub(crate) fn has_log(&self) -> bool {
-        self.log != 0
+        self.log != NIL
     }
 
     /// True while nothing else speaks for this hop or counted it.
@@ -103,41 +102,33 @@ impl Hop {
         self.keeper == NIL && self.counted != Counted::Part
     }
 
-    /// Takes a record of the same side and span id, unless it contradicts what is here.
-    pub(crate) fn offer(&mut self, record: &Observation) -> Offer {
-        let print = fingerprint(record);
+    /// Offers the record in `slot`, of the same side and, unless it has none, the same span id.
+    pub(crate) fn offer(&mut self, slot: u32, records: &Slab<Observation>) -> Offer {
+        let record = records.get(slot);
         let own = if record.kind == ObservationKind::Span { self.span } else { self.log };
-        if own == print {
-            return Offer::Duplicate;
+        if own != NIL {
+            let again = fingerprint(records.get(own)) == fingerprint(record);
+            return if again { Offer::Duplicate } else { Offer::Refused };
         }
-        if own != 0 || !self.same_reporter(record) || !overlap(&self.facts, record, HOP_SKEW_MAX) {
+        let fits = if record.span_id.present() {
+            self.same_reporter(record) && overlap(&self.facts, record, HOP_SKEW_MAX)
+        } else {
+            same_hop(&self.facts, record)
+        };
+        if !fits {
             return Offer::Refused;
         }
-        self.take(record, print);
+        self.take(slot, record);
         Offer::Taken
     }
 
-    /// Takes a record that has no span id in common, when the hop still lacks its kind.
-    pub(crate) fn offer_unnamed(&mut self, record: &Observation) -> Offer {
-        let print = fingerprint(record);
-        let own = if record.kind == ObservationKind::Span { self.span } else { self.log };
-        if own == print {
-            return Offer::Duplicate;
-        }
-        if own != 0 || !crate::agreement::same_hop(&self.facts, record) {
-            return Offer::Refused;
-        }
-        self.take(record, print);
-        Offer::Taken
-    }
-
-    fn take(&mut self, record: &Observation, print: u64) {
+    fn take(&mut self, slot: u32, record: &Observation) {
         self.end = self.end.max(record.end);
         if record.kind == ObservationKind::Span {
-            self.span = print;
+            self.span = slot;
             fill(&mut self.facts, record);
         } else {
-            self.log = print;
+            self.log = slot;
             let span = std::mem::replace(&mut self.facts, *record);
             fill(&mut self.facts, &span);
         }
@@ -170,7 +161,7 @@ pub(crate) fn canonical(left: &Observation, right: &Observation) -> Ordering {
 }
 
 /// What makes a record the same record when it is sent again. Route and names of the peer are left out: what we
-/// call them may change between the two. Never zero.
+/// call them may change between the two.
 fn fingerprint(record: &Observation) -> u64 {
     let peer = if record.peer.principal.present() { record.peer.principal } else { record.peer.workload };
     let who = (record.parent_span_id, record.request_id, record.start, record.end, record.reporter, peer);
@@ -185,7 +176,7 @@ fn fingerprint(record: &Observation) -> u64 {
     let how = (record.security, record.tls_version, record.tls_cipher, record.sni, record.certificate);
     let rest = (record.handshake_failure, record.claimed_principal, record.forwarded, record.user_agent);
     let last = (record.protocol, record.denied_by, record.repaired);
-    fixed_state().hash_one((who, what, how, rest, last)) | 1
+    fixed_state().hash_one((who, what, how, rest, last))
 }
 
 /// Fills what `facts` does not say from another record of the same hop.

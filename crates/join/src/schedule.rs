@@ -9,45 +9,45 @@ use selvedge_model::time::nanos;
 /// Width of a bucket: a few per tick.
 const GRAIN: Duration = Duration::from_millis(250);
 
-/// Keys by due time. A key can be in several buckets; its owner knows which one counts.
+/// Groups by due time. A group can be in several buckets; it knows itself which one counts.
 #[derive(Default)]
 pub(crate) struct Schedule {
-    buckets: BTreeMap<u64, VecDeque<u128>>,
+    buckets: BTreeMap<u64, VecDeque<u32>>,
     entries: usize,
 }
 
 impl Schedule {
     /// Bytes of one entry, with room for the queue's growth.
-    pub(crate) const ENTRY_BYTES: usize = 2 * size_of::<u128>();
+    pub(crate) const ENTRY_BYTES: usize = 2 * size_of::<u32>();
 
     /// The bucket of a due time.
     pub(crate) fn bucket(due: EventTime) -> u64 {
         due.0 / nanos(GRAIN)
     }
 
-    pub(crate) fn push(&mut self, bucket: u64, key: u128) {
-        self.buckets.entry(bucket).or_default().push_back(key);
+    pub(crate) fn push(&mut self, bucket: u64, group: u32) {
+        self.buckets.entry(bucket).or_default().push_back(group);
         self.entries += 1;
     }
 
     /// Takes out the first bucket that may hold something due by the watermark.
-    pub(crate) fn pop_due(&mut self, watermark: EventTime) -> Option<(u64, VecDeque<u128>)> {
+    pub(crate) fn pop_due(&mut self, watermark: EventTime) -> Option<(u64, VecDeque<u32>)> {
         let entry = self.buckets.first_entry().filter(|entry| *entry.key() <= Self::bucket(watermark))?;
-        let (bucket, keys) = entry.remove_entry();
-        self.entries -= keys.len();
-        Some((bucket, keys))
+        let (bucket, groups) = entry.remove_entry();
+        self.entries -= groups.len();
+        Some((bucket, groups))
     }
 
-    /// Takes out the key that is due first.
-    pub(crate) fn pop_oldest(&mut self) -> Option<(u64, u128)> {
+    /// Takes out the group that is due first.
+    pub(crate) fn pop_oldest(&mut self) -> Option<(u64, u32)> {
         let mut entry = self.buckets.first_entry()?;
         let bucket = *entry.key();
-        let key = entry.get_mut().pop_front();
+        let group = entry.get_mut().pop_front();
         if entry.get().is_empty() {
             entry.remove();
         }
-        self.entries -= usize::from(key.is_some());
-        key.map(|key| (bucket, key))
+        self.entries -= usize::from(group.is_some());
+        group.map(|group| (bucket, group))
     }
 
     /// Entries in all buckets.

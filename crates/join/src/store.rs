@@ -18,6 +18,8 @@ use crate::schedule::Schedule;
 use crate::slab::{NIL, Slab};
 use crate::stub::Stub;
 
+/// The watermark of a flush: everything is due.
+const END_OF_TIME: EventTime = EventTime(u64::MAX);
 /// Stale marks that are tolerated beside two for each group.
 const TOUCHED_SPARE: usize = 1024;
 
@@ -46,7 +48,9 @@ pub enum Admission {
 pub struct CallStore {
     config: JoinConfig,
     bytes_max: usize,
-    groups: FixedMap<u128, Group>,
+    /// Where a request's group is. Schedules name groups by their slot, so that only admission pays for hashing.
+    index: FixedMap<u128, u32>,
+    groups: Slab<Group>,
     records: Slab<Observation>,
     stubs: Slab<Stub>,
     /// Groups with something open, by when it may be complete.
@@ -54,7 +58,7 @@ pub struct CallStore {
     /// Groups with stubs only, by when these can be forgotten.
     expiry: Schedule,
     /// Groups that may be complete before the watermark says so.
-    touched: Vec<u128>,
+    touched: Vec<u32>,
     assembly: Assembly,
     /// Of the assembly in hand, by hop: its call's fate, if that is complete.
     verdicts: Vec<Verdict>,
@@ -76,7 +80,8 @@ impl CallStore {
         Self {
             config: *config,
             bytes_max: config.open_bytes_max / shards.max(1),
-            groups: FixedMap::with_hasher(fixed_state()),
+            index: FixedMap::with_hasher(fixed_state()),
+            groups: Slab::new(),
             records: Slab::new(),
             stubs: Slab::new(),
             due: Schedule::default(),
@@ -115,22 +120,25 @@ impl CallStore {
     /// Completes what is due at `watermark` and hands out what was counted since the last tick.
     pub fn advance(&mut self, watermark: EventTime) -> TickDelta {
         let watermark = self.watermark.max(watermark);
-        for key in std::mem::take(&mut self.touched) {
-            self.settle(key, watermark);
+        for at in std::mem::take(&mut self.touched) {
+            if self.groups.get(at).touched {
+                self.settle(at, watermark);
+            }
         }
         let mut due = Vec::new();
-        while let Some((bucket, keys)) = self.due.pop_due(watermark) {
-            due.extend(keys.into_iter().map(|key| (bucket, key)));
+        while let Some(bucket) = self.due.pop_due(watermark) {
+            due.push(bucket);
         }
-        for (bucket, key) in due {
-            if self.groups.get(&key).is_some_and(|group| group.due == bucket) {
-                self.settle(key, watermark);
+        for (bucket, groups) in due {
+            for at in groups {
+                if self.groups.get(at).due == bucket {
+                    self.settle(at, watermark);
+                }
             }
         }
-        while let Some((bucket, keys)) = self.expiry.pop_due(watermark.before(self.config.allowed_lateness)) {
-            for key in keys {
-                self.expire(key, bucket);
-            }
+        while let Some((bucket, groups)) = self.expiry.pop_due(watermark.before(self.config.allowed_lateness))
+        {
+            groups.into_iter().for_each(|at| self.expire(at, bucket));
         }
         self.watermark = watermark;
         self.tally.take()
@@ -139,16 +147,16 @@ impl CallStore {
     /// The input ended, or pauses for an unknown time: completes everything and forgets all stubs. What comes next
     /// may be older.
     pub fn flush(&mut self) -> TickDelta {
-        let mut keys: Vec<u128> = self.groups.keys().copied().collect();
-        keys.sort_unstable();
-        for key in keys {
-            self.settle(key, EventTime(u64::MAX));
-            self.forget(key);
+        let mut groups: Vec<u32> = self.index.values().copied().collect();
+        groups.sort_unstable();
+        for at in groups {
+            self.settle(at, END_OF_TIME);
         }
         self.due.clear();
         self.expiry.clear();
         self.touched.clear();
-        debug_assert!(self.records.used() == 0 && self.stubs.used() == 0, "nothing stays open after a flush");
+        let left = self.groups.used() + self.records.used() + self.stubs.used();
+        debug_assert!(left == 0, "nothing stays open after a flush");
         let delta = self.tally.take();
         self.watermark = EventTime::ABSENT;
         delta
@@ -165,14 +173,14 @@ impl CallStore {
     pub fn bytes(&self) -> usize {
         self.records.used() * Slab::<Observation>::SLOT_BYTES
             + self.stubs.used() * Slab::<Stub>::SLOT_BYTES
-            + self.groups.len() * Group::ENTRY_BYTES
+            + self.groups.used() * Group::ENTRY_BYTES
             + (self.due.entries() + self.expiry.entries()) * Schedule::ENTRY_BYTES
     }
 
     /// Requests with open records or stubs.
     #[must_use]
     pub fn groups(&self) -> usize {
-        self.groups.len()
+        self.groups.used()
     }
 
     fn settle_alone(&mut self, observation: &Observation, is_call: bool) -> Admission {
@@ -185,7 +193,8 @@ impl CallStore {
 
     fn hold(&mut self, key: u128, observation: Observation) -> Admission {
         let signal = observation.signal();
-        let group = self.groups.entry(key).or_default();
+        let at = self.group_of(key);
+        let group = self.groups.get_mut(at);
         if group.open as usize >= self.config.group_records_max {
             self.ledger.settle(signal, Fate::Evicted, 1);
             return Admission::GroupFull;
@@ -202,29 +211,36 @@ impl CallStore {
         let bucket = Schedule::bucket(observation.end);
         if bucket < group.due {
             group.due = bucket;
-            self.due.push(bucket, key);
+            self.due.push(bucket, at);
         }
         if touched {
-            self.touch(key);
+            self.touch(at);
         }
         self.make_room()
     }
 
     /// Marks a group for the next tick. Groups that were evicted since, or came back, leave the list when it is far
     /// longer than there are groups.
-    fn touch(&mut self, key: u128) {
-        if self.touched.len() > 2 * self.groups.len() + TOUCHED_SPARE {
+    fn touch(&mut self, at: u32) {
+        if self.touched.len() > 2 * self.groups.used() + TOUCHED_SPARE {
             self.touched.sort_unstable();
             self.touched.dedup();
-            self.touched.retain(|key| self.groups.get(key).is_some_and(|group| group.touched));
+            self.touched.retain(|at| self.groups.get(*at).touched);
         }
-        self.touched.push(key);
+        self.touched.push(at);
+    }
+
+    /// The slot of a request's group, which is made if it is not there.
+    fn group_of(&mut self, key: u128) -> u32 {
+        let Self { index, groups, .. } = self;
+        *index.entry(key).or_insert_with(|| groups.push(Group::new(key), NIL))
     }
 
     /// An internal span or an application log says nothing about a call; it only belongs to one, or does not.
     fn enrich(&mut self, key: u128, observation: &Observation) -> Admission {
         let signal = observation.signal();
-        let group = self.groups.entry(key).or_default();
+        let at = self.group_of(key);
+        let group = self.groups.get_mut(at);
         if group.holds_call() {
             self.ledger.settle(signal, Fate::Joined, 1);
             return Admission::Settled(Fate::Joined);
@@ -236,7 +252,7 @@ impl CallStore {
         let bucket = Schedule::bucket(group.latest.after(self.config.allowed_lateness));
         if group.due == Group::NEVER {
             group.due = bucket;
-            self.due.push(bucket, key);
+            self.due.push(bucket, at);
         }
         self.make_room()
     }
@@ -245,11 +261,11 @@ impl CallStore {
     fn make_room(&mut self) -> Admission {
         let mut evicted = 0;
         while self.bytes() > self.bytes_max {
-            if let Some((bucket, key)) = self.expiry.pop_oldest() {
-                self.expire(key, bucket);
-            } else if let Some((bucket, key)) = self.due.pop_oldest() {
-                if self.groups.get(&key).is_some_and(|group| group.due == bucket) {
-                    evicted += self.evict(key);
+            if let Some((bucket, at)) = self.expiry.pop_oldest() {
+                self.expire(at, bucket);
+            } else if let Some((bucket, at)) = self.due.pop_oldest() {
+                if self.groups.get(at).due == bucket {
+                    evicted += self.evict(at);
                 }
             } else {
                 break;
@@ -259,34 +275,38 @@ impl CallStore {
     }
 
     /// Forgets the group's stubs, if this entry of the schedule is the one that counts and nothing is open.
-    fn expire(&mut self, key: u128, bucket: u64) {
-        let Some(group) = self.groups.get_mut(&key).filter(|group| group.expiry == bucket) else { return };
-        group.expiry = Group::NEVER;
-        if group.idle() {
-            self.forget(key);
+    fn expire(&mut self, at: u32, bucket: u64) {
+        let group = self.groups.get_mut(at);
+        if group.expiry == bucket {
+            group.expiry = Group::NEVER;
+            if group.idle() {
+                self.forget(at);
+            }
         }
     }
 
-    fn evict(&mut self, key: u128) -> u64 {
-        let Some(group) = self.groups.get_mut(&key) else { return 0 };
+    fn evict(&mut self, at: u32) -> u64 {
         let mut evicted = 0;
-        for (signal, waiting) in group.take_waiting() {
+        for (signal, waiting) in self.groups.get_mut(at).take_waiting() {
             self.ledger.close(signal, Fate::Evicted, waiting);
             evicted += waiting;
         }
-        while group.first != NIL {
-            self.ledger.close(self.records.get(group.first).signal(), Fate::Evicted, 1);
-            group.first = self.records.free(group.first);
+        let mut record = std::mem::replace(&mut self.groups.get_mut(at).first, NIL);
+        while record != NIL {
+            self.ledger.close(self.records.get(record).signal(), Fate::Evicted, 1);
+            record = self.records.free(record);
             evicted += 1;
         }
-        self.forget(key);
+        self.forget(at);
         evicted
     }
 
-    /// Removes a group that has nothing open.
-    fn forget(&mut self, key: u128) {
-        let Some(group) = self.groups.remove(&key) else { return };
-        debug_assert!(group.first == NIL, "open records have a fate before their group goes");
+    /// Removes a group that has nothing open. Its slot becomes one that no schedule entry can mean.
+    fn forget(&mut self, at: u32) {
+        let group = std::mem::take(self.groups.get_mut(at));
+        debug_assert!(group.idle(), "what is open has a fate before its group goes");
+        self.groups.free(at);
+        self.index.remove(&group.key);
         let mut stub = group.stubs;
         while stub != NIL {
             stub = self.stubs.free(stub);
@@ -294,49 +314,46 @@ impl CallStore {
     }
 
     /// Joins the records of a group, and completes the calls that are due at `watermark`.
-    fn settle(&mut self, key: u128, watermark: EventTime) {
-        let Some(mut group) = self.groups.get(&key).copied() else { return };
+    fn settle(&mut self, at: u32, watermark: EventTime) {
+        let mut group = *self.groups.get(at);
         group.touched = false;
         group.due = Group::NEVER;
-        if group.first == NIL {
-            self.settle_waiting(&mut group, watermark);
-        } else {
+        let mut next_due = END_OF_TIME;
+        if group.first != NIL {
             self.assembly.assemble(&self.records, group.first, &mut self.stubs, group.stubs);
-            let mut next_due = self.complete_calls(&mut group, watermark);
+            next_due = self.complete_calls(&mut group, watermark);
             self.release(&mut group);
-            if group.first == NIL {
-                next_due = EventTime(u64::MAX);
-            }
-            self.reschedule(key, &mut group, next_due);
+        } else if group.waits() {
+            next_due = group.latest.after(self.config.allowed_lateness);
+            self.settle_waiting(&mut group, next_due, watermark);
         }
-        if group.first == NIL && group.waits() {
-            let due = group.latest.after(self.config.allowed_lateness);
-            self.reschedule(key, &mut group, due);
-        }
-        if group.idle() && group.stubs == NIL {
-            self.groups.remove(&key);
-            return;
-        }
+        *self.groups.get_mut(at) = group;
         if group.idle() {
-            let bucket = Schedule::bucket(group.latest) + 1;
-            if bucket != group.expiry {
-                group.expiry = bucket;
-                self.expiry.push(bucket, key);
-            }
+            self.retire(at, watermark);
+        } else {
+            let bucket = Schedule::bucket(next_due);
+            self.groups.get_mut(at).due = bucket;
+            self.due.push(bucket, at);
         }
-        self.groups.insert(key, group);
     }
 
-    fn reschedule(&mut self, key: u128, group: &mut Group, due: EventTime) {
-        if due < EventTime(u64::MAX) {
-            group.due = Schedule::bucket(due);
-            self.due.push(group.due, key);
+    /// Nothing is open in the group: it stays for as long as its stubs are of use.
+    fn retire(&mut self, at: u32, watermark: EventTime) {
+        let group = self.groups.get_mut(at);
+        if group.stubs == NIL || watermark == END_OF_TIME {
+            self.forget(at);
+            return;
+        }
+        let bucket = Schedule::bucket(group.latest) + 1;
+        if bucket != group.expiry {
+            group.expiry = bucket;
+            self.expiry.push(bucket, at);
         }
     }
 
     /// Internal spans and logs whose call never came.
-    fn settle_waiting(&mut self, group: &mut Group, watermark: EventTime) {
-        if group.latest.after(self.config.allowed_lateness) <= watermark {
+    fn settle_waiting(&mut self, group: &mut Group, due: EventTime, watermark: EventTime) {
+        if due <= watermark {
             for (signal, waiting) in group.take_waiting() {
                 self.ledger.close(signal, Fate::Unmatched, waiting);
             }
@@ -352,7 +369,7 @@ impl CallStore {
             let root = self.assembly.root_of(part.hop);
             self.verdicts[root as usize].witnesses += 1;
         }
-        let mut next_due = EventTime(u64::MAX);
+        let mut next_due = END_OF_TIME;
         for at in 0..hops {
             let root = u32::try_from(at).unwrap_or(NIL);
             if self.assembly.hops()[at].counted == Counted::Part || self.assembly.root_of(root) != root {

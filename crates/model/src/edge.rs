@@ -90,7 +90,12 @@ impl EdgeKey {
 
     /// In words, with the principals seen.
     #[must_use]
-    pub fn edge(&self, source_principal: Symbol, destination_principal: Symbol, symbols: &SymbolTable) -> Edge {
+    pub fn edge(
+        &self,
+        source_principal: Symbol,
+        destination_principal: Symbol,
+        symbols: &SymbolTable,
+    ) -> Edge {
         Edge {
             source: self.source.endpoint(source_principal, symbols),
             destination: self.destination.endpoint(destination_principal, symbols),

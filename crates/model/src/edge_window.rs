@@ -94,7 +94,9 @@ impl ShapeStats {
 
     /// Keeps the smallest exemplars: a choice that does not depend on the order of arrival.
     fn keep(&mut self, exemplar: Exemplar) {
-        if self.exemplars.len() == EXEMPLARS_MAX && self.exemplars.last().is_some_and(|last| *last <= exemplar) {
+        if self.exemplars.len() == EXEMPLARS_MAX
+            && self.exemplars.last().is_some_and(|last| *last <= exemplar)
+        {
             return;
         }
         if let Err(at) = self.exemplars.binary_search(&exemplar) {
@@ -163,14 +165,21 @@ mod tests {
 
     fn call(start: u64, status: u16) -> Call {
         let shape = CallShape { status, ..CallShape::default() };
-        Call { shape, start: EventTime(start), end: EventTime(start + 5), duration_nanos: 5, ..Call::default() }
+        Call {
+            shape,
+            start: EventTime(start),
+            end: EventTime(start + 5),
+            duration_nanos: 5,
+            ..Call::default()
+        }
     }
 
     /// Scenario: the same calls are counted in one window, or in three parts that meet in another order.
     /// Guarantees: the merged windows are equal, exemplars included.
     #[test]
     fn parts_of_a_window_merge_to_the_whole_in_any_order() {
-        let calls: Vec<Call> = (1..50).map(|n| call(n * 7 % 50 + 1, if n % 5 == 0 { 500 } else { 200 })).collect();
+        let calls: Vec<Call> =
+            (1..50).map(|n| call(n * 7 % 50 + 1, if n % 5 == 0 { 500 } else { 200 })).collect();
         let mut whole = EdgeWindow::default();
         let mut parts = [EdgeWindow::default(), EdgeWindow::default(), EdgeWindow::default()];
         for (at, call) in calls.iter().enumerate() {

@@ -114,9 +114,9 @@ impl FateLedger {
     /// Invariant 2 of the design: received equals the sum over all fates, for every kind.
     #[must_use]
     pub fn balanced(&self) -> bool {
-        SignalKind::ALL
-            .iter()
-            .all(|kind| self.received(*kind) == Fate::ALL.iter().map(|fate| self.count(*kind, *fate)).sum::<u64>())
+        SignalKind::ALL.iter().all(|kind| {
+            self.received(*kind) == Fate::ALL.iter().map(|fate| self.count(*kind, *fate)).sum::<u64>()
+        })
     }
 }
 

@@ -48,7 +48,12 @@ impl LogHistogram {
 
     /// Upper edge of the cell that holds quantile `q` (0 to 1); `None` when empty.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank; counts stay far below 2^52")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rank; counts stay far below 2^52"
+    )]
     pub fn quantile(&self, q: f64) -> Option<u64> {
         let total = self.count();
         let rank = ((total as f64 * q.clamp(0.0, 1.0)).ceil() as u64).clamp(1, total.max(1));
@@ -116,9 +121,14 @@ mod tests {
 
     #[test]
     fn merging_is_the_same_as_recording_together() {
-        let (mut left, mut right, mut both) = (LogHistogram::default(), LogHistogram::default(), LogHistogram::default());
+        let (mut left, mut right, mut both) =
+            (LogHistogram::default(), LogHistogram::default(), LogHistogram::default());
         for value in 0..1_000_u64 {
-            if value % 3 == 0 { left.record(value * 977) } else { right.record(value * 977) }
+            if value % 3 == 0 {
+                left.record(value * 977)
+            } else {
+                right.record(value * 977)
+            }
             both.record(value * 977);
         }
         left.merge(&right);

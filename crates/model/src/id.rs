@@ -150,7 +150,10 @@ mod tests {
         assert!(!TraceId::from_wire(&[1; 15]).present());
         assert!(!SpanId::from_wire(&[]).present());
         assert!(!TraceId::from_hex(b"zz").present());
-        assert_eq!(TraceId::from_hex(b"000000000000000000000000000000FF").to_string(), "000000000000000000000000000000ff");
+        assert_eq!(
+            TraceId::from_hex(b"000000000000000000000000000000FF").to_string(),
+            "000000000000000000000000000000ff"
+        );
     }
 
     #[test]

@@ -77,7 +77,9 @@ impl SymbolTable {
         if name.is_empty() {
             return Some(Symbol::NONE);
         }
-        self.index.find(quick(name.as_bytes()), |slot| slice(&self.text, &self.ends, *slot) == name).map(|slot| Symbol(*slot))
+        self.index
+            .find(quick(name.as_bytes()), |slot| slice(&self.text, &self.ends, *slot) == name)
+            .map(|slot| Symbol(*slot))
     }
 
     /// The name of a number that this table gave out; empty for any other.
@@ -103,7 +105,8 @@ impl SymbolTable {
         self.text.push_str(name);
         self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
         let Self { text, ends, index, .. } = self;
-        index.insert_unique(quick(name.as_bytes()), slot, |other| quick(slice(text, ends, *other).as_bytes()));
+        index
+            .insert_unique(quick(name.as_bytes()), slot, |other| quick(slice(text, ends, *other).as_bytes()));
         slot
     }
 }

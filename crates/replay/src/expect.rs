@@ -45,13 +45,16 @@ impl Expectations {
     /// # Errors
     /// It is not YAML of this shape, or names a kind or severity that does not exist.
     pub fn parse(text: &str) -> Result<Self, ExpectError> {
-        let expectations: Self = serde_saphyr::from_str(text).map_err(|error| ExpectError(error.to_string()))?;
+        let expectations: Self =
+            serde_saphyr::from_str(text).map_err(|error| ExpectError(error.to_string()))?;
         for expected in &expectations.incidents {
             if let Some(kind) = expected.kinds.iter().find(|kind| FindingKind::parse(kind).is_none()) {
                 return Err(ExpectError(format!("`{kind}` is not a finding kind")));
             }
             if let Some(name) = expected.severity.as_ref().filter(|name| Severity::parse(name).is_none()) {
-                return Err(ExpectError(format!("`{name}` is not a severity (info, low, medium, high, critical)")));
+                return Err(ExpectError(format!(
+                    "`{name}` is not a severity (info, low, medium, high, critical)"
+                )));
             }
         }
         Ok(expectations)
@@ -94,14 +97,20 @@ impl ExpectedIncident {
         let kinds = self.kinds.iter().all(|name| incident.kinds.iter().any(|kind| kind.name() == name));
         let edge = incident.edges.iter().any(|edge| {
             self.source.as_ref().is_none_or(|source| edge.source.workload == *source)
-                && self.destination.as_ref().is_none_or(|destination| edge.destination.workload == *destination)
+                && self
+                    .destination
+                    .as_ref()
+                    .is_none_or(|destination| edge.destination.workload == *destination)
         });
         let suspect = self
             .suspect
             .as_ref()
             .is_none_or(|name| incident.suspects.first().is_some_and(|suspect| suspect.workload == *name));
         let severity = self.severity.as_deref().and_then(Severity::parse).unwrap_or_default();
-        kinds && (edge || (self.source.is_none() && self.destination.is_none())) && suspect && incident.severity >= severity
+        kinds
+            && (edge || (self.source.is_none() && self.destination.is_none()))
+            && suspect
+            && incident.severity >= severity
     }
 
     fn describe(&self) -> String {
@@ -115,7 +124,9 @@ impl ExpectedIncident {
             ("first suspect", &self.suspect),
             ("severity at least", &self.severity),
         ];
-        parts.extend(named.iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {value}"))));
+        parts.extend(
+            named.iter().filter_map(|(name, value)| value.as_ref().map(|value| format!("{name} {value}"))),
+        );
         parts.join("; ")
     }
 }

@@ -10,7 +10,7 @@ mod output;
 mod player;
 mod transcript;
 
-pub use expect::{Expectations, ExpectError};
+pub use expect::{ExpectError, Expectations};
 pub use output::{Usage, write_outputs};
 pub use player::{Pace, Played, ReplayError, TornCapture, play, teach};
 pub use transcript::Transcript;

@@ -30,7 +30,10 @@ pub struct Usage {
 pub fn write_outputs(folder: &Path, played: &Played, usage: Usage) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     write_lines(&folder.join("incidents.jsonl"), played.incidents.iter().map(IncidentDocument::from))?;
-    write_lines(&folder.join("findings.jsonl"), played.transcript.findings.iter().map(FindingDocument::from))?;
+    write_lines(
+        &folder.join("findings.jsonl"),
+        played.transcript.findings.iter().map(FindingDocument::from),
+    )?;
     write_lines(&folder.join("actions.jsonl"), played.transcript.actions.iter().map(ActionDocument::from))?;
     std::fs::write(folder.join("transcript.txt"), played.transcript.text())?;
     let summary = serde_json::to_string_pretty(&summary(played, usage)).map_err(std::io::Error::other)?;
@@ -58,6 +61,7 @@ fn summary(played: &Played, usage: Usage) -> Value {
         "calls_by_side": {
             "both": stats.calls_both,
             "client_only": stats.calls_client_only,
+            "external": stats.calls_external,
             "server_only": stats.calls_server_only,
         },
         "fates": fates(stats),
@@ -77,17 +81,27 @@ fn summary(played: &Played, usage: Usage) -> Value {
 }
 
 fn signals(stats: &Stats) -> Value {
-    SignalKind::ALL.iter().map(|kind| (kind.name().to_owned(), json!(stats.ledger.received(*kind)))).collect::<Map<_, _>>().into()
+    SignalKind::ALL
+        .iter()
+        .map(|kind| (kind.name().to_owned(), json!(stats.ledger.received(*kind))))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 /// Every fate, over all signals and by kind: the sums equal `signals`.
 fn fates(stats: &Stats) -> Value {
     let by_fate = |fate: Fate| {
-        let mut counts: Map<String, Value> =
-            SignalKind::ALL.iter().map(|kind| (kind.name().to_owned(), json!(stats.ledger.count(*kind, fate)))).collect();
+        let mut counts: Map<String, Value> = SignalKind::ALL
+            .iter()
+            .map(|kind| (kind.name().to_owned(), json!(stats.ledger.count(*kind, fate))))
+            .collect();
         let total: u64 = SignalKind::ALL.iter().map(|kind| stats.ledger.count(*kind, fate)).sum();
         counts.insert("total".to_owned(), json!(total));
         counts
     };
-    Fate::ALL.iter().map(|fate| (fate.name().to_owned(), Value::from(by_fate(*fate)))).collect::<Map<_, _>>().into()
+    Fate::ALL
+        .iter()
+        .map(|fate| (fate.name().to_owned(), Value::from(by_fate(*fate))))
+        .collect::<Map<_, _>>()
+        .into()
 }

@@ -124,7 +124,9 @@ fn play_capture(
         let batch = RawBatch { signal: frame.signal, encoding, body: &frame.body, observed };
         if let Err(error) = pipeline.ingest(batch, &mut effects) {
             played.frames_malformed += 1;
-            played.first_malformed.get_or_insert_with(|| format!("{}: frame {}: {error}", path.display(), frames + 1));
+            played
+                .first_malformed
+                .get_or_insert_with(|| format!("{}: frame {}: {error}", path.display(), frames + 1));
         }
         frames += 1;
         record(&mut effects, &mut played.transcript);

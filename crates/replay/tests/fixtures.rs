@@ -1,4 +1,5 @@
 //! Every shipped capture gives the incidents it should, soon enough, and the same transcript as last time.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 mod common;
 
@@ -16,7 +17,8 @@ fn deadline_seconds(name: &str) -> u64 {
 }
 
 fn expectations(name: &str) -> Expectations {
-    Expectations::parse(&std::fs::read_to_string(folder().join(format!("{name}.expect.yml"))).unwrap()).unwrap()
+    Expectations::parse(&std::fs::read_to_string(folder().join(format!("{name}.expect.yml"))).unwrap())
+        .unwrap()
 }
 
 fn told(played: &Played) -> String {
@@ -61,7 +63,8 @@ fn every_attack_is_told_in_time() {
         if after.is_none_or(|after| after > deadline_seconds(name) as f64) {
             late.push(format!("{name}: {after:?} s"));
         }
-        let early = played.incidents.iter().filter(|i| i.severity > Severity::Info && i.opened.0 < start).count();
+        let early =
+            played.incidents.iter().filter(|i| i.severity > Severity::Info && i.opened.0 < start).count();
         assert_eq!(early, 0, "{name}: an incident before its attack\n{}", told(&played));
     }
     assert!(late.is_empty(), "{late:?}");
@@ -86,7 +89,11 @@ fn a_claimed_identity_is_never_blamed() {
         let played = play_shipped(&NORMAL, &[name], 1);
         assert!(!played.incidents.is_empty());
         for incident in &played.incidents {
-            assert!(incident.suspects.iter().all(|suspect| suspect.workload != workload), "{}", told(&played));
+            assert!(
+                incident.suspects.iter().all(|suspect| suspect.workload != workload),
+                "{}",
+                told(&played)
+            );
             assert!(incident.edges.iter().all(|edge| edge.source.principal != claimed), "{}", told(&played));
         }
         assert!(played.transcript.findings.iter().any(|finding| finding.claimed_principal == claimed));
@@ -125,6 +132,9 @@ fn normal_traffic_joins_completely() {
 fn every_transcript_is_the_golden_one() {
     for name in JUDGED {
         let played = play_shipped(&NORMAL, &[name], 1);
-        selvedge_testkit::check_golden(folder().join(format!("{name}.transcript.txt")), played.transcript.text());
+        selvedge_testkit::check_golden(
+            folder().join(format!("{name}.transcript.txt")),
+            played.transcript.text(),
+        );
     }
 }

@@ -1,4 +1,5 @@
 //! The same captures give the same output to the byte, whatever the number of shards and wherever batches are cut.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 mod common;
 
@@ -25,7 +26,8 @@ fn the_number_of_shards_changes_nothing() {
 fn where_batches_are_cut_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     for seed in SEEDS {
-        let recut_of = |name: &str| write_frames(folder.path(), &format!("{name}-{seed}"), &recut(&frames(name), seed));
+        let recut_of =
+            |name: &str| write_frames(folder.path(), &format!("{name}-{seed}"), &recut(&frames(name), seed));
         let learn: Vec<_> = NORMAL.iter().map(|name| recut_of(name)).collect();
         for name in JUDGED {
             let shipped = outputs(&play_shipped(&NORMAL, &[name], 1));

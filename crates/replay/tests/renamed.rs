@@ -1,4 +1,5 @@
 //! Detection is of families, not of recordings: under other names the same captures give the same result.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 mod common;
 
@@ -29,22 +30,27 @@ const NAMES: [(&str, &str); 12] = [
 /// What must be the same, with the names taken back and without the order among equals.
 fn essence(played: &Played, back: &Renaming) -> Vec<String> {
     let name = |text: &str| String::from_utf8(back.apply(text.as_bytes())).unwrap();
-    let end = |end: &Endpoint| format!("{}/{}/{}", name(&end.namespace), name(&end.workload), name(&end.principal));
-    let incidents = played.incidents.iter().filter(|incident| incident.severity > Severity::Info).map(|incident| {
-        let mut kinds: Vec<&str> = incident.kinds.iter().map(|kind| kind.name()).collect();
-        kinds.sort_unstable();
-        let mut edges: Vec<String> =
-            incident.edges.iter().map(|edge| format!("{} -> {}", end(&edge.source), end(&edge.destination))).collect();
-        edges.sort();
-        let suspect = incident.suspects.first().map(|suspect| name(&suspect.workload));
-        format!(
-            "{} {kinds:?} {edges:?} {suspect:?} onset {} opened {} findings {}",
-            incident.severity.name(),
-            incident.onset.0,
-            incident.opened.0,
-            incident.finding_ids.len()
-        )
-    });
+    let end =
+        |end: &Endpoint| format!("{}/{}/{}", name(&end.namespace), name(&end.workload), name(&end.principal));
+    let incidents =
+        played.incidents.iter().filter(|incident| incident.severity > Severity::Info).map(|incident| {
+            let mut kinds: Vec<&str> = incident.kinds.iter().map(|kind| kind.name()).collect();
+            kinds.sort_unstable();
+            let mut edges: Vec<String> = incident
+                .edges
+                .iter()
+                .map(|edge| format!("{} -> {}", end(&edge.source), end(&edge.destination)))
+                .collect();
+            edges.sort();
+            let suspect = incident.suspects.first().map(|suspect| name(&suspect.workload));
+            format!(
+                "{} {kinds:?} {edges:?} {suspect:?} onset {} opened {} findings {}",
+                incident.severity.name(),
+                incident.onset.0,
+                incident.opened.0,
+                incident.finding_ids.len()
+            )
+        });
     let mut incidents: Vec<String> = incidents.collect();
     incidents.sort();
     incidents

@@ -98,9 +98,12 @@ impl InvalidConfig {
 
 /// Reads and checks the file, or takes the defaults when there is none.
 pub(crate) fn load(path: Option<&Path>) -> Result<Config, Failure> {
-    let Some(path) = path else { return check(FileSection::default(), Path::new("")).map_err(Failure::config) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Failure::config(anyhow::Error::new(source).context(format!("cannot read {}", path.display()))))?;
+    let Some(path) = path else {
+        return check(FileSection::default(), Path::new("")).map_err(Failure::config);
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| {
+        Failure::config(anyhow::Error::new(source).context(format!("cannot read {}", path.display())))
+    })?;
     let section = yaml::read::<FileSection>(&text).map_err(|problems| {
         let problems = problems.iter().map(|problem| format!("{}:{problem}", path.display())).collect();
         Failure::config(InvalidConfig { problems })
@@ -146,13 +149,17 @@ impl EngineSection {
         if let Some(delay) = duration("engine.watermark_delay", self.watermark_delay.as_ref(), problems) {
             config.join.watermark_delay = delay;
         }
-        if let Some(lateness) = duration("engine.allowed_lateness", self.allowed_lateness.as_ref(), problems) {
+        if let Some(lateness) = duration("engine.allowed_lateness", self.allowed_lateness.as_ref(), problems)
+        {
             config.join.allowed_lateness = lateness;
         }
         if let Some(mib) = self.join_memory_mib {
             let bytes = mib << 20;
             if bytes < JOIN_BYTES_MIN {
-                problems.push(format!("engine.join_memory_mib: {mib} is too little, the least is {}", JOIN_BYTES_MIN >> 20));
+                problems.push(format!(
+                    "engine.join_memory_mib: {mib} is too little, the least is {}",
+                    JOIN_BYTES_MIN >> 20
+                ));
             } else {
                 config.join.open_bytes_max = bytes;
             }

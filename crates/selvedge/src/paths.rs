@@ -11,7 +11,8 @@ pub(crate) fn require_files(paths: &[PathBuf]) -> anyhow::Result<()> {
 }
 
 fn require_file(path: &Path) -> anyhow::Result<()> {
-    let metadata = std::fs::metadata(path).map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))?;
+    let metadata = std::fs::metadata(path)
+        .map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))?;
     anyhow::ensure!(metadata.is_file(), "{} is not a file", path.display());
     Ok(())
 }

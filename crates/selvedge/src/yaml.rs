@@ -44,7 +44,10 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Vec<Problem>> {
             Err(error) => error,
         };
         let problem = problem(&error);
-        let line = problem.at.and_then(|(line, _)| usize::try_from(line).ok()).filter(|line| (1..=lines.len()).contains(line));
+        let line = problem
+            .at
+            .and_then(|(line, _)| usize::try_from(line).ok())
+            .filter(|line| (1..=lines.len()).contains(line));
         let known = problems.iter().any(|other| other.at == problem.at);
         if !known {
             problems.push(problem);
@@ -66,7 +69,9 @@ fn blank(lines: &mut [String], at: usize) {
         }
         line.clear();
     }
-    let Some(parent) = lines[..at].iter().rposition(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')) else {
+    let Some(parent) =
+        lines[..at].iter().rposition(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+    else {
         return;
     };
     let orphaned = indent(&lines[parent]) < depth && lines[parent].trim_end().ends_with(':');
@@ -138,7 +143,9 @@ fn substitute(text: &str) -> (String, Vec<Problem>) {
                 Some(value) => out.push_str(&value),
                 None => {
                     let column = (line.len() - rest.len() + start + 1) as u64;
-                    let message = format!("environment variable {name} is not set; set it, or give a default: ${{env:{name}:-value}}");
+                    let message = format!(
+                        "environment variable {name} is not set; set it, or give a default: ${{env:{name}:-value}}"
+                    );
                     problems.push(Problem { at: Some((number as u64 + 1, column)), message });
                 }
             }
@@ -185,7 +192,9 @@ mod tests {
         assert_eq!(outer.inner.endpoint.as_deref(), Some("127.0.0.1:1"));
         assert_eq!(outer.count, None);
         let problems = read::<Outer>("count: ${env:SELVEDGE_TEST_UNSET}\n").unwrap_err();
-        assert!(problems[0].to_string().starts_with("1:8: environment variable SELVEDGE_TEST_UNSET is not set"));
+        assert!(
+            problems[0].to_string().starts_with("1:8: environment variable SELVEDGE_TEST_UNSET is not set")
+        );
     }
 
     #[test]

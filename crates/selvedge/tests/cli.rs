@@ -1,4 +1,5 @@
 //! The program from outside: exit codes, and what a person reads when something is wrong.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -42,7 +43,9 @@ fn a_broken_configuration_tells_every_problem_with_its_place() {
     assert_eq!(output.status.code(), Some(3));
     let told = stderr(&output);
     assert!(told.contains("3 problems"), "{told}");
-    for part in ["broken.yaml:4:", "did you mean `grpc`", "broken.yaml:6:", "broken.yaml:7:", "did you mean `serve`"] {
+    for part in
+        ["broken.yaml:4:", "did you mean `grpc`", "broken.yaml:6:", "broken.yaml:7:", "did you mean `serve`"]
+    {
         assert!(told.contains(part), "`{part}` is missing in:\n{told}");
     }
 }
@@ -64,7 +67,8 @@ fn an_unknown_rule_parameter_is_told_with_a_suggestion() {
     let rules = folder.path().join("rules");
     std::fs::create_dir(&rules).unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules/path_scan.yml");
-    let text = std::fs::read_to_string(shipped).unwrap().replace("parameters:\n", "parameters:\n  ruotes_min: 3\n");
+    let text =
+        std::fs::read_to_string(shipped).unwrap().replace("parameters:\n", "parameters:\n  ruotes_min: 3\n");
     std::fs::write(rules.join("mine.yml"), text).unwrap();
     let path = written(&folder, "config.yaml", "rules: {folder: rules}\n");
     let output = selvedge(&["check", "--config", path.to_str().unwrap()]);
@@ -91,10 +95,16 @@ fn a_file_that_is_no_capture_is_an_exact_error() {
 #[test]
 fn an_unmet_expectation_exits_with_four_and_says_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
-    let expect = written(&folder, "expect.yml", "incidents:\n  - kinds: [beacon]\n    destination: nowhere\n");
-    let output = selvedge(&["replay", &fixture("normal_1.otlpcap.zst"), "--expect", expect.to_str().unwrap()]);
+    let expect =
+        written(&folder, "expect.yml", "incidents:\n  - kinds: [beacon]\n    destination: nowhere\n");
+    let output =
+        selvedge(&["replay", &fixture("normal_1.otlpcap.zst"), "--expect", expect.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
-    assert!(stderr(&output).contains("no incident with kinds beacon; destination nowhere"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("no incident with kinds beacon; destination nowhere"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 /// Guarantees: the README's command prints the incident, who did it and what to do, and writes the promised files.
@@ -102,10 +112,23 @@ fn an_unmet_expectation_exits_with_four_and_says_what_is_missing() {
 fn the_readme_command_shows_the_incident() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let (one, two, attack) =
-        (fixture("normal_1.otlpcap.zst"), fixture("normal_2.otlpcap.zst"), fixture("exfiltration.otlpcap.zst"));
-    let output =
-        selvedge(&["replay", "--learn", &one, "--learn", &two, &attack, "--out", out.to_str().unwrap(), "--shards", "2"]);
+    let (one, two, attack) = (
+        fixture("normal_1.otlpcap.zst"),
+        fixture("normal_2.otlpcap.zst"),
+        fixture("exfiltration.otlpcap.zst"),
+    );
+    let output = selvedge(&[
+        "replay",
+        "--learn",
+        &one,
+        "--learn",
+        &two,
+        &attack,
+        "--out",
+        out.to_str().unwrap(),
+        "--shards",
+        "2",
+    ]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let told = stdout(&output);
     assert!(told.contains("batch") && told.contains("paste.evil.example"), "{told}");

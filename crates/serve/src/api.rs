@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -38,6 +38,7 @@ pub(crate) fn router(sources: Sources) -> axum::Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
         .route("/api/v1/incidents", get(incidents))
+        .route("/api/v1/incidents/{id}", get(incident))
         .route("/api/v1/findings", get(findings))
         .route("/api/v1/edges", get(edges))
         .route("/api/v1/deliveries", get(deliveries))
@@ -88,6 +89,16 @@ async fn incidents(State(sources): State<Sources>, filter: Query<Filter>) -> Res
     std::future::ready(page("incidents", rows.map(IncidentDocument::from), &filter)).await
 }
 
+/// One incident: where the links in alerts lead.
+async fn incident(State(sources): State<Sources>, Path(id): Path<String>) -> Response {
+    let view = sources.view.load();
+    let answer = match view.incidents.iter().find(|incident| incident.id == id) {
+        Some(incident) => Json(IncidentDocument::from(incident)).into_response(),
+        None => problem(StatusCode::NOT_FOUND, "no incident with this id is kept"),
+    };
+    std::future::ready(answer).await
+}
+
 async fn findings(State(sources): State<Sources>, filter: Query<Filter>) -> Response {
     let view = sources.view.load();
     let rows = view.findings.iter().rev().filter(|finding| {
@@ -108,8 +119,17 @@ async fn deliveries(State(sources): State<Sources>, filter: Query<Filter>) -> Re
 }
 
 async fn not_found() -> Response {
-    let body = json!({ "error": "there is nothing at this path; GET / lists what there is" });
-    std::future::ready((StatusCode::NOT_FOUND, Json(body)).into_response()).await
+    std::future::ready(problem(
+        StatusCode::NOT_FOUND,
+        "there is nothing at this path; GET / lists what there is",
+    ))
+    .await
+}
+
+/// An error as a problem document (RFC 9457).
+fn problem(status: StatusCode, detail: &str) -> Response {
+    let body = json!({ "title": status.canonical_reason(), "status": status.as_u16(), "detail": detail });
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
 }
 
 /// `{ "<name>": [rows], "total": n }`, at most `limit` rows.

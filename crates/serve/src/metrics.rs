@@ -51,7 +51,13 @@ impl Collector for View {
 /// Counts by label set.
 type Rows<'a> = Vec<(Vec<(&'a str, &'a str)>, u64)>;
 
-fn family(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, kind: MetricType, rows: Rows<'_>) -> Result<(), Error> {
+fn family(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    rows: Rows<'_>,
+) -> Result<(), Error> {
     let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
     for (labels, value) in rows {
         let row = metric.encode_family(&labels)?;
@@ -68,17 +74,25 @@ fn signals(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), E
     let received = SignalKind::ALL.map(|kind| (vec![("signal", kind.name())], ledger.received(kind)));
     family(encoder, "signals", "Signals received, by kind", MetricType::Counter, received.into())?;
     let fates = SignalKind::ALL.iter().flat_map(|kind| {
-        Fate::ALL.map(|fate| (vec![("signal", kind.name()), ("fate", fate.name())], ledger.count(*kind, fate)))
+        Fate::ALL
+            .map(|fate| (vec![("signal", kind.name()), ("fate", fate.name())], ledger.count(*kind, fate)))
     });
     let help = "What became of signals; the fates of a kind add up to its signals";
     family(encoder, "fates", help, MetricType::Gauge, fates.collect())?;
     let calls = [
         ("both", view.stats.calls_both),
         ("client_only", view.stats.calls_client_only),
+        ("external", view.stats.calls_external),
         ("server_only", view.stats.calls_server_only),
     ];
     let calls = calls.map(|(side, count)| (vec![("reported", side)], count));
-    family(encoder, "calls", "Joined calls, by the sides that reported them", MetricType::Counter, calls.into())
+    family(
+        encoder,
+        "calls",
+        "Joined calls, by the sides that reported them",
+        MetricType::Counter,
+        calls.into(),
+    )
 }
 
 fn totals(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Error> {
@@ -105,7 +119,8 @@ fn incidents(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(),
     let statuses = [IncidentStatus::Open, IncidentStatus::Resolved];
     let rows = statuses.iter().flat_map(|status| {
         Severity::ALL.map(|severity| {
-            let alike = view.incidents.iter().filter(|other| other.status == *status && other.severity == severity);
+            let alike =
+                view.incidents.iter().filter(|other| other.status == *status && other.severity == severity);
             (vec![("status", status.name()), ("severity", severity.name())], alike.count() as u64)
         })
     });
@@ -114,10 +129,19 @@ fn incidents(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(),
 
 fn outside(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> Result<(), Error> {
     let counts = sources.deliveries.counts();
-    let rows = counts.iter().map(|((sink, status), count)| (vec![("sink", sink.as_str()), ("status", *status)], *count));
-    family(encoder, "alert_deliveries", "Recent alert deliveries, by sink and status", MetricType::Gauge, rows.collect())?;
+    let rows = counts
+        .iter()
+        .map(|((sink, status), count)| (vec![("sink", sink.as_str()), ("status", *status)], *count));
+    family(
+        encoder,
+        "alert_deliveries",
+        "Recent alert deliveries, by sink and status",
+        MetricType::Gauge,
+        rows.collect(),
+    )?;
     let mut rows = Vec::new();
-    for (transport, signal) in Transport::ALL.iter().flat_map(|t| SignalKind::ALL.map(|signal| (*t, signal))) {
+    for (transport, signal) in Transport::ALL.iter().flat_map(|t| SignalKind::ALL.map(|signal| (*t, signal)))
+    {
         let lane = sources.received.lane(transport, signal);
         let outcomes = [
             ("accepted", &lane.requests_accepted),
@@ -126,12 +150,16 @@ fn outside(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> Result<(),
             ("abandoned", &lane.requests_abandoned),
         ];
         rows.extend(outcomes.map(|(outcome, count)| {
-            (vec![("transport", transport.name()), ("signal", signal.name()), ("outcome", outcome)], count.get())
+            (
+                vec![("transport", transport.name()), ("signal", signal.name()), ("outcome", outcome)],
+                count.get(),
+            )
         }));
     }
     let help = "Export requests, by transport, signal and outcome";
     family(encoder, "receiver_requests", help, MetricType::Counter, rows)?;
-    let in_flight = ConstGauge::new(i64::try_from(sources.received.admission().bytes_in_flight()).unwrap_or(i64::MAX));
+    let in_flight =
+        ConstGauge::new(i64::try_from(sources.received.admission().bytes_in_flight()).unwrap_or(i64::MAX));
     let help = "Bytes admitted and not yet acknowledged";
     in_flight.encode(encoder.encode_descriptor("receiver_bytes_in_flight", help, None, MetricType::Gauge)?)
 }

@@ -34,7 +34,9 @@ pub enum ServeError {
     #[error("serve.endpoint: `{0}` is not an address and a port, such as `{ENDPOINT_DEFAULT}`")]
     Endpoint(String),
     /// The API has no authentication yet.
-    #[error("serve.endpoint: {0} is not a loopback address; the API has no TLS and no token of its own, so put a proxy that has both in front of a loopback port")]
+    #[error(
+        "serve.endpoint: {0} is not a loopback address; the API has no TLS and no token of its own, so put a proxy that has both in front of a loopback port"
+    )]
     NotLoopback(SocketAddr),
     /// The port is taken, or may not be used.
     #[error("cannot listen on {endpoint} for the API: {source} (another selvedge? set `serve.endpoint`)")]
@@ -113,7 +115,8 @@ impl Server {
     /// The port is taken or may not be used.
     pub async fn bind(config: ServeConfig) -> Result<Self, ServeError> {
         let ServeConfig { endpoint } = config;
-        let listener = TcpListener::bind(endpoint).await.map_err(|source| ServeError::Bind { endpoint, source })?;
+        let listener =
+            TcpListener::bind(endpoint).await.map_err(|source| ServeError::Bind { endpoint, source })?;
         let endpoint = listener.local_addr().map_err(|source| ServeError::Bind { endpoint, source })?;
         Ok(Self { listener, endpoint })
     }

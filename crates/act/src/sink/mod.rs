@@ -93,11 +93,11 @@ pub(crate) fn build(config: &ActConfig, output: Output) -> Result<Vec<Named>, Ac
         add("jsonl".to_owned(), jsonl.min_severity, Box::new(jsonl::Jsonl::new(jsonl, links.clone())?));
     }
     if let Some(alertmanager) = &config.alertmanager {
-        for target in &alertmanager.targets {
+        for (number, target) in (1..).zip(&alertmanager.targets) {
             let name = match alertmanager.targets.len() {
                 1 => "alertmanager".to_owned(),
                 // Each replica is a sink of its own: one that is away must not hold up the others.
-                _ => format!("alertmanager@{}", target.authority()),
+                _ => format!("alertmanager-{number}"),
             };
             let sink = alertmanager::Alertmanager::new(
                 alertmanager,

@@ -10,8 +10,7 @@ fn a_card_says_what_when_who_why_and_what_next() {
     let card = render(&sample::incident(), false, 80);
     let expected = "\
 ┃ HIGH      Web calls ledger in plaintext, which it never did
-┃ when      2026-11-23 20:00:00 UTC   open, last seen after 2 min 10 s   noticed
-┃             after 3 s
+┃ when      2026-11-23 20:00:00 UTC · 2 min 10 s so far · noticed after 3 s
 ┃ edge      shop/web -> bank/ledger
 ┃           shop/cart -> bank/ledger
 ┃ why       mtls_downgrade: plaintext where 812 calls used mutual TLS
@@ -20,7 +19,7 @@ fn a_card_says_what_when_who_why_and_what_next() {
 ┃ next      Check PeerAuthentication of bank, and whether web lost its sidecar.
 ┃ traces    4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b
 ┃ ATT&CK    T1021, T1562.001
-┃ incident  1f2e3d4c5b6a7988   1 finding   calibration: default
+┃ incident  1f2e3d4c5b6a7988 · 1 finding · calibration: default
 ";
     assert_eq!(card, expected);
 }
@@ -32,7 +31,7 @@ fn an_incident_that_ended_is_two_facts() {
     incident.closed = Some(sample::ONSET.after(std::time::Duration::from_secs(400)));
     let expected = "\
 ┃ RESOLVED  Web calls ledger in plaintext, which it never did
-┃ when      2026-11-23 20:00:00 UTC   resolved after 6 min 40 s   noticed after 3 s
+┃ when      2026-11-23 20:00:00 UTC · resolved after 6 min 40 s · noticed after 3 s
 ┃ incident  1f2e3d4c5b6a7988
 ";
     assert_eq!(resolved(&incident, false, 100), expected);
@@ -79,5 +78,5 @@ fn an_empty_incident_has_a_card_too() {
     incident.exemplars.clear();
     incident.techniques.clear();
     let card = render(&incident, false, 80);
-    assert_eq!(card.lines().count(), 4, "{card}");
+    assert_eq!(card.lines().count(), 3, "{card}");
 }

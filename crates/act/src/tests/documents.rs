@@ -120,7 +120,7 @@ fn check_document<T: Serialize + JsonSchema>(document: &T) {
 fn schema<T: JsonSchema>(name: &str) -> Value {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let mut schema = generator.into_root_schema_for::<T>();
-    schema.insert("$id".to_owned(), json!(format!("https://selvedge.dev/schemas/{name}.v1.schema.json")));
+    schema.insert("$id".to_owned(), json!(format!("urn:selvedge:schema:{name}:v1")));
     schema.to_value()
 }
 

@@ -1,5 +1,5 @@
 //! What the replay tests share: the shipped captures, their labels, and one way to play them.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -25,7 +25,11 @@ pub(crate) fn run(args: &AlertsArgs) -> Outcome {
         }
     }
     if results.is_empty() {
-        return Err(anyhow::anyhow!("{} configures no alert sink; see `alerts:` in docs/configuration.md", path.display()).into());
+        return Err(anyhow::anyhow!(
+            "{} configures no alert sink; see `alerts:` in docs/configuration.md",
+            path.display()
+        )
+        .into());
     }
     if failed > 0 {
         return Err(anyhow::anyhow!("{failed} of {} sinks did not take the test alert", results.len()).into());

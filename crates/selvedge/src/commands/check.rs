@@ -18,8 +18,10 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
         ("pagerduty", act.pagerduty.is_some()),
         ("slack", act.slack.is_some()),
     ];
-    let sinks: Vec<&str> = sinks.iter().filter(|(_, configured)| *configured).map(|(name, _)| *name).collect();
-    let sinks = if sinks.is_empty() { "no alert sink".to_owned() } else { format!("alerts to {}", sinks.join(", ")) };
+    let sinks: Vec<&str> =
+        sinks.iter().filter(|(_, configured)| *configured).map(|(name, _)| *name).collect();
+    let sinks =
+        if sinks.is_empty() { "no alert sink".to_owned() } else { format!("alerts to {}", sinks.join(", ")) };
     writeln!(std::io::stdout(), "{} is valid: {rules} rules, {sinks}", args.config.display())?;
     Ok(())
 }

@@ -36,8 +36,9 @@ pub(crate) fn run(args: &ReplayArgs) -> Outcome {
     pace.finish();
     let usage = measure.read();
     if let Some(folder) = &args.out {
-        write_outputs(folder, &played, usage)
-            .map_err(|error| anyhow::Error::new(error).context(format!("cannot write to {}", folder.display())))?;
+        write_outputs(folder, &played, usage).map_err(|error| {
+            anyhow::Error::new(error).context(format!("cannot write to {}", folder.display()))
+        })?;
     }
     tell(&played, usage, args)?;
     match expectations.map(|expectations| expectations.unmet(&played.incidents)) {
@@ -51,7 +52,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Outcome {
 fn read_expectations(path: &Path) -> Result<Expectations, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| anyhow::Error::new(error).context(format!("cannot read {}", path.display())))?;
-    Expectations::parse(&text).map_err(|error| Failure::config(anyhow::anyhow!("{}: {error}", path.display())))
+    Expectations::parse(&text)
+        .map_err(|error| Failure::config(anyhow::anyhow!("{}: {error}", path.display())))
 }
 
 /// Progress for people, and the recording's own pace when asked for.
@@ -67,7 +69,9 @@ impl Pacer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         // Drawn on standard error, and only when that is a terminal.
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-        bar.set_style(ProgressStyle::with_template(BAR_TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(
+            ProgressStyle::with_template(BAR_TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         Ok(Self { speed, runtime, bar, capture: PathBuf::new() })
     }
 
@@ -105,10 +109,19 @@ fn tell(played: &Played, usage: Usage, args: &ReplayArgs) -> std::io::Result<()>
     }
     let stats = &played.stats;
     let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
-    let notes = if quiet.is_empty() { String::new() } else { format!(" (and {} for the record only)", quiet.len()) };
-    writeln!(out, "{}{notes} in {} calls over {} edges", count(told.len(), "incident"), stats.calls, stats.edges)?;
-    let signals: Vec<String> =
-        SignalKind::ALL.iter().map(|kind| format!("{} {}", stats.ledger.received(*kind), kind.name())).collect();
+    let notes =
+        if quiet.is_empty() { String::new() } else { format!(" (and {} for the record only)", quiet.len()) };
+    writeln!(
+        out,
+        "{}{notes} in {} calls over {} edges",
+        count(told.len(), "incident"),
+        stats.calls,
+        stats.edges
+    )?;
+    let signals: Vec<String> = SignalKind::ALL
+        .iter()
+        .map(|kind| format!("{} {}", stats.ledger.received(*kind), kind.name()))
+        .collect();
     writeln!(
         out,
         "judged    {} windows from {} ({})",
@@ -117,7 +130,10 @@ fn tell(played: &Played, usage: Usage, args: &ReplayArgs) -> std::io::Result<()>
         signals.join(", ")
     )?;
     if args.learn.is_empty() {
-        writeln!(out, "baseline  none: novelty is not judged until enough was learned; give normal traffic with --learn")?;
+        writeln!(
+            out,
+            "baseline  none: novelty is not judged until enough was learned; give normal traffic with --learn"
+        )?;
     } else {
         writeln!(out, "baseline  {}, approved", count(args.learn.len(), "capture"))?;
     }

@@ -14,7 +14,13 @@ pub(crate) fn run(args: &RulesArgs) -> Outcome {
     for (kind, rule) in config.rules.iter() {
         let on = if rule.enabled() { "yes" } else { "no" };
         let techniques = rule.techniques().join(" ");
-        writeln!(out, "{:<24} {:<9} {on:<4} {techniques:<28} {}", kind.name(), rule.level().name(), rule.title())?;
+        writeln!(
+            out,
+            "{:<24} {:<9} {on:<4} {techniques:<28} {}",
+            kind.name(),
+            rule.level().name(),
+            rule.title()
+        )?;
     }
     Ok(())
 }

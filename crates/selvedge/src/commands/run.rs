@@ -40,7 +40,10 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
         .enable_all()
         .build()
         .context("cannot start the control thread")?;
-    let data = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let data = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     data.block_on(live(config, args, &control))?;
     control.shutdown_timeout(Duration::from_secs(1));
     Ok(())
@@ -100,7 +103,9 @@ impl Signals {
     /// The first signal stops the intake and lets everything received be judged; the second ends the process.
     async fn watch(mut self, intake: CancellationToken, health: Arc<Health>) {
         self.next().await;
-        tracing::info!("stopping: taking nothing new, finishing what was received (signal again to stop at once)");
+        tracing::info!(
+            "stopping: taking nothing new, finishing what was received (signal again to stop at once)"
+        );
         health.set(Lifecycle::Draining);
         intake.cancel();
         self.next().await;
