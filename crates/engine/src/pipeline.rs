@@ -105,8 +105,8 @@ impl Pipeline {
             if let Some(now) = self.router.advance(at, batch.observed) {
                 self.tick(now, effects);
             }
-            let routed = self.router.route(at);
-            self.shards.admit(routed);
+            let (key, observation) = self.router.route(at);
+            self.shards.admit(key, observation);
         }
         self.router.admit_points(&mut self.stats);
         Ok(self.router.decoded())

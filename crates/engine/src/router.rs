@@ -16,15 +16,6 @@ use crate::stats::Stats;
 /// Event time between two ticks: how long a deviation can wait before it is judged.
 pub(crate) const TICK: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// A record on its way to a shard.
-#[derive(Clone, Copy)]
-pub(crate) struct Routed {
-    /// Canonical request key; `None` when the record names no request.
-    pub(crate) key: Option<u128>,
-    /// The record, named.
-    pub(crate) observation: Observation,
-}
-
 /// State of the sequential part.
 pub(crate) struct Router {
     symbols: SymbolTable,
@@ -98,20 +89,20 @@ impl Router {
         self.ticked = EventTime::ABSENT;
     }
 
-    /// Names the record at `at` and finds the request it belongs to.
-    pub(crate) fn route(&mut self, at: usize) -> Routed {
-        let mut observation = self.decoded.observations[at];
+    /// Names the record at `at`, where it lies, and finds the request it belongs to; `None` when it names none.
+    pub(crate) fn route(&mut self, at: usize) -> (Option<u128>, &Observation) {
+        let Self { decoded, directory, routes, aliases, symbols, .. } = self;
+        let observation = &mut decoded.observations[at];
         if observation.reporter.principal.present()
             && observation.reporter.source == IdentitySource::ProxyMetadata
         {
-            self.directory.learn(observation.reporter.principal, &observation.reporter);
+            directory.learn(observation.reporter.principal, &observation.reporter);
         }
-        self.directory.refine(&mut observation.peer);
+        directory.refine(&mut observation.peer);
         let callee = if observation.side == Side::Client { observation.peer } else { observation.reporter };
-        observation.route =
-            self.routes.template(callee.workload, observation.route, observation.status, &mut self.symbols);
-        let key = self.aliases.key_of(observation.trace_id, observation.request_id);
-        Routed { key, observation }
+        observation.route = routes.template(callee.workload, observation.route, observation.status, symbols);
+        let key = aliases.key_of(observation.trace_id, observation.request_id);
+        (key, observation)
     }
 
     /// Settles the metric points of the batch just decoded.

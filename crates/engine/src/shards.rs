@@ -5,9 +5,7 @@ use std::thread::JoinHandle;
 
 use selvedge_join::{CallStore, JoinConfig, TickDelta};
 use selvedge_model::hash::partition;
-use selvedge_model::{EventTime, FateLedger};
-
-use crate::router::Routed;
+use selvedge_model::{EventTime, FateLedger, Observation};
 
 /// Records handed to a shard's thread at once: enough to make the hand-over cheap, little enough to stay in cache.
 const HANDOVER_MAX: usize = 256;
@@ -25,16 +23,19 @@ enum Kind {
     Threads(Vec<Worker>),
 }
 
+/// A record with the key of its request.
+type Record = (Option<u128>, Observation);
+
 struct Worker {
     work: Option<SyncSender<Work>>,
     replies: Receiver<Reply>,
-    pending: Vec<Routed>,
+    pending: Vec<Record>,
     ledger: FateLedger,
     thread: Option<JoinHandle<()>>,
 }
 
 enum Work {
-    Admit(Vec<Routed>),
+    Admit(Vec<Record>),
     Advance(EventTime),
     Flush,
 }
@@ -56,16 +57,15 @@ impl Shards {
 
     /// Hands a record to its shard. Lateness is judged by the watermark of the last tick, which is the same
     /// everywhere.
-    pub(crate) fn admit(&mut self, routed: Routed) {
+    pub(crate) fn admit(&mut self, key: Option<u128>, observation: &Observation) {
         match &mut self.kind {
             Kind::Inline(store) => {
-                store.admit(routed.key, routed.observation, self.watermark);
+                store.admit(key, observation, self.watermark);
             }
             Kind::Threads(workers) => {
-                // A record that names no request stands alone, so any shard will do, as long as it is always the same.
-                let key = routed.key.unwrap_or(u128::from(routed.observation.start.0));
-                let shard = partition(key, workers.len());
-                workers[shard].admit(routed);
+                // A record that names no request stands alone, so any shard will do, if it is always the same one.
+                let shard = partition(key.unwrap_or(u128::from(observation.start.0)), workers.len());
+                workers[shard].admit((key, *observation));
             }
         }
     }
@@ -127,8 +127,8 @@ impl Worker {
         }
     }
 
-    fn admit(&mut self, routed: Routed) {
-        self.pending.push(routed);
+    fn admit(&mut self, record: Record) {
+        self.pending.push(record);
         if self.pending.len() >= HANDOVER_MAX {
             self.hand_over();
         }
@@ -174,8 +174,8 @@ fn serve(store: &mut CallStore, inbox: &Receiver<Work>, outbox: &SyncSender<Repl
     for work in inbox {
         let delta = match work {
             Work::Admit(batch) => {
-                for routed in batch {
-                    store.admit(routed.key, routed.observation, watermark);
+                for (key, observation) in &batch {
+                    store.admit(*key, observation, watermark);
                 }
                 continue;
             }

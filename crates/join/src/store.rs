@@ -97,7 +97,7 @@ impl CallStore {
 
     /// Takes an observation of the request `key`; without a key it stands alone. Lateness is measured against
     /// `watermark`, or the one of the last tick when that is later.
-    pub fn admit(&mut self, key: Option<u128>, observation: Observation, watermark: EventTime) -> Admission {
+    pub fn admit(&mut self, key: Option<u128>, observation: &Observation, watermark: EventTime) -> Admission {
         let signal = observation.signal();
         self.ledger.receive(signal, 1);
         let oldest = self.watermark.max(watermark).before(self.config.allowed_lateness);
@@ -109,11 +109,11 @@ impl CallStore {
         match key {
             // A connection that closed normally is no call: its requests are reported by themselves.
             _ if observation.kind == ObservationKind::ConnectionLog => {
-                self.settle_alone(&observation, observation.handshake_failure.present())
+                self.settle_alone(observation, observation.handshake_failure.present())
             }
-            None => self.settle_alone(&observation, describes),
+            None => self.settle_alone(observation, describes),
             Some(key) if describes => self.hold(key, observation),
-            Some(key) => self.enrich(key, &observation),
+            Some(key) => self.enrich(key, observation),
         }
     }
 
@@ -191,7 +191,7 @@ impl CallStore {
         Admission::Settled(Fate::Unmatched)
     }
 
-    fn hold(&mut self, key: u128, observation: Observation) -> Admission {
+    fn hold(&mut self, key: u128, observation: &Observation) -> Admission {
         let signal = observation.signal();
         let at = self.group_of(key);
         let group = self.groups.get_mut(at);
@@ -203,9 +203,9 @@ impl CallStore {
         for (kind, waiting) in group.take_waiting() {
             self.ledger.close(kind, Fate::Joined, waiting);
         }
-        group.first = self.records.push(observation, group.first);
+        group.first = self.records.push(*observation, group.first);
         group.open += 1;
-        group.note_log(&observation);
+        group.note_log(observation);
         let touched = group.may_be_whole() && !group.touched;
         group.touched |= touched;
         let bucket = Schedule::bucket(observation.end);

@@ -20,7 +20,7 @@ fn admit(store: &mut CallStore, key: Option<u128>, records: &[Observation]) -> V
     records
         .iter()
         .map(|record| {
-            let admission = store.admit(key, *record, EventTime::ABSENT);
+            let admission = store.admit(key, record, EventTime::ABSENT);
             assert!(store.ledger().balanced(), "after {admission:?}");
             admission
         })

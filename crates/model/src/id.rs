@@ -85,33 +85,47 @@ impl RequestId {
     }
 }
 
+/// Text positions of the hex digits of `8-4-4-4-12`, without 14, where Envoy writes its trace decision.
+const UUID_DIGITS: [u8; 31] = [
+    0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 15, 16, 17, 19, 20, 21, 22, 24, 25, 26, 27, 28, 29, 30, 31, 32,
+    33, 34, 35,
+];
+
+/// What [`HEX_DIGITS`] holds for a byte that is no hex digit.
+const NO_DIGIT: u8 = 0xff;
+
+/// The value of every byte as a hex digit: request ids are read for every record.
+const HEX_DIGITS: [u8; 256] = {
+    let mut table = [NO_DIGIT; 256];
+    let mut digit = 0_u8;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        table[b"0123456789ABCDEF"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    table
+};
+
 /// The digits of `8-4-4-4-12` as a number, without the one at text position 14.
 fn uuid_without_trace_digit(text: &[u8]) -> Option<u128> {
-    if text.len() != 36 {
+    let text: &[u8; 36] = text.try_into().ok()?;
+    if [text[8], text[13], text[18], text[23]] != [b'-'; 4] {
         return None;
     }
-    let mut value = 0_u128;
-    for (position, byte) in text.iter().enumerate() {
-        if matches!(position, 8 | 13 | 18 | 23) {
-            if *byte != b'-' {
-                return None;
-            }
-            continue;
-        }
-        // Position 14 of the text is the 13th hex digit (the version); Envoy uses it for its trace decision.
-        let digit = if position == 14 { 0 } else { hex_digit(*byte)? };
-        value = value << 4 | u128::from(digit);
-    }
-    Some(value & !(1 << 127))
+    let (high, first) = digits(text, &UUID_DIGITS[..15]);
+    let (low, second) = digits(text, &UUID_DIGITS[15..]);
+    (first && second).then_some(u128::from(high) << 64 | u128::from(low))
 }
 
-fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
+/// The digits at these positions as a number, and whether all of them are digits.
+fn digits(text: &[u8; 36], positions: &[u8]) -> (u64, bool) {
+    let (mut value, mut seen) = (0_u64, 0_u8);
+    for position in positions {
+        let digit = HEX_DIGITS[usize::from(text[usize::from(*position)])];
+        seen |= digit;
+        value = value << 4 | u64::from(digit & 0xf);
     }
+    (value, seen <= 0xf)
 }
 
 fn from_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
@@ -120,7 +134,11 @@ fn from_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     }
     let mut bytes = [0_u8; N];
     for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+        let (high, low) = (HEX_DIGITS[usize::from(pair[0])], HEX_DIGITS[usize::from(pair[1])]);
+        if high == NO_DIGIT || low == NO_DIGIT {
+            return None;
+        }
+        *byte = high << 4 | low;
     }
     Some(bytes)
 }
