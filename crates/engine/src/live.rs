@@ -15,7 +15,9 @@ use crate::snapshot::Snapshot;
 /// How often the clock is looked at when nothing arrives.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often the view for people is replaced.
-const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
+const VIEW_INTERVAL: Duration = Duration::from_secs(1);
+/// How often its list of edges is.
+const EDGES_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the live loop can be woken by.
 enum Event {
@@ -28,17 +30,26 @@ enum Event {
 pub struct Engine {
     pipeline: Pipeline,
     view: Arc<ArcSwap<Snapshot>>,
+    latest: Snapshot,
     findings: VecDeque<Finding>,
     findings_kept_max: usize,
     viewed_at: ObservedTime,
+    edges_at: ObservedTime,
 }
 
 impl Engine {
     /// An engine around a pipeline; `view` is replaced once a second.
     #[must_use]
     pub fn new(pipeline: Pipeline, findings_kept_max: usize) -> Self {
-        let view = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-        Self { pipeline, view, findings: VecDeque::new(), findings_kept_max, viewed_at: ObservedTime(0) }
+        Self {
+            pipeline,
+            view: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+            latest: Snapshot::default(),
+            findings: VecDeque::new(),
+            findings_kept_max,
+            viewed_at: ObservedTime(0),
+            edges_at: ObservedTime(0),
+        }
     }
 
     /// The view that `serve` reads.
@@ -54,18 +65,36 @@ impl Engine {
             Event::Clock => self.pipeline.advance_clock(now, effects),
             Event::InputEnded => self.pipeline.finish(effects),
         }
-        for effect in effects.iter() {
-            if let Effect::Finding(finding) = effect {
-                self.findings.push_back(finding.as_ref().clone());
-                if self.findings.len() > self.findings_kept_max {
-                    self.findings.pop_front();
-                }
-            }
+        if !effects.is_empty() {
+            self.remember(effects);
         }
-        if self.viewed_at.after(SNAPSHOT_INTERVAL) <= now || !effects.is_empty() || ended {
-            self.viewed_at = now;
-            self.view.store(Arc::new(self.pipeline.snapshot(self.findings.iter().cloned().collect())));
+        if self.viewed_at.after(VIEW_INTERVAL) <= now || !effects.is_empty() || ended {
+            self.show(now, ended);
         }
+    }
+
+    /// Keeps what happened for people to look at.
+    fn remember(&mut self, effects: &[Effect]) {
+        let findings = effects.iter().filter_map(|effect| match effect {
+            Effect::Finding(finding) => Some(finding.as_ref().clone()),
+            Effect::Incident(..) | Effect::Action(..) => None,
+        });
+        self.findings.extend(findings);
+        let surplus = self.findings.len().saturating_sub(self.findings_kept_max);
+        self.findings.drain(..surplus);
+        self.latest.findings = Arc::new(self.findings.iter().cloned().collect());
+        self.latest.incidents = Arc::new(self.pipeline.incidents().cloned().collect());
+    }
+
+    /// Replaces the view. A large mesh has a hundred thousand edges, which nobody needs anew each second.
+    fn show(&mut self, now: ObservedTime, ended: bool) {
+        self.viewed_at = now;
+        if self.edges_at.after(EDGES_INTERVAL) <= now || ended {
+            self.edges_at = now;
+            self.latest.edges = Arc::new(self.pipeline.edges());
+        }
+        self.latest.stats = self.pipeline.stats();
+        self.view.store(Arc::new(self.latest.clone()));
     }
 
     fn take(&mut self, submission: Submission, effects: &mut Vec<Effect>) {

@@ -13,7 +13,7 @@ use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severit
 use crate::config::EngineConfig;
 use crate::router::Router;
 use crate::shards::Shards;
-use crate::snapshot::{Snapshot, edge_summaries};
+use crate::snapshot::{EdgeSummary, edge_summaries};
 use crate::stats::Stats;
 use crate::windows::{ClosedWindow, Windows};
 
@@ -145,15 +145,10 @@ impl Pipeline {
         self.correlator.incidents()
     }
 
-    /// A copy of what people may look at.
+    /// All learned edges in words, by name.
     #[must_use]
-    pub fn snapshot(&self, findings: Vec<Finding>) -> Snapshot {
-        Snapshot {
-            incidents: self.correlator.incidents().cloned().collect(),
-            findings,
-            edges: edge_summaries(&self.baselines, self.router.symbols()),
-            stats: self.stats(),
-        }
+    pub fn edges(&self) -> Vec<EdgeSummary> {
+        edge_summaries(&self.baselines, self.router.symbols())
     }
 
     fn tick(&mut self, now: EventTime, effects: &mut Vec<Effect>) {

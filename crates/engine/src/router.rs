@@ -3,6 +3,8 @@
 //! What must not depend on the number of shards is decided here: watermarks, who a principal is, what a path's
 //! template is, and which request a record belongs to.
 
+use std::time::Duration;
+
 use selvedge_decode::{Decoded, Decoder};
 use selvedge_join::{Aliases, Directory, JoinConfig, Progress, SeriesStore};
 use selvedge_learn::RouteLearner;
@@ -14,7 +16,7 @@ use crate::pipeline::{IngestError, RawBatch};
 use crate::stats::Stats;
 
 /// Event time between two ticks: how long a deviation can wait before it is judged.
-pub(crate) const TICK: std::time::Duration = std::time::Duration::from_secs(1);
+pub(crate) const TICK: Duration = Duration::from_secs(1);
 
 /// State of the sequential part.
 pub(crate) struct Router {
@@ -27,7 +29,15 @@ pub(crate) struct Router {
     routes: RouteLearner,
     series: SeriesStore,
     ticked: EventTime,
-    idle_grace: std::time::Duration,
+    heard: Heard,
+    idle_grace: Duration,
+}
+
+/// The last record: when it came in, and how far event time was.
+#[derive(Clone, Copy, Default)]
+struct Heard {
+    at: ObservedTime,
+    frontier: EventTime,
 }
 
 impl Router {
@@ -43,6 +53,7 @@ impl Router {
             routes: RouteLearner::default(),
             series: SeriesStore::new(join),
             ticked: EventTime::ABSENT,
+            heard: Heard::default(),
             idle_grace: config.idle_grace,
         }
     }
@@ -72,21 +83,26 @@ impl Router {
     pub(crate) fn advance(&mut self, at: usize, observed: ObservedTime) -> Option<EventTime> {
         let observation = &self.decoded.observations[at];
         self.progress.observe(observation.origin, observation.end, observed);
+        self.heard = Heard { at: observed.max(self.heard.at), frontier: self.progress.frontier() };
         self.due_tick()
     }
 
-    /// Lets the clock move event time: nothing older than the grace can still be on its way.
+    /// Lets a silent stream's event time follow the clock. Only time that passed counts, not what the clock says:
+    /// ours and the senders' may be hours apart.
     pub(crate) fn advance_clock(&mut self, observed: ObservedTime) -> Option<EventTime> {
-        if !self.progress.frontier().present() {
+        let silent = Duration::from_nanos(observed.0.saturating_sub(self.heard.at.0));
+        let beyond = silent.checked_sub(self.idle_grace)?;
+        if !self.heard.frontier.present() {
             return None;
         }
-        self.progress.advance_to(EventTime(observed.before(self.idle_grace).0));
+        self.progress.advance_to(self.heard.frontier.after(beyond));
         self.due_tick()
     }
 
     pub(crate) fn restart_after_gap(&mut self) {
         self.progress.restart_after_gap();
         self.ticked = EventTime::ABSENT;
+        self.heard = Heard::default();
     }
 
     /// Names the record at `at`, where it lies, and finds the request it belongs to; `None` when it names none.

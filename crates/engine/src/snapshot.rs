@@ -1,4 +1,7 @@
-//! What people may look at while the engine runs: an immutable copy, replaced once a second.
+//! What people may look at while the engine runs: an immutable copy, replaced once a second. Its parts are shared with
+//! the copy before, unless they changed.
+
+use std::sync::Arc;
 
 use selvedge_learn::{Baselines, EdgeBaseline, Provenance, Tally};
 use selvedge_model::{Edge, EdgeKey, Finding, Incident, Symbol, SymbolTable};
@@ -30,11 +33,11 @@ pub struct EdgeSummary {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// All incidents kept, by opening time.
-    pub incidents: Vec<Incident>,
+    pub incidents: Arc<Vec<Incident>>,
     /// Recent findings, oldest first.
-    pub findings: Vec<Finding>,
-    /// Learned edges, by name.
-    pub edges: Vec<EdgeSummary>,
+    pub findings: Arc<Vec<Finding>>,
+    /// Learned edges, by name; some seconds old.
+    pub edges: Arc<Vec<EdgeSummary>>,
     /// Totals.
     pub stats: Stats,
 }

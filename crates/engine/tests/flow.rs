@@ -1,0 +1,173 @@
+//! The pipeline over built traffic: what is detected from which signals, and what clocks may do.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
+use std::time::Duration;
+
+use selvedge_engine::{Effect, Encoding, EngineConfig, Mode, Pipeline, RawBatch, RuleSet};
+use selvedge_model::{Fate, Finding, FindingKind, Incident, IncidentStatus, ObservedTime, SignalKind};
+use selvedge_testkit::{RawFrame, Refusal, Request, Traffic};
+
+/// What came out of a run.
+struct Run {
+    pipeline: Pipeline,
+    effects: Vec<Effect>,
+}
+
+impl Run {
+    fn new() -> Self {
+        Self { pipeline: Pipeline::new(&EngineConfig::default(), RuleSet::shipped()), effects: Vec::new() }
+    }
+
+    fn feed(&mut self, frames: &[RawFrame]) -> &mut Self {
+        for frame in frames {
+            self.pipeline.advance_clock(frame.observed, &mut self.effects);
+            let batch = RawBatch {
+                signal: frame.signal,
+                encoding: Encoding::Protobuf,
+                body: &frame.payload,
+                observed: frame.observed,
+            };
+            self.pipeline.ingest(batch, &mut self.effects).unwrap();
+        }
+        self
+    }
+
+    fn finish(&mut self) -> &mut Self {
+        self.pipeline.finish(&mut self.effects);
+        self
+    }
+
+    fn findings(&self) -> Vec<&Finding> {
+        let finding = |effect| match effect {
+            &Effect::Finding(ref finding) => Some(finding.as_ref()),
+            _ => None,
+        };
+        self.effects.iter().filter_map(finding).collect()
+    }
+
+    fn kinds(&self) -> Vec<FindingKind> {
+        let mut kinds: Vec<FindingKind> = self.findings().iter().map(|finding| finding.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    }
+
+    fn incidents(&self) -> Vec<&Incident> {
+        self.pipeline.incidents().collect()
+    }
+}
+
+/// A quiet minute, then an attack: a workload that takes a new path, one in plaintext, one with a forged certificate.
+fn quiet_minute_then_attack() -> (Traffic, Traffic) {
+    let mut quiet = Traffic::seeded(7);
+    quiet.repeat(120, "web -> cart -> ledger");
+    let mut attack = Traffic::seeded(8);
+    attack.wait(quiet.now().since(attack.now()) + Duration::from_secs(60));
+    attack.repeat(10, "web -> cart -> ledger");
+    for _ in 0..3 {
+        attack.send(Request::along("web -> ledger").asking("GET", "/vault/keys"));
+        attack.send(Request::along("? -> ledger").plaintext());
+        attack.refuse("ledger", "spiffe://cluster.local/ns/default/sa/cart", Refusal::UnknownIssuer);
+    }
+    attack.repeat(10, "web -> cart -> ledger");
+    (quiet, attack)
+}
+
+fn learned(frames: &[RawFrame]) -> Run {
+    let mut run = Run::new();
+    run.pipeline.set_mode(Mode::Learning);
+    run.feed(frames).finish();
+    run.pipeline.set_mode(Mode::Judging);
+    assert!(run.effects.is_empty(), "nothing is judged while learning");
+    run
+}
+
+/// Guarantees: access logs alone show the new path, the plaintext and the forged certificate.
+#[test]
+fn logs_alone_are_enough() {
+    let (quiet, attack) = quiet_minute_then_attack();
+    let mut run = learned(&quiet.frames_of(SignalKind::Logs));
+    run.feed(&attack.frames_of(SignalKind::Logs)).finish();
+    for kind in [FindingKind::NewEdge, FindingKind::MtlsDowngrade, FindingKind::HandshakeRejected] {
+        assert!(run.kinds().contains(&kind), "{kind:?} is missing in {:?}", run.kinds());
+    }
+}
+
+/// Guarantees: spans alone show the new path. Refused handshakes have no span, so nothing can be said of them.
+#[test]
+fn spans_alone_show_the_new_path() {
+    let (quiet, attack) = quiet_minute_then_attack();
+    let mut run = learned(&quiet.frames_of(SignalKind::Traces));
+    run.feed(&attack.frames_of(SignalKind::Traces)).finish();
+    assert!(run.kinds().contains(&FindingKind::NewEdge), "{:?}", run.kinds());
+    assert!(!run.kinds().contains(&FindingKind::HandshakeRejected));
+}
+
+/// Guarantees: a claim in a refused handshake is evidence, and neither a source nor a suspect.
+#[test]
+fn a_claim_blames_nobody() {
+    let (quiet, attack) = quiet_minute_then_attack();
+    let mut run = learned(&quiet.frames());
+    run.feed(&attack.frames()).finish();
+    let refused =
+        run.findings().into_iter().find(|finding| finding.kind == FindingKind::HandshakeRejected).unwrap();
+    assert!(refused.claimed_principal.ends_with("/sa/cart"));
+    assert!(refused.edge.source.principal.is_empty() && refused.edge.source.workload.is_empty());
+    assert!(run.incidents().iter().all(|i| i.suspects.iter().all(|suspect| suspect.workload != "cart")));
+}
+
+/// Scenario: our clock is an hour ahead of the senders'.
+/// Guarantees: the same findings; nothing is late.
+#[test]
+fn a_clock_that_is_ahead_of_the_senders_changes_nothing() {
+    let (quiet, attack) = quiet_minute_then_attack();
+    let ahead = |frames: Vec<RawFrame>| -> Vec<RawFrame> {
+        let later = |observed: ObservedTime| observed.after(Duration::from_secs(3_600));
+        frames.into_iter().map(|frame| RawFrame { observed: later(frame.observed), ..frame }).collect()
+    };
+    let mut run = learned(&quiet.frames());
+    run.feed(&attack.frames()).finish();
+    let mut skewed = learned(&ahead(quiet.frames()));
+    skewed.feed(&ahead(attack.frames())).finish();
+    let told = |run: &Run| {
+        run.findings().iter().map(|finding| (finding.id.clone(), finding.detected)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&run), told(&skewed));
+    assert_eq!(skewed.pipeline.stats().ledger.count(SignalKind::Logs, Fate::Late), 0);
+}
+
+/// Scenario: an attack, then no record at all for ten minutes, while the clock goes on.
+/// Guarantees: open calls and windows close, and the incident is resolved, without any record.
+#[test]
+fn a_silent_stream_closes_its_windows_and_resolves_its_incidents() {
+    let (quiet, attack) = quiet_minute_then_attack();
+    let mut run = learned(&quiet.frames());
+    let frames = attack.frames();
+    run.feed(&frames);
+    let mut now = frames.last().unwrap().observed;
+    for _ in 0..600 {
+        now = now.after(Duration::from_secs(1));
+        run.pipeline.advance_clock(now, &mut run.effects);
+    }
+    assert!(!run.incidents().is_empty());
+    assert!(run.incidents().iter().all(|incident| incident.status == IncidentStatus::Resolved));
+    assert_eq!(run.pipeline.stats().ledger.count(SignalKind::Logs, Fate::Open), 0);
+}
+
+/// Scenario: a minute of traffic is judged, then an hour passes between two captures.
+/// Guarantees: the gap is no silence: nothing is found, nothing is late, and the fates add up.
+#[test]
+fn a_gap_between_captures_is_not_silence() {
+    let mut quiet = Traffic::seeded(7);
+    quiet.repeat(120, "web -> cart -> ledger");
+    let mut later = Traffic::seeded(9);
+    later.wait(quiet.now().since(later.now()) + Duration::from_secs(3_600));
+    later.repeat(120, "web -> cart -> ledger");
+    let mut run = learned(&quiet.frames());
+    run.feed(&later.frames()).finish();
+    assert!(run.findings().is_empty(), "{:?}", run.kinds());
+    let stats = run.pipeline.stats();
+    assert!(stats.ledger.balanced());
+    assert_eq!(stats.ledger.count(SignalKind::Logs, Fate::Late), 0);
+    assert_eq!(stats.calls_server_only + stats.calls_client_only, 0);
+}
