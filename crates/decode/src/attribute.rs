@@ -1,19 +1,51 @@
 //! Attributes: protobuf `KeyValue` and `AnyValue` into the fields we have a use for.
 //!
-//! The key is looked up first; the value of a key that means nothing to us is never decoded.
+//! The key is looked up first, where it is not the one that was expected (`expected.rs`); the value of a key that
+//! means nothing to us is never decoded.
 
 use std::borrow::Cow;
 
 use selvedge_model::hash::quick;
 
+use crate::expected::ExpectedNames;
 use crate::fault::Fault;
 use crate::field::field_of;
 use crate::record::{Fields, Value};
 use crate::wire::{Reader, Tag};
 
+/// Tag of `AnyValue.string_value`, a length-delimited field 1.
+const STRING_TAG: u8 = 0x0a;
+
 /// Reads one `KeyValue` and sets the field that its key fills, if any.
 #[inline]
-pub(crate) fn read<'a>(entry: Reader<'a>, fields: &mut Fields<'a>) -> Result<(), Fault> {
+pub(crate) fn read<'a>(
+    entry: Reader<'a>,
+    names: &mut ExpectedNames,
+    fields: &mut Fields<'a>,
+) -> Result<(), Fault> {
+    let Some((head, field)) = names.next(entry.rest()) else { return read_unexpected(entry, names, fields) };
+    // The key is as expected. When the value then fills the rest, nothing can come that would change either.
+    let Some(value) = entry.last_value(head) else { return read_any(entry, fields) };
+    if let Some(field) = field {
+        fields.set(field, any_value(value)?);
+    }
+    Ok(())
+}
+
+fn read_unexpected<'a>(
+    entry: Reader<'a>,
+    names: &mut ExpectedNames,
+    fields: &mut Fields<'a>,
+) -> Result<(), Fault> {
+    let (key, value) = split(entry)?;
+    if let Some(field) = names.look_up(entry.rest(), key) {
+        fields.set(field, any_value(value)?);
+    }
+    Ok(())
+}
+
+/// Reads a `KeyValue` of any shape, without regard to what was expected.
+fn read_any<'a>(entry: Reader<'a>, fields: &mut Fields<'a>) -> Result<(), Fault> {
     let (key, value) = split(entry)?;
     if let Some(field) = field_of(key) {
         fields.set(field, any_value(value)?);
@@ -66,7 +98,18 @@ fn split<'a>(mut entry: Reader<'a>) -> Result<(&'a [u8], Reader<'a>), Fault> {
 
 /// One `AnyValue`. An array of exactly one plain value is that value (semantic conventions write header values
 /// as arrays); other arrays and maps are absent, and are not looked into.
-pub(crate) fn any_value(mut value: Reader<'_>) -> Result<Value<'_>, Fault> {
+#[inline]
+pub(crate) fn any_value(value: Reader<'_>) -> Result<Value<'_>, Fault> {
+    match value.rest() {
+        // A string, shorter than 128 bytes and nothing else: nearly every value of a proxy.
+        [STRING_TAG, length, text @ ..] if usize::from(*length) == text.len() && *length < 0x80 => {
+            Ok(Value::Text(Cow::Borrowed(text)))
+        }
+        _ => any_value_of_any_shape(value),
+    }
+}
+
+fn any_value_of_any_shape(mut value: Reader<'_>) -> Result<Value<'_>, Fault> {
     let mut read = Value::Absent;
     while let Some(tag) = value.field()? {
         read = match tag.field {
@@ -127,7 +170,7 @@ fn single(mut array: Reader<'_>) -> Result<Value<'_>, Fault> {
 pub(crate) fn map_entries<'a>(mut map: Reader<'a>, fields: &mut Fields<'a>) -> Result<(), Fault> {
     while let Some(tag) = map.field()? {
         if tag.field == 1 {
-            read(map.message(tag)?, fields)?;
+            read_any(map.message(tag)?, fields)?;
         } else {
             map.skip(tag)?;
         }

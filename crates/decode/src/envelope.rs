@@ -5,6 +5,7 @@
 //! A fault in this frame costs the body; a fault inside a record costs the record.
 
 use crate::attribute;
+use crate::expected::Owner;
 use crate::fault::Fault;
 use crate::rejection::Rejection;
 use crate::sink::{Contents, RecordSink, Scratch, Visit};
@@ -40,13 +41,14 @@ fn resource<'a, S: RecordSink>(
     record: &impl Fn(Reader<'a>, &mut Visit<'_, 'a, S>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     scratch.fields.clear();
+    scratch.names.restart(Owner::Resource);
     let mut first_pass = message;
     while let Some(tag) = first_pass.field()? {
         if tag.field == 1 {
             let mut resource = first_pass.message(tag)?;
             while let Some(tag) = resource.field()? {
                 if tag.field == 1 {
-                    attribute::read(resource.message(tag)?, &mut scratch.fields)?;
+                    attribute::read(resource.message(tag)?, &mut scratch.names, &mut scratch.fields)?;
                 } else {
                     resource.skip(tag)?;
                 }

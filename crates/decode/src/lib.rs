@@ -8,6 +8,7 @@
 mod attribute;
 mod decoder;
 mod envelope;
+mod expected;
 mod fault;
 mod field;
 mod json;

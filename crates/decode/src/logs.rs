@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::attribute;
+use crate::expected::Owner;
 use crate::fault::Fault;
 use crate::field::field_of;
 use crate::json;
@@ -19,6 +20,7 @@ pub(crate) fn log<'a, S: RecordSink>(mut log: Reader<'a>, visit: &mut Visit<'_, 
     let scratch = &mut *visit.scratch;
     let fields = &mut scratch.fields;
     fields.clear();
+    scratch.names.restart(Owner::Record);
     let (mut time_unix_nano, mut observed_unix_nano) = (0, 0);
     let mut severity_number = 0;
     let (mut trace_id, mut span_id, mut event_name): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
@@ -28,7 +30,7 @@ pub(crate) fn log<'a, S: RecordSink>(mut log: Reader<'a>, visit: &mut Visit<'_, 
             1 => time_unix_nano = log.fixed64(tag)?,
             2 => severity_number = log.int32(tag)?,
             5 => encoded_body = log.message(tag)?,
-            6 => attribute::read(log.message(tag)?, fields)?,
+            6 => attribute::read(log.message(tag)?, &mut scratch.names, fields)?,
             9 => trace_id = log.bytes(tag)?,
             10 => span_id = log.bytes(tag)?,
             11 => observed_unix_nano = log.fixed64(tag)?,

@@ -1,6 +1,7 @@
 //! Where the readers put what they read: records one at a time, borrowed. The collector behind [`crate::Decoder`]
 //! is one taker; the tests' comparison with `opentelemetry-proto` is another.
 
+use crate::expected::ExpectedNames;
 use crate::fault::Fault;
 use crate::record::{Fields, LogRecord, PointRecord, SpanRecord};
 use crate::rejection::Rejection;
@@ -26,6 +27,8 @@ pub(crate) trait RecordSink {
 pub(crate) struct Scratch<'a> {
     /// Fields of the resource, then of each record.
     pub(crate) fields: Fields<'a>,
+    /// Attribute names of the records before.
+    pub(crate) names: ExpectedNames,
     /// Histogram counts.
     pub(crate) counts: Vec<u64>,
     /// Histogram bounds.
@@ -39,7 +42,13 @@ const SCRATCH_KEPT_MAX: usize = 4_096;
 
 impl Scratch<'_> {
     pub(crate) fn new() -> Self {
-        Self { fields: Fields::new(), counts: Vec::new(), bounds: Vec::new(), nesting: Vec::new() }
+        Self {
+            fields: Fields::new(),
+            names: ExpectedNames::default(),
+            counts: Vec::new(),
+            bounds: Vec::new(),
+            nesting: Vec::new(),
+        }
     }
 
     /// The same memory, empty, for a batch of another lifetime.
@@ -50,8 +59,8 @@ impl Scratch<'_> {
         self.bounds.shrink_to(SCRATCH_KEPT_MAX);
         self.nesting.clear();
         self.nesting.shrink_to(SCRATCH_KEPT_MAX);
-        let Self { fields, counts, bounds, nesting } = self;
-        Scratch { fields: fields.recycled(), counts, bounds, nesting }
+        let Self { fields, names, counts, bounds, nesting } = self;
+        Scratch { fields: fields.recycled(), names, counts, bounds, nesting }
     }
 }
 

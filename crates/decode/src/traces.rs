@@ -1,9 +1,10 @@
 //! Protobuf spans.
 
 use crate::attribute;
+use crate::expected::Owner;
 use crate::fault::Fault;
 use crate::record::SpanRecord;
-use crate::sink::{RecordSink, Visit};
+use crate::sink::{RecordSink, Scratch, Visit};
 use crate::wire::Reader;
 
 /// Reads one `Span`. Events, links and trace state are stepped over.
@@ -11,8 +12,9 @@ pub(crate) fn span<'a, S: RecordSink>(
     mut span: Reader<'a>,
     visit: &mut Visit<'_, 'a, S>,
 ) -> Result<(), Fault> {
-    let fields = &mut visit.scratch.fields;
+    let Scratch { fields, names, .. } = &mut *visit.scratch;
     fields.clear();
+    names.restart(Owner::Record);
     let (mut trace_id, mut span_id, mut parent_span_id): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
     let mut name: &[u8] = &[];
     let (mut kind, mut status_code) = (0, 0);
@@ -26,7 +28,7 @@ pub(crate) fn span<'a, S: RecordSink>(
             6 => kind = span.int32(tag)?,
             7 => start_unix_nano = span.fixed64(tag)?,
             8 => end_unix_nano = span.fixed64(tag)?,
-            9 => attribute::read(span.message(tag)?, fields)?,
+            9 => attribute::read(span.message(tag)?, names, fields)?,
             15 => {
                 let mut status = span.message(tag)?;
                 while let Some(tag) = status.field()? {

@@ -49,6 +49,15 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
+    /// The length-delimited value that begins after the next `skipped` bytes and a tag in them, when it runs to the
+    /// end of this message and so is its last field.
+    #[inline]
+    pub(crate) fn last_value(mut self, skipped: usize) -> Option<Self> {
+        self.rest = self.rest.get(skipped..)?;
+        let value = self.raw_bytes().ok()?;
+        self.rest.is_empty().then_some(Self { rest: value, end: self.end })
+    }
+
     /// The next field's tag; `None` at the end of the message. Its value must be read or skipped next.
     #[inline]
     pub(crate) fn field(&mut self) -> Result<Option<Tag>, Fault> {

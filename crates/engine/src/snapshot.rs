@@ -23,7 +23,9 @@ pub struct EdgeSummary {
     pub routes: usize,
     /// Median and 99th percentile of latency in nanoseconds.
     pub latency_nanos: [Option<u64>; 2],
-    /// Share of calls that both sides reported, 0 to 1.
+    /// Requests by [`selvedge_model::Reported`], in its order: both sides, only the caller's, only the callee's.
+    pub reported: [u64; 3],
+    /// Share of requests that both sides reported, 0 to 1.
     pub join_completeness: f64,
     /// How the baseline came to be.
     pub provenance: Provenance,
@@ -61,6 +63,7 @@ impl EdgeSummary {
             windows: baseline.requests.windows,
             routes: baseline.route_count(),
             latency_nanos: [baseline.latency.quantile(0.5), baseline.latency.quantile(0.99)],
+            reported: baseline.reported,
             join_completeness: baseline.both_share().unwrap_or(0.0),
             provenance: baseline.provenance,
         }

@@ -50,7 +50,7 @@ async fn index(State(sources): State<Sources>) -> Json<serde_json::Value> {
     std::future::ready(Json(json!({
         "product": "selvedge",
         "version": sources.version,
-        "routes": ["/healthz", "/readyz", "/metrics", "/api/v1/incidents", "/api/v1/findings", "/api/v1/edges", "/api/v1/deliveries"],
+        "routes": ["/healthz", "/readyz", "/metrics", "/api/v1/incidents", "/api/v1/incidents/{id}", "/api/v1/findings", "/api/v1/edges", "/api/v1/deliveries"],
     })))
     .await
 }
@@ -153,6 +153,7 @@ struct EdgeRow {
     routes: usize,
     latency_nanos_p50: Option<u64>,
     latency_nanos_p99: Option<u64>,
+    reported: ReportedRow,
     join_completeness: f64,
     provenance: &'static str,
 }
@@ -167,8 +168,23 @@ impl From<&EdgeSummary> for EdgeRow {
             routes: summary.routes,
             latency_nanos_p50: summary.latency_nanos[0],
             latency_nanos_p99: summary.latency_nanos[1],
+            reported: ReportedRow::from(summary.reported),
             join_completeness: summary.join_completeness,
             provenance: summary.provenance.name(),
         }
+    }
+}
+
+/// Requests of an edge by the sides that reported them.
+#[derive(Serialize)]
+struct ReportedRow {
+    both: u64,
+    client_only: u64,
+    server_only: u64,
+}
+
+impl From<[u64; 3]> for ReportedRow {
+    fn from([both, client_only, server_only]: [u64; 3]) -> Self {
+        Self { both, client_only, server_only }
     }
 }
