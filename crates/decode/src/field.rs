@@ -17,6 +17,9 @@ macro_rules! fields {
         /// Number of fields.
         pub(crate) const FIELD_COUNT: usize = [$(Field::$field),+].len();
 
+        /// The fields by their numbers.
+        pub(crate) const FIELDS: [Field; FIELD_COUNT] = [$(Field::$field),+];
+
         /// Every name with its field.
         const NAMES: &[(&[u8], Field)] = &[$($(($name, Field::$field),)+)+];
     };
@@ -158,6 +161,16 @@ fields! {
     MetricCluster: b"envoy.cluster_name", b"envoy_cluster_name";
     ConnectionManager: b"envoy.http_conn_manager_prefix", b"envoy_http_conn_manager_prefix";
 }
+
+impl Field {
+    /// The field's bit in a set of fields.
+    #[inline]
+    pub(crate) fn bit(self) -> u128 {
+        1 << self as u8
+    }
+}
+
+const _: () = assert!(FIELD_COUNT <= 128, "one bit per field");
 
 /// Slots of the name table: more than four times the names, so that a lookup is one probe nearly always.
 const SLOTS: usize = 2048;

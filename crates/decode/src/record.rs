@@ -37,17 +37,20 @@ impl Value<'_> {
 pub(crate) struct Fields<'a> {
     /// Position in `values` plus one; zero when the field is not there.
     index: [u8; FIELD_COUNT],
+    /// Bit per field that was sent.
+    sent: u128,
     values: Vec<Value<'a>>,
 }
 
 impl<'a> Fields<'a> {
     pub(crate) fn new() -> Self {
-        Self { index: [0; FIELD_COUNT], values: Vec::new() }
+        Self { index: [0; FIELD_COUNT], sent: 0, values: Vec::new() }
     }
 
     /// Forgets all values and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.index = [0; FIELD_COUNT];
+        self.sent = 0;
         self.values.clear();
     }
 
@@ -55,29 +58,42 @@ impl<'a> Fields<'a> {
     pub(crate) fn recycled<'b>(mut self) -> Fields<'b> {
         self.values.clear();
         // Collecting an empty vector into one of the same layout keeps its allocation.
-        Fields { index: [0; FIELD_COUNT], values: self.values.into_iter().map(Value::into_owned).collect() }
+        Fields {
+            index: [0; FIELD_COUNT],
+            sent: 0,
+            values: self.values.into_iter().map(Value::into_owned).collect(),
+        }
     }
 
     /// Sets a field, unless it has a value already.
+    #[inline]
     pub(crate) fn set(&mut self, field: Field, value: Value<'a>) {
         let slot = &mut self.index[field as usize];
         if *slot == 0 && self.values.len() < usize::from(u8::MAX) {
             self.values.push(value);
             *slot = u8::try_from(self.values.len()).unwrap_or(0);
-        }
-    }
-
-    /// The value of a field; `Absent` when it was not sent.
-    pub(crate) fn get(&self, field: Field) -> &Value<'a> {
-        match self.index[field as usize] {
-            0 => &Value::Absent,
-            at => &self.values[usize::from(at) - 1],
+            self.sent |= field.bit();
         }
     }
 
     /// True when the field was sent at all, even as `-` or empty.
     pub(crate) fn sent(&self, field: Field) -> bool {
-        self.index[field as usize] != 0
+        self.sent & field.bit() != 0
+    }
+
+    /// Bit per field that was sent at all.
+    #[inline]
+    pub(crate) fn sent_bits(&self) -> u128 {
+        self.sent
+    }
+
+    /// The value of a field; `Absent` when it was not sent.
+    #[inline]
+    pub(crate) fn get(&self, field: Field) -> &Value<'a> {
+        match self.index[field as usize] {
+            0 => &Value::Absent,
+            at => &self.values[usize::from(at) - 1],
+        }
     }
 }
 

@@ -33,5 +33,5 @@ pub use metric::{MetricPoint, MetricValue, Temporality};
 pub use observation::{
     Certificate, ForwardedIdentity, IdentitySource, Observation, ObservationKind, Party, Security, Side,
 };
-pub use symbol::{Symbol, SymbolTable};
+pub use symbol::{Symbol, SymbolTable, TableId};
 pub use time::{EventTime, ObservedTime, Window};

@@ -1,5 +1,7 @@
 //! A bounded table of names: every low-cardinality string of the telemetry is a `u32` after decoding.
 
+use std::sync::Arc;
+
 use hashbrown::HashTable;
 
 use crate::hash::quick;
@@ -21,6 +23,19 @@ impl Symbol {
     }
 }
 
+/// Tells one table from every other, also from one that takes its place in memory: whoever keeps symbols of a table
+/// keeps its id too, and then knows when the symbols no longer apply.
+#[derive(Clone, Debug, Default)]
+pub struct TableId(Arc<u8>);
+
+impl PartialEq for TableId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for TableId {}
+
 /// Names by number and numbers by name. One owner, no locks.
 ///
 /// Bounded in bytes: past `bytes_max` a new name becomes [`Symbol::OVERFLOW`] (policy `pool`) and is counted,
@@ -31,6 +46,7 @@ pub struct SymbolTable {
     index: HashTable<u32>,
     bytes_max: usize,
     overflowed: u64,
+    id: TableId,
 }
 
 /// What an overflowed name reads as.
@@ -48,6 +64,7 @@ impl SymbolTable {
             index: HashTable::new(),
             bytes_max: bytes_max.min(u32::MAX as usize),
             overflowed: 0,
+            id: TableId::default(),
         };
         table.push("");
         table.push(OVERFLOW_TEXT);
@@ -94,6 +111,12 @@ impl SymbolTable {
         self.text.len() + self.ends.len() * ENTRY_BYTES
     }
 
+    /// Which table this is.
+    #[must_use]
+    pub fn id(&self) -> &TableId {
+        &self.id
+    }
+
     /// How many lookups found no room.
     #[must_use]
     pub fn overflowed(&self) -> u64 {
@@ -131,6 +154,15 @@ mod tests {
         assert_eq!(table.resolve(orders), "orders");
         assert_eq!(table.intern(""), Symbol::NONE);
         assert_eq!(table.find("nowhere"), None);
+    }
+
+    #[test]
+    fn a_table_is_itself_and_no_other() {
+        let table = SymbolTable::new(200);
+        let kept = table.id().clone();
+        assert_eq!(table.id(), &kept);
+        drop(table);
+        assert_ne!(SymbolTable::new(200).id(), &kept);
     }
 
     #[test]

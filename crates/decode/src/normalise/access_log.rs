@@ -3,6 +3,7 @@
 use selvedge_model::{Observation, ObservationKind, ObservedTime, Side, SpanId, SymbolTable, TraceId};
 
 use super::host::is_inbound;
+use super::memo::Memory;
 use super::reading::{Decimal, Reading};
 use super::times::{Extent, duration_nanos, parse_time};
 use super::{ResourceContext, body_text, facts};
@@ -51,7 +52,7 @@ pub(crate) fn observation(
     cx: &ResourceContext,
     record: &LogRecord<'_, '_>,
     observed: ObservedTime,
-    scratch: &mut String,
+    memory: &mut Memory,
     symbols: &mut SymbolTable,
 ) -> Result<Observation, Rejection> {
     let text = match record.body {
@@ -66,7 +67,7 @@ pub(crate) fn observation(
     let kind = kind(cx, &reading, body.is_some());
     let side = if kind == ObservationKind::ApplicationLog { Side::Internal } else { side(cx, &mut reading) };
     let times = times(record, &mut reading, observed)?;
-    let mut seen = facts::observe(cx, &mut reading, kind, side, "", scratch, symbols);
+    let mut seen = facts::observe(cx, &mut reading, kind, side, b"", memory, symbols);
     (seen.trace_id, seen.span_id) = ids(record, &reading);
     seen.start = times.start;
     seen.end = times.end;

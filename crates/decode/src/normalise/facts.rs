@@ -4,6 +4,7 @@ use selvedge_model::{
     Certificate, ForwardedIdentity, Observation, ObservationKind, Party, RequestId, Side, Symbol, SymbolTable,
 };
 
+use super::memo::{CallKey, Memory};
 use super::party::{self, PRINCIPAL_MAX};
 use super::reading::{Reading, cut};
 use super::{ResourceContext, http, security, xfcc};
@@ -19,44 +20,76 @@ pub(crate) fn observe(
     reading: &mut Reading<'_>,
     kind: ObservationKind,
     side: Side,
-    span_name: &str,
-    scratch: &mut String,
+    span_name: &[u8],
+    memory: &mut Memory,
     symbols: &mut SymbolTable,
 ) -> Observation {
     for field in CLIENT_TEXT {
         reading.check(field);
     }
-    let mut seen = Observation { kind, side, origin: cx.origin, ..Observation::default() };
-    seen.request_id = reading.bytes(Field::RequestId).map_or(RequestId::default(), RequestId::from_text);
-    seen.grpc_status = -1;
+    let request_id = reading.bytes(Field::RequestId).map_or(RequestId::default(), RequestId::from_text);
     if side == Side::Internal {
-        seen.reporter = cx.reporter;
-        return seen;
+        let (origin, reporter) = (cx.origin, cx.reporter);
+        return Observation {
+            kind,
+            side,
+            origin,
+            request_id,
+            reporter,
+            grpc_status: -1,
+            ..Observation::default()
+        };
     }
-    transport(&mut seen, cx, reading, symbols);
-    seen.method = http::method(reading, symbols);
-    seen.route = http::route(reading, span_name, scratch, symbols);
+    memory.use_table(symbols);
+    let key = CallKey::new(kind, side, cx.reporter, reading);
+    let mut seen = match memory.calls.recall(&key, reading) {
+        Some(known) => {
+            let known = *known;
+            Observation { route: http::route(reading, span_name, memory, symbols), ..known }
+        }
+        None => understand(reading, &key, span_name, memory, symbols),
+    };
+    seen.origin = cx.origin;
+    seen.request_id = request_id;
     seen.status = http::status(reading);
     seen.grpc_status = http::grpc_status(reading);
     seen.request_bytes = reading.number(Field::RequestBytes).unwrap_or(0);
     seen.response_bytes = reading.number(Field::ResponseBytes).unwrap_or(0);
+    seen
+}
+
+/// What a call's record says of everything that repeats from call to call, and of its route.
+fn understand(
+    reading: &mut Reading<'_>,
+    key: &CallKey,
+    span_name: &[u8],
+    memory: &mut Memory,
+    symbols: &mut SymbolTable,
+) -> Observation {
+    let overflowed = symbols.overflowed();
+    reading.set_looked_at(0);
+    let mut seen = Observation { kind: key.kind(), side: key.side(), ..Observation::default() };
+    transport(&mut seen, key.reporter(), reading, symbols);
+    seen.method = http::method(reading, symbols);
+    // In its place, so that names are numbered in the order of the record, but not remembered with the rest.
+    let looked_at = reading.looked_at();
+    seen.route = http::route(reading, span_name, memory, symbols);
+    reading.set_looked_at(looked_at);
     seen.user_agent = http::user_agent(reading, symbols);
     seen.protocol = http::protocol(reading, symbols);
     seen.denied_by = http::denied_by(reading, symbols);
+    if reading.repaired() == 0 && symbols.overflowed() == overflowed {
+        memory.calls.keep(*key, reading.looked_at(), reading, &seen);
+    }
     seen
 }
 
 /// Who spoke to whom, and how that was protected. The one place that decides whether an identity counts.
-fn transport(
-    seen: &mut Observation,
-    cx: &ResourceContext,
-    reading: &mut Reading<'_>,
-    symbols: &mut SymbolTable,
-) {
+fn transport(seen: &mut Observation, reporter: &Party, reading: &mut Reading<'_>, symbols: &mut SymbolTable) {
     let failure = security::handshake_failure(reading, seen.side);
     let failed = failure.is_some();
     seen.handshake_failure = failure.map_or(Symbol::NONE, |class| symbols.intern(class));
-    seen.reporter = party::reporter_of_record(&cx.reporter, reading, seen.side, failed, symbols);
+    seen.reporter = party::reporter_of_record(reporter, reading, seen.side, failed, symbols);
     let shown = match seen.side {
         Side::Client => party::callee_by_principal(reading, seen.kind == ObservationKind::Span, symbols),
         Side::Server | Side::Internal => party::caller_by_principal(reading, symbols),

@@ -2,6 +2,7 @@
 
 use selvedge_model::{Symbol, SymbolTable};
 
+use super::memo::Memory;
 use super::path::{path_of_url, write_template};
 use super::reading::{Reading, cut};
 use crate::field::Field;
@@ -53,7 +54,28 @@ fn known_method(text: &str) -> &'static str {
 /// that looks like a path or an RPC method.
 pub(crate) fn route(
     reading: &mut Reading<'_>,
-    span_name: &str,
+    span_name: &[u8],
+    memory: &mut Memory,
+    symbols: &mut SymbolTable,
+) -> Symbol {
+    let raw = [Field::Route, Field::Path, Field::Url].into_iter().find(|field| reading.has(*field));
+    let Some(raw) = raw.and_then(|field| reading.bytes(field)) else {
+        return route_of_any_field(reading, span_name, &mut memory.scratch, symbols);
+    };
+    if let Some(route) = memory.routes.recall(raw) {
+        return route;
+    }
+    let overflowed = symbols.overflowed();
+    let route = route_of_any_field(reading, span_name, &mut memory.scratch, symbols);
+    if std::str::from_utf8(raw).is_ok() && symbols.overflowed() == overflowed {
+        memory.routes.keep(raw, route);
+    }
+    route
+}
+
+fn route_of_any_field(
+    reading: &mut Reading<'_>,
+    span_name: &[u8],
     scratch: &mut String,
     symbols: &mut SymbolTable,
 ) -> Symbol {
@@ -72,7 +94,7 @@ pub(crate) fn route(
         write_template(&path, scratch);
     } else if let Some(topic) = reading.text(Field::Messaging) {
         write_template(&format!("/{}", topic.trim_start_matches('/')), scratch);
-    } else if let Some(path) = path_of_span_name(span_name) {
+    } else if let Some(path) = path_of_span_name(&String::from_utf8_lossy(span_name)) {
         write_template(&path, scratch);
     } else {
         return Symbol::NONE;

@@ -10,6 +10,7 @@ mod facts;
 mod host;
 mod http;
 mod identity;
+mod memo;
 mod metric;
 mod party;
 mod path;
@@ -24,6 +25,7 @@ mod xfcc;
 
 use selvedge_model::{MetricPoint, Observation, ObservedTime, Party, Side, SignalKind, Symbol, SymbolTable};
 
+use self::memo::Memory;
 use self::reading::{NAME_MAX, Reading, cut};
 use crate::field::Field;
 use crate::record::{Fields, LogRecord, PointRecord, SpanRecord};
@@ -46,10 +48,10 @@ pub(crate) struct ResourceContext {
     proxy: bool,
 }
 
-/// Turns record views into the words of `model`. Keeps only scratch memory and a count.
+/// Turns record views into the words of `model`. Keeps scratch memory, memos that only save work, and a count.
 #[derive(Default)]
 pub(crate) struct Normaliser {
-    scratch: String,
+    memory: Memory,
     repaired: u64,
 }
 
@@ -69,20 +71,21 @@ impl Normaliser {
         let mut reading = Reading::new(fields, None);
         let reporter = party::reporter(&mut reading, symbols);
         let instance = reading.first_name(&INSTANCE).unwrap_or_default();
-        self.scratch.clear();
+        let scratch = &mut self.memory.scratch;
+        scratch.clear();
         for part in
             [symbols.resolve(reporter.cluster), symbols.resolve(reporter.namespace), cut(&instance, NAME_MAX)]
         {
-            self.scratch.push_str(part);
-            self.scratch.push('/');
+            scratch.push_str(part);
+            scratch.push('/');
         }
-        self.scratch.push_str(signal.name());
+        scratch.push_str(signal.name());
         let log_name = reading.text(Field::LogName);
         let words = [reading.text(Field::Reporter), reading.text(Field::Direction), log_name];
         let side = words.iter().flatten().find_map(|word| access_log::side_of_word(word));
         self.repaired += u64::from(reading.repaired());
         ResourceContext {
-            origin: symbols.intern(&self.scratch),
+            origin: symbols.intern(&self.memory.scratch),
             reporter,
             side,
             proxy: reading.has(Field::LogName),
@@ -97,7 +100,7 @@ impl Normaliser {
         observed: ObservedTime,
         symbols: &mut SymbolTable,
     ) -> Result<Observation, Rejection> {
-        let seen = span::observation(cx, record, observed, &mut self.scratch, symbols)?;
+        let seen = span::observation(cx, record, observed, &mut self.memory, symbols)?;
         self.repaired += u64::from(seen.repaired);
         Ok(seen)
     }
@@ -110,7 +113,7 @@ impl Normaliser {
         observed: ObservedTime,
         symbols: &mut SymbolTable,
     ) -> Result<Observation, Rejection> {
-        let seen = access_log::observation(cx, record, observed, &mut self.scratch, symbols)?;
+        let seen = access_log::observation(cx, record, observed, &mut self.memory, symbols)?;
         self.repaired += u64::from(seen.repaired);
         Ok(seen)
     }

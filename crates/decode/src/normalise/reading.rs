@@ -4,10 +4,12 @@
 //! string fields, so any text may be broken UTF-8: it is repaired and counted, once per string.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use selvedge_model::{Symbol, SymbolTable};
 
-use crate::field::{FIELD_COUNT, Field};
+use super::memo::Said;
+use crate::field::{FIELDS, Field};
 use crate::record::{Fields, Value};
 
 /// Longest name that is interned: a DNS name has 253 bytes.
@@ -20,13 +22,13 @@ pub(crate) struct Reading<'r> {
     /// Fields whose text was found broken already.
     broken: u128,
     repaired: u16,
+    /// Fields that were looked at.
+    looked_at: Cell<u128>,
 }
-
-const _: () = assert!(FIELD_COUNT <= 128, "one bit per field");
 
 impl<'r> Reading<'r> {
     pub(crate) fn new(fields: &'r Fields<'r>, body: Option<&'r Fields<'r>>) -> Self {
-        Self { fields, body, broken: 0, repaired: 0 }
+        Self { fields, body, broken: 0, repaired: 0, looked_at: Cell::new(0) }
     }
 
     /// Strings repaired so far.
@@ -41,20 +43,29 @@ impl<'r> Reading<'r> {
 
     /// True when the sender has this field at all, even without a value: it would have said so.
     pub(crate) fn sent(&self, field: Field) -> bool {
-        self.fields.sent(field) || self.body.is_some_and(|body| body.sent(field))
+        self.look_at(field.bit());
+        self.sent_bits() & field.bit() != 0
     }
 
     /// True when the field has a value.
+    #[inline]
     pub(crate) fn has(&self, field: Field) -> bool {
         present(self.value(field))
     }
 
     /// True when one of the fields has a value.
     pub(crate) fn has_any(&self, fields: &[Field]) -> bool {
+        let bits = fields.iter().fold(0, |bits, field| bits | field.bit());
+        if self.sent_bits() & bits == 0 {
+            self.look_at(bits);
+            return false;
+        }
         fields.iter().any(|field| self.has(*field))
     }
 
+    #[inline]
     fn value(&self, field: Field) -> &'r Value<'r> {
+        self.look_at(field.bit());
         let value = self.fields.get(field);
         match self.body {
             Some(body) if !present(value) => body.get(field),
@@ -62,7 +73,64 @@ impl<'r> Reading<'r> {
         }
     }
 
+    #[inline]
+    fn look_at(&self, fields: u128) {
+        self.looked_at.set(self.looked_at.get() | fields);
+    }
+
+    #[inline]
+    fn sent_bits(&self) -> u128 {
+        self.fields.sent_bits() | self.body.map_or(0, Fields::sent_bits)
+    }
+
+    /// The fields that were looked at since [`Self::set_looked_at`].
+    pub(crate) fn looked_at(&self) -> u128 {
+        self.looked_at.get()
+    }
+
+    /// Takes these for the fields that were looked at so far.
+    pub(crate) fn set_looked_at(&mut self, fields: u128) {
+        self.looked_at.set(fields);
+    }
+
+    /// Writes down what the record says in these fields; false when that is longer than `bytes_max`.
+    pub(crate) fn write_said(&self, looked_at: u128, bytes_max: usize, said: &mut Said) -> bool {
+        said.looked_at = looked_at;
+        said.sent = self.sent_bits() & looked_at;
+        said.values.clear();
+        for field in fields_of(said.sent) {
+            let mut number = [0; 8];
+            let (kind, length, bytes) = parts(self.value(field), &mut number);
+            if said.values.len() + VALUE_HEAD + bytes.len() > bytes_max {
+                return false;
+            }
+            said.values.push(kind);
+            said.values.extend_from_slice(&length);
+            said.values.extend_from_slice(bytes);
+        }
+        true
+    }
+
+    /// True when the record says exactly that, in the fields that were looked at then.
+    pub(crate) fn says(&self, said: &Said) -> bool {
+        if self.sent_bits() & said.looked_at != said.sent {
+            return false;
+        }
+        let mut rest = said.values.as_slice();
+        for field in fields_of(said.sent) {
+            let mut number = [0; 8];
+            let (kind, length, bytes) = parts(self.value(field), &mut number);
+            let same = rest.split_first_chunk::<VALUE_HEAD>().and_then(|(head, values)| {
+                (head[0] == kind && head[1..] == length).then(|| values.strip_prefix(bytes)).flatten()
+            });
+            let Some(values) = same else { return false };
+            rest = values;
+        }
+        true
+    }
+
     /// The field's bytes, when it is text.
+    #[inline]
     pub(crate) fn bytes(&self, field: Field) -> Option<&'r [u8]> {
         match self.value(field) {
             Value::Text(bytes) if !absent(bytes) => Some(bytes),
@@ -71,12 +139,17 @@ impl<'r> Reading<'r> {
     }
 
     /// The field as text; broken UTF-8 is replaced by U+FFFD and counted.
+    #[inline]
     pub(crate) fn text(&mut self, field: Field) -> Option<Cow<'r, str>> {
+        if self.has(field) { self.text_of_value(field) } else { None }
+    }
+
+    fn text_of_value(&mut self, field: Field) -> Option<Cow<'r, str>> {
         match self.value(field) {
             Value::Text(bytes) if !absent(bytes) => Some(match std::str::from_utf8(bytes) {
                 Ok(text) => Cow::Borrowed(text),
                 Err(_) => {
-                    let bit = 1_u128 << field as u8;
+                    let bit = field.bit();
                     if self.broken & bit == 0 {
                         self.broken |= bit;
                         self.count_repair();
@@ -101,6 +174,7 @@ impl<'r> Reading<'r> {
     }
 
     /// Notices broken text in a field that is not used otherwise.
+    #[inline]
     pub(crate) fn check(&mut self, field: Field) {
         if let Value::Text(bytes) = self.value(field)
             && !bytes.is_ascii()
@@ -124,7 +198,9 @@ impl<'r> Reading<'r> {
         match self.value(field) {
             Value::Int(number) => u64::try_from(*number).ok(),
             Value::Double(number) => whole(*number),
-            Value::Text(bytes) => std::str::from_utf8(bytes).ok()?.trim().parse().ok(),
+            Value::Text(bytes) => {
+                digits(bytes).or_else(|| std::str::from_utf8(bytes).ok()?.trim().parse().ok())
+            }
             Value::Bool(_) | Value::Absent => None,
         }
     }
@@ -150,12 +226,58 @@ impl<'r> Reading<'r> {
     }
 }
 
+/// What stands before each value in [`Said`]: its kind and its length.
+const VALUE_HEAD: usize = 5;
+
+/// A value's kind, the length and the bytes that tell it from every other value; `number` is room for those.
+fn parts<'v>(value: &'v Value<'_>, number: &'v mut [u8; 8]) -> (u8, [u8; 4], &'v [u8]) {
+    let kind = match value {
+        Value::Absent => return (0, [0; 4], &[]),
+        Value::Text(bytes) => {
+            return (1, u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes(), bytes);
+        }
+        Value::Int(integer) => {
+            *number = integer.to_le_bytes();
+            2
+        }
+        Value::Double(double) => {
+            *number = double.to_bits().to_le_bytes();
+            3
+        }
+        Value::Bool(truth) => {
+            number[0] = u8::from(*truth);
+            4
+        }
+    };
+    (kind, [0; 4], number)
+}
+
+/// The fields of a set, in order.
+fn fields_of(mut bits: u128) -> impl Iterator<Item = Field> {
+    std::iter::from_fn(move || {
+        let at = usize::try_from(bits.trailing_zeros()).ok()?;
+        bits &= bits.wrapping_sub(1);
+        FIELDS.get(at).copied()
+    })
+}
+
 /// A quantity as it was sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Decimal<'r> {
     Whole(u64),
     Fraction(f64),
     Text(&'r str),
+}
+
+/// A number of plain digits, few enough that it cannot overflow: nearly every number that is sent as text.
+fn digits(bytes: &[u8]) -> Option<u64> {
+    if bytes.is_empty() || bytes.len() > 19 {
+        return None;
+    }
+    bytes.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| number * 10 + u64::from(digit))
+    })
 }
 
 /// A float that stands for a count; `None` below zero, above 2^53 and for NaN.
@@ -169,10 +291,12 @@ pub(crate) fn cut(text: &str, length_max: usize) -> &str {
     &text[..text.floor_char_boundary(length_max)]
 }
 
+#[inline]
 fn absent(bytes: &[u8]) -> bool {
-    bytes.is_empty() || bytes == b"-"
+    matches!(bytes, [] | [b'-'])
 }
 
+#[inline]
 fn present(value: &Value<'_>) -> bool {
     match value {
         Value::Absent => false,

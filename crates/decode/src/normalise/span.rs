@@ -2,6 +2,7 @@
 
 use selvedge_model::{Observation, ObservationKind, ObservedTime, Side, SpanId, SymbolTable, TraceId};
 
+use super::memo::Memory;
 use super::reading::Reading;
 use super::times::Extent;
 use super::{ResourceContext, facts};
@@ -21,7 +22,7 @@ pub(crate) fn observation(
     cx: &ResourceContext,
     record: &SpanRecord<'_, '_>,
     observed: ObservedTime,
-    scratch: &mut String,
+    memory: &mut Memory,
     symbols: &mut SymbolTable,
 ) -> Result<Observation, Rejection> {
     let times = Extent::between(record.start_unix_nano, record.end_unix_nano, observed)?;
@@ -32,11 +33,11 @@ pub(crate) fn observation(
         _ => Side::Internal,
     };
     // Envoy puts the Host header into the span's name, so it breaks where that breaks.
-    let name = String::from_utf8_lossy(record.name);
-    if matches!(name, std::borrow::Cow::Owned(_)) {
+    if !record.name.is_ascii() && std::str::from_utf8(record.name).is_err() {
         reading.count_repair();
     }
-    let mut seen = facts::observe(cx, &mut reading, ObservationKind::Span, side, &name, scratch, symbols);
+    let mut seen =
+        facts::observe(cx, &mut reading, ObservationKind::Span, side, record.name, memory, symbols);
     seen.trace_id = TraceId::from_wire(record.trace_id);
     seen.span_id = SpanId::from_wire(record.span_id);
     seen.parent_span_id = SpanId::from_wire(record.parent_span_id);
