@@ -251,7 +251,12 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            cases: 2_000,
+            rng_seed: proptest::test_runner::RngSeed::Fixed(0x5e1_ed6e),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
 
         /// Oracle: serde_json, on texts made of JSON's own pieces.
         #[test]
@@ -261,7 +266,8 @@ mod tests {
             Just("null"), Just("nul"), Just("\"k\":1"), Just("{\"k\":[1,{}]}"),
         ], 0..12)) {
             let text = pieces.concat();
-            let theirs = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+            // `IgnoredAny` looks at syntax alone: a number that no double can hold is JSON all the same.
+            let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
             prop_assert_eq!(check(text.as_bytes()).is_ok(), theirs, "{}", text);
         }
     }

@@ -8,8 +8,9 @@ use super::reading::{Decimal, whole};
 use crate::rejection::Rejection;
 
 /// A sender's clock may be this far ahead of ours; further, we take the time of arrival instead. Otherwise one
-/// wild clock would push the watermark past everybody else's records.
-const CLOCK_AHEAD_MAX: Duration = Duration::from_mins(1);
+/// wild clock would push the watermark past everybody else's records. The same as join's default `future_max`, so
+/// that every record that keeps its own time may move event time on.
+const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(10);
 /// Envoy writes some times in microseconds (`envoy.md` 3.6, item 3). As nanoseconds these would lie before 1973.
 const MICROSECONDS: std::ops::Range<u64> = 100_000_000_000_000..100_000_000_000_000_000;
 
