@@ -131,6 +131,9 @@ fn say_what_is_new_or_wrong(finding: &Finding, source: &str, destination: &str, 
         FindingKind::TelemetrySuppressed => {
             format!("Telemetry of {} is being suppressed", first_known(finding))
         }
+        FindingKind::MalformedTelemetry if !names_somebody(finding) => {
+            "Telemetry arrives that cannot be understood".to_owned()
+        }
         FindingKind::MalformedTelemetry => {
             format!("{source} sends {destination} requests that break telemetry")
         }
@@ -286,4 +289,8 @@ fn capitalised(said: &str) -> String {
         }
     }
     said.to_owned()
+}
+/// False for what is about telemetry as a whole.
+fn names_somebody(finding: &Finding) -> bool {
+    !finding.edge.source.workload.is_empty() || !finding.edge.destination.workload.is_empty()
 }

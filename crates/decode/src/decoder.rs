@@ -67,6 +67,9 @@ pub struct Decoded {
     pub received: u64,
     /// Signals that became nothing.
     pub rejected: u64,
+    /// Where in wire order the rejected ones stood: how many, by the number of observations before them. Whoever
+    /// counts along with the records counts the same, wherever batches are cut.
+    rejected_at: Vec<(usize, u64)>,
     /// The rejected ones by reason.
     pub rejections: RejectionCounts,
     /// What was wrong with the first rejected one, for the partial-success answer.
@@ -91,8 +94,19 @@ impl Decoded {
         self.observations.len() + self.points.len()
     }
 
+    /// Signals rejected between observation `at - 1` and observation `at`.
+    #[must_use]
+    pub fn rejected_before(&self, at: usize) -> u64 {
+        let found = self.rejected_at.binary_search_by_key(&at, |(before, _)| *before);
+        found.map_or(0, |found| self.rejected_at[found].1)
+    }
+
     fn reject(&mut self, reason: Rejection, detail: impl FnOnce() -> String) {
         self.rejected += 1;
+        match self.rejected_at.last_mut().filter(|(before, _)| *before == self.observations.len()) {
+            Some((_, count)) => *count += 1,
+            None => self.rejected_at.push((self.observations.len(), 1)),
+        }
         self.rejections.add(reason);
         self.first_rejection.get_or_insert_with(detail);
     }

@@ -61,11 +61,11 @@ impl Scans {
         if scan.refused.len() < ROUTES_MAX {
             scan.refused.push((key, route, *case.shape));
         }
+        if scan.reported {
+            return None;
+        }
         let distinct = scan.distinct();
-        if scan.reported
-            || distinct < rule.routes_min.0
-            || !mostly(distinct, scan.served, rule.refused_share_min.0)
-        {
+        if distinct < rule.routes_min.0 || !mostly(distinct, scan.served, rule.refused_share_min.0) {
             return None;
         }
         scan.reported = true;

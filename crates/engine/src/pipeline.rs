@@ -101,13 +101,17 @@ impl Pipeline {
     ) -> Result<&selvedge_decode::Decoded, IngestError> {
         self.router.decode(&batch)?;
         self.stats.count_batch(&batch, self.router.decoded());
-        for at in 0..self.router.decoded().observations.len() {
+        let records = self.router.decoded().observations.len();
+        for at in 0..records {
+            self.stats.count_records(batch.signal, 1, self.router.decoded().rejected_before(at));
             if let Some(now) = self.router.advance(at, batch.observed) {
                 self.tick(now, effects);
             }
             let (key, observation) = self.router.route(at);
             self.shards.admit(key, observation);
         }
+        let points = self.router.decoded().points.len() as u64;
+        self.stats.count_records(batch.signal, points, self.router.decoded().rejected_before(records));
         self.router.admit_points(&mut self.stats);
         Ok(self.router.decoded())
     }

@@ -82,8 +82,12 @@ impl Router {
     /// Lets the record at `at` move event time; the tick that is due because of it, if any.
     pub(crate) fn advance(&mut self, at: usize, observed: ObservedTime) -> Option<EventTime> {
         let observation = &self.decoded.observations[at];
+        let before = self.progress.frontier();
         self.progress.observe(observation.origin, observation.end, observed);
-        self.heard = Heard { at: observed.max(self.heard.at), frontier: self.progress.frontier() };
+        if before < self.progress.frontier() {
+            // Old records are no sign of life: a backlog must not keep the stream's time from going on.
+            self.heard = Heard { at: observed.max(self.heard.at), frontier: self.progress.frontier() };
+        }
         self.due_tick()
     }
 

@@ -46,12 +46,20 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Counts a decoded batch. Rejected signals have found their fate; the others are counted by join.
+    /// Counts records as they are reached, so that a tick between two of them sees the same wherever batches are cut.
+    /// Rejected ones have found their fate; the others are counted by join.
+    pub(crate) fn count_records(&mut self, signal: SignalKind, kept: u64, rejected: u64) {
+        self.signals += kept + rejected;
+        if rejected > 0 {
+            self.ledger.receive(signal, rejected);
+            self.ledger.settle(signal, Fate::Rejected, rejected);
+        }
+    }
+
+    /// Counts a decoded batch as a whole.
     pub(crate) fn count_batch(&mut self, batch: &RawBatch<'_>, decoded: &Decoded) {
         self.batches += 1;
         self.bytes += batch.body.len() as u64;
-        self.signals += decoded.received;
-        self.reject(batch.signal, decoded.rejected);
         self.repaired_strings += decoded.repaired_strings;
         for observation in &decoded.observations {
             self.event_time_start =
@@ -76,10 +84,5 @@ impl Stats {
             rejected: now.rejected - before.rejected,
             symbols_overflowed: now.symbols_overflowed - before.symbols_overflowed,
         }
-    }
-
-    fn reject(&mut self, signal: SignalKind, rejected: u64) {
-        self.ledger.receive(signal, rejected);
-        self.ledger.settle(signal, Fate::Rejected, rejected);
     }
 }

@@ -38,11 +38,11 @@ impl Run {
     }
 
     fn findings(&self) -> Vec<&Finding> {
-        let finding = |effect| match effect {
-            &Effect::Finding(ref finding) => Some(finding.as_ref()),
-            _ => None,
-        };
-        self.effects.iter().filter_map(finding).collect()
+        let findings = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Finding(finding) => Some(finding.as_ref()),
+            Effect::Incident(..) | Effect::Action(..) => None,
+        });
+        findings.collect()
     }
 
     fn kinds(&self) -> Vec<FindingKind> {

@@ -20,7 +20,7 @@ pub enum Reported {
 
 /// Everything about a call that is the same for many calls of its edge. A window counts calls by shape, so that
 /// checks and novelty look at each distinct shape once, however many calls have it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallShape {
     /// HTTP method or the RPC word for it.
     pub method: Symbol,

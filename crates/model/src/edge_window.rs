@@ -109,10 +109,10 @@ impl ShapeStats {
 impl EdgeWindow {
     /// Counts one call.
     pub fn record(&mut self, call: &Call) {
-        if self.shapes.len() >= SHAPES_MAX && !self.shapes.contains_key(&call.shape) {
-            self.shapes_overflowed += 1;
-        } else {
+        if self.admits(&call.shape) {
             self.shapes.entry(call.shape).or_default().record(call);
+        } else {
+            self.shapes_overflowed += 1;
         }
         if call.edge.external {
             self.arrive(call.start);
@@ -122,14 +122,31 @@ impl EdgeWindow {
     /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Self) {
         for (shape, stats) in &other.shapes {
-            if self.shapes.len() >= SHAPES_MAX && !self.shapes.contains_key(shape) {
-                self.shapes_overflowed += stats.calls;
-            } else {
+            if self.admits(shape) {
                 self.shapes.entry(*shape).or_default().merge(stats);
+            } else {
+                self.shapes_overflowed += stats.calls;
             }
         }
         self.shapes_overflowed += other.shapes_overflowed;
         other.arrivals.iter().for_each(|at| self.arrive(*at));
+    }
+
+    /// Makes room for a shape, if it belongs to those that are kept: the smallest, so that the choice depends neither on
+    /// the order of calls nor on who merged with whom. Names that were known first are smallest, so a flood of invented
+    /// ones does not push out the shapes of ordinary calls.
+    fn admits(&mut self, shape: &CallShape) -> bool {
+        if self.shapes.len() < SHAPES_MAX || self.shapes.contains_key(shape) {
+            return true;
+        }
+        let largest = self.shapes.keys().max().copied();
+        match largest.filter(|largest| shape < largest) {
+            Some(largest) => {
+                self.shapes_overflowed += self.shapes.remove(&largest).map_or(0, |stats| stats.calls);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Number of calls, those without room for their shape included.
@@ -192,6 +209,24 @@ mod tests {
         }
         assert_eq!(merged.shapes, whole.shapes);
         assert_eq!(merged.calls(), 49);
+    }
+
+    /// Scenario: more shapes than are kept, counted in one window or in parts that meet in another order.
+    /// Guarantees: the same shapes are kept with the same counts.
+    #[test]
+    fn the_choice_of_shapes_does_not_depend_on_order_or_parts() {
+        let statuses: Vec<u16> = (0..2_000_u32).map(|n| u16::try_from(n * 7_919 % 1_500).unwrap()).collect();
+        let mut whole = EdgeWindow::default();
+        let mut parts = [EdgeWindow::default(), EdgeWindow::default()];
+        for (at, status) in statuses.iter().enumerate() {
+            whole.record(&call(1, *status));
+            parts[at % 2].record(&call(1, *status));
+        }
+        let mut merged = EdgeWindow::default();
+        merged.merge(&parts[1]);
+        merged.merge(&parts[0]);
+        assert_eq!(merged.shapes, whole.shapes);
+        assert_eq!((merged.shapes_overflowed, merged.calls()), (whole.shapes_overflowed, 2_000));
     }
 
     #[test]

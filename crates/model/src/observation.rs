@@ -99,7 +99,7 @@ pub enum Security {
 }
 
 /// The facts of the peer's certificate that the proxy logged. Absent fields are zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Certificate {
     /// SHA-256 fingerprint, as text.
     pub fingerprint: Symbol,

@@ -35,7 +35,7 @@ fn captures_beside_the_checkout() -> Vec<PathBuf> {
 #[test]
 fn other_systems_are_read_whole_and_join_completely() {
     for path in captures_beside_the_checkout() {
-        let played = play_paths(&[], &[path.clone()], 1);
+        let played = play_paths(&[], std::slice::from_ref(&path), 1);
         let (stats, ledger) = (&played.stats, &played.stats.ledger);
         let name = path.display();
         assert!(ledger.balanced(), "{name}: {ledger:?}");

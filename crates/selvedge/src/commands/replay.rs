@@ -40,7 +40,11 @@ pub(crate) fn run(args: &ReplayArgs) -> Outcome {
             anyhow::Error::new(error).context(format!("cannot write to {}", folder.display()))
         })?;
     }
-    tell(&played, usage, args)?;
+    match tell(&played, usage, args) {
+        // Whoever reads us has read enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        told => told?,
+    }
     match expectations.map(|expectations| expectations.unmet(&played.incidents)) {
         Some(unmet) if !unmet.is_empty() => {
             Err(Failure::expectation(anyhow::anyhow!("not as expected:\n  {}", unmet.join("\n  "))))

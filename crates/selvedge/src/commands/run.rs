@@ -24,6 +24,8 @@ use crate::{logging, paths};
 
 /// Batches between receivers and engine; bytes are bounded by the receivers' admission.
 const SUBMISSIONS_MAX: usize = 1_024;
+/// How long a client of the API may take to finish after that.
+const API_DEADLINE: Duration = Duration::from_secs(2);
 /// How long alerts that are on their way may take after the last batch was judged.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -84,7 +86,11 @@ async fn live(config: Config, args: &RunArgs, control: &tokio::runtime::Runtime)
     );
     dispatcher.drain(DRAIN_DEADLINE).await;
     api.cancel();
-    served.await??;
+    match tokio::time::timeout(API_DEADLINE, served).await {
+        Ok(served) => served??,
+        // A client that holds its connection open does not hold up the end: whoever waits for us would kill us.
+        Err(_) => tracing::warn!("the API still had a client; closing it"),
+    }
     tracing::info!("stopped: everything received was judged");
     Ok(())
 }
