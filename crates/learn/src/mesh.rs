@@ -247,7 +247,14 @@ impl MeshBaseline {
         stats: &ShapeStats,
         symbols: &SymbolTable,
     ) {
-        for principal in [shape.source_principal, shape.destination_principal] {
+        // Only what the other end's handshake proved teaches who is who: a caller's own word alone would let it claim
+        // somebody else's identity until that looks normal.
+        let proven = shape.source_identity == IdentitySource::MtlsCertificate
+            && shape.reported != Reported::ClientOnly;
+        let source_principal = if proven { shape.source_principal } else { Symbol::NONE };
+        let met = shape.reported == Reported::Both;
+        let destination_principal = if met { shape.destination_principal } else { Symbol::NONE };
+        for principal in [source_principal, destination_principal] {
             if let Some(domain) = trust_domain(symbols.resolve(principal)) {
                 if let Some(count) = self.trust_domains.get_mut(domain) {
                     *count += stats.calls;
@@ -256,8 +263,8 @@ impl MeshBaseline {
                 }
             }
         }
-        self.hold(shape.source_principal, key.source);
-        self.hold(shape.destination_principal, key.destination);
+        self.hold(source_principal, key.source);
+        self.hold(destination_principal, key.destination);
         add_present(&mut self.issuers, shape.certificate.issuer, stats.calls);
         self.lifetime_nanos_max = self.lifetime_nanos_max.max(lifetime_nanos(shape));
         if both_named(shape) && shape.certificate.fingerprint.present() && key.source.known() {

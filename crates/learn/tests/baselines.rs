@@ -5,8 +5,8 @@ use std::time::Duration;
 use selvedge_learn::{Baselines, LearnConfig, Provenance, RouteKey};
 use selvedge_model::time::Window;
 use selvedge_model::{
-    Call, CallShape, Certificate, EdgeKey, EdgeWindow, EventTime, IdentitySource, Node, Security, Symbol,
-    SymbolTable,
+    Call, CallShape, Certificate, EdgeKey, EdgeWindow, EventTime, IdentitySource, Node, Reported, Security,
+    Symbol, SymbolTable,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -114,6 +114,25 @@ fn a_failed_handshake_is_no_call_and_teaches_no_identity() {
     let destination = mesh.destination(&key.destination).expect("the approved failure is remembered");
     assert!(destination.handshake_failures.knows(failure.handshake_failure));
     assert!(!mesh.knows_trust_domain("stranger.example") && mesh.issuers.is_empty() && mesh.calls == 0);
+}
+
+/// Guarantees: a caller that claims a principal in its own log alone, as a rogue sidecar can, teaches nobody who is who.
+#[test]
+fn a_callers_own_word_alone_teaches_no_identity() {
+    let mut bench = Bench::new();
+    let key = bench.edge("web", "cart");
+    let proven = bench.shape("/items", 200);
+    let claimed = CallShape {
+        source_principal: bench.name("spiffe://claimed.example/ns/store/sa/ledger"),
+        source_identity: IdentitySource::ProxyMetadata,
+        reported: Reported::ClientOnly,
+        ..proven
+    };
+    bench.learn(key, &[(claimed, 4), (proven, 4)], &|_| false, Provenance::Approved);
+    let mesh = bench.baselines.mesh();
+    assert!(mesh.holders(claimed.source_principal).is_empty() && !mesh.knows_trust_domain("claimed.example"));
+    assert_eq!(mesh.holders(proven.source_principal), [key.source]);
+    assert!(mesh.knows_trust_domain("mesh.example"));
 }
 
 #[test]
