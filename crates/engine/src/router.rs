@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use selvedge_decode::{Decoded, Decoder};
-use selvedge_join::{Aliases, Directory, JoinConfig, Progress, SeriesStore};
+use selvedge_join::{Aliases, Directory, JoinConfig, Progress, Reporters, SeriesStore};
 use selvedge_learn::RouteLearner;
 use selvedge_model::time::nanos;
 use selvedge_model::{EventTime, IdentitySource, Observation, ObservedTime, Side, SymbolTable};
@@ -26,6 +26,7 @@ pub(crate) struct Router {
     progress: Progress,
     aliases: Aliases,
     directory: Directory,
+    reporters: Reporters,
     routes: RouteLearner,
     series: SeriesStore,
     ticked: EventTime,
@@ -50,6 +51,7 @@ impl Router {
             progress: Progress::new(join),
             aliases: Aliases::new(join),
             directory: Directory::new(join),
+            reporters: Reporters::new(join),
             routes: RouteLearner::default(),
             series: SeriesStore::new(join),
             ticked: EventTime::ABSENT,
@@ -105,13 +107,14 @@ impl Router {
 
     pub(crate) fn restart_after_gap(&mut self) {
         self.progress.restart_after_gap();
+        self.reporters.restart_after_gap();
         self.ticked = EventTime::ABSENT;
         self.heard = Heard::default();
     }
 
     /// Names the record at `at`, where it lies, and finds the request it belongs to; `None` when it names none.
     pub(crate) fn route(&mut self, at: usize) -> (Option<u128>, &Observation) {
-        let Self { decoded, directory, routes, aliases, symbols, .. } = self;
+        let Self { decoded, directory, reporters, progress, routes, aliases, symbols, .. } = self;
         let observation = &mut decoded.observations[at];
         if observation.reporter.principal.present()
             && observation.reporter.source == IdentitySource::ProxyMetadata
@@ -119,6 +122,7 @@ impl Router {
             directory.learn(observation.reporter.principal, &observation.reporter);
         }
         directory.refine(&mut observation.peer);
+        observation.last_word = reporters.last_word(observation, progress.frontier());
         let callee = if observation.side == Side::Client { observation.peer } else { observation.reporter };
         observation.route = routes.template(callee.workload, observation.route, observation.status, symbols);
         let key = aliases.key_of(observation.trace_id, observation.request_id);

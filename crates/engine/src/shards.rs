@@ -12,10 +12,15 @@ const HANDOVER_MAX: usize = 256;
 /// Hand-overs waiting at a shard; past it the engine waits (policy `wait`), and receivers refuse upstream.
 const QUEUE_MAX: usize = 8;
 
+/// Records, in order of arrival over all shards, after which all settle what nobody will add to. Few enough that they are
+/// still in the cache, and counted, not timed, so that it is the same records wherever batches are cut.
+const SETTLE_EVERY: u32 = 2_048;
+
 /// All shards. The same records give the same deltas, however many there are.
 pub(crate) struct Shards {
     kind: Kind,
     watermark: EventTime,
+    unsettled: u32,
 }
 
 enum Kind {
@@ -36,6 +41,7 @@ struct Worker {
 
 enum Work {
     Admit(Vec<Record>),
+    Settle,
     Advance(EventTime),
     Flush,
 }
@@ -52,7 +58,7 @@ impl Shards {
         } else {
             Kind::Threads((0..shards).map(|number| Worker::start(config, number, shards)).collect())
         };
-        Self { kind, watermark: EventTime::ABSENT }
+        Self { kind, watermark: EventTime::ABSENT, unsettled: 0 }
     }
 
     /// Hands a record to its shard. Lateness is judged by the watermark of the last tick, which is the same
@@ -67,6 +73,18 @@ impl Shards {
                 let shard = partition(key.unwrap_or(u128::from(observation.start.0)), workers.len());
                 workers[shard].admit((key, *observation));
             }
+        }
+        self.unsettled += 1;
+        if self.unsettled >= SETTLE_EVERY {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.unsettled = 0;
+        match &mut self.kind {
+            Kind::Inline(store) => store.settle_touched(),
+            Kind::Threads(workers) => workers.iter_mut().for_each(|worker| worker.send(Work::Settle)),
         }
     }
 
@@ -177,6 +195,10 @@ fn serve(store: &mut CallStore, inbox: &Receiver<Work>, outbox: &SyncSender<Repl
                 for (key, observation) in &batch {
                     store.admit(*key, observation, watermark);
                 }
+                continue;
+            }
+            Work::Settle => {
+                store.settle_touched();
                 continue;
             }
             Work::Advance(to) => {

@@ -1,6 +1,6 @@
 //! All records of one request: the open ones, stubs of what was counted, and who only waits to belong.
 
-use selvedge_model::{EventTime, Observation, ObservationKind, Side, SignalKind};
+use selvedge_model::{EventTime, Observation, Side, SignalKind};
 
 use crate::slab::{NIL, Slab};
 
@@ -24,8 +24,8 @@ pub(crate) struct Group {
     /// Latest end of what is not an open record.
     pub(crate) latest: EventTime,
     pub(crate) touched: bool,
-    /// An open access log of this side is here.
-    logs: [bool; 2],
+    /// The last word of this side's reporter is open here.
+    last_words: [bool; 2],
 }
 
 const SIGNALS: [SignalKind; 2] = [SignalKind::Traces, SignalKind::Logs];
@@ -43,7 +43,7 @@ impl Default for Group {
             expiry: Self::NEVER,
             latest: EventTime::ABSENT,
             touched: false,
-            logs: [false; 2],
+            last_words: [false; 2],
         }
     }
 }
@@ -83,19 +83,19 @@ impl Group {
         SIGNALS.into_iter().zip(waiting.map(u64::from)).filter(|(_, count)| *count > 0)
     }
 
-    pub(crate) fn note_log(&mut self, record: &Observation) {
-        if record.kind == ObservationKind::AccessLog {
-            self.logs[usize::from(record.side == Side::Server)] = true;
+    pub(crate) fn note(&mut self, record: &Observation) {
+        if record.last_word {
+            self.last_words[usize::from(record.side == Side::Server)] = true;
         }
     }
 
-    pub(crate) fn forget_logs(&mut self) {
-        self.logs = [false; 2];
+    pub(crate) fn forget_last_words(&mut self) {
+        self.last_words = [false; 2];
     }
 
-    /// True when the next tick may find more than the watermark alone says: both sides' access logs are open, or
+    /// True when settling may find more than the watermark alone says: both sides have said their last word, or
     /// counted calls are here that a record can join.
     pub(crate) fn may_be_whole(&self) -> bool {
-        self.logs == [true; 2] || self.stubs != NIL
+        self.last_words == [true; 2] || self.stubs != NIL
     }
 }

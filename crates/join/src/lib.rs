@@ -16,6 +16,7 @@ mod directory;
 mod generations;
 mod group;
 mod hop;
+mod reporters;
 mod schedule;
 mod series;
 mod slab;
@@ -34,6 +35,7 @@ pub use config::{
 };
 pub use delta::{Completeness, TickDelta};
 pub use directory::Directory;
+pub use reporters::Reporters;
 pub use series::{SeriesStore, SeriesUpdate};
 pub use store::{Admission, CallStore};
 pub use watermark::Progress;

@@ -117,14 +117,16 @@ impl CallStore {
         }
     }
 
+    /// Completes the calls about which everybody has said their last word. Between ticks, so that the records of a busy
+    /// mesh are joined while they are in the cache; to be called at the same records in every shard.
+    pub fn settle_touched(&mut self) {
+        self.settle_touched_by(self.watermark);
+    }
+
     /// Completes what is due at `watermark` and hands out what was counted since the last tick.
     pub fn advance(&mut self, watermark: EventTime) -> TickDelta {
         let watermark = self.watermark.max(watermark);
-        for at in std::mem::take(&mut self.touched) {
-            if self.groups.get(at).touched {
-                self.settle(at, watermark);
-            }
-        }
+        self.settle_touched_by(watermark);
         let mut due = Vec::new();
         while let Some(bucket) = self.due.pop_due(watermark) {
             due.push(bucket);
@@ -183,6 +185,16 @@ impl CallStore {
         self.groups.used()
     }
 
+    fn settle_touched_by(&mut self, watermark: EventTime) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for at in touched.drain(..) {
+            if self.groups.get(at).touched {
+                self.settle(at, watermark);
+            }
+        }
+        self.touched = touched;
+    }
+
     fn settle_alone(&mut self, observation: &Observation, is_call: bool) -> Admission {
         if is_call && let Some(call) = build_alone(observation) {
             self.tally.count(&call, self.watermark);
@@ -205,7 +217,7 @@ impl CallStore {
         }
         group.first = self.records.push(*observation, group.first);
         group.open += 1;
-        group.note_log(observation);
+        group.note(observation);
         let touched = group.may_be_whole() && !group.touched;
         group.touched |= touched;
         let bucket = Schedule::bucket(observation.end);
@@ -416,7 +428,7 @@ impl CallStore {
     fn release(&mut self, group: &mut Group) {
         group.first = NIL;
         group.open = 0;
-        group.forget_logs();
+        group.forget_last_words();
         for at in 0..self.assembly.parts().len() {
             let part = self.assembly.parts()[at];
             match self.fate_of(part) {
@@ -428,7 +440,7 @@ impl CallStore {
                     self.records.link(part.slot, group.first);
                     group.first = part.slot;
                     group.open += 1;
-                    group.note_log(self.records.get(part.slot));
+                    group.note(self.records.get(part.slot));
                 }
             }
         }

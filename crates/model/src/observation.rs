@@ -189,6 +189,9 @@ pub struct Observation {
     pub denied_by: Symbol,
     /// Strings of this record that were not UTF-8 and had to be repaired.
     pub repaired: u16,
+    /// Nothing better is expected of this reporter about this call: see `join`'s `Reporters`, which says so before
+    /// the record is joined.
+    pub last_word: bool,
 }
 
 impl Observation {
