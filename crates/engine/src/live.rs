@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use selvedge_model::{Finding, ObservedTime};
+use selvedge_model::{Finding, SteadyTime};
 use selvedge_receive::{Clock, Receipt, Submission};
 use tokio::sync::mpsc;
 
@@ -33,8 +33,8 @@ pub struct Engine {
     latest: Snapshot,
     findings: VecDeque<Finding>,
     findings_kept_max: usize,
-    viewed_at: ObservedTime,
-    edges_at: ObservedTime,
+    viewed_at: SteadyTime,
+    edges_at: SteadyTime,
 }
 
 impl Engine {
@@ -47,8 +47,8 @@ impl Engine {
             latest: Snapshot::default(),
             findings: VecDeque::new(),
             findings_kept_max,
-            viewed_at: ObservedTime(0),
-            edges_at: ObservedTime(0),
+            viewed_at: SteadyTime(0),
+            edges_at: SteadyTime(0),
         }
     }
 
@@ -58,10 +58,10 @@ impl Engine {
         Arc::clone(&self.view)
     }
 
-    fn apply(&mut self, event: Event, now: ObservedTime, effects: &mut Vec<Effect>) {
+    fn apply(&mut self, event: Event, now: SteadyTime, effects: &mut Vec<Effect>) {
         let ended = matches!(event, Event::InputEnded);
         match event {
-            Event::Submission(submission) => self.take(submission, effects),
+            Event::Submission(submission) => self.take(submission, now, effects),
             Event::Clock => self.pipeline.advance_clock(now, effects),
             Event::InputEnded => self.pipeline.finish(effects),
         }
@@ -87,7 +87,7 @@ impl Engine {
     }
 
     /// Replaces the view. A large mesh has a hundred thousand edges, which nobody needs anew each second.
-    fn show(&mut self, now: ObservedTime, ended: bool) {
+    fn show(&mut self, now: SteadyTime, ended: bool) {
         self.viewed_at = now;
         if self.edges_at.after(EDGES_INTERVAL) <= now || ended {
             self.edges_at = now;
@@ -97,7 +97,7 @@ impl Engine {
         self.view.store(Arc::new(self.latest.clone()));
     }
 
-    fn take(&mut self, submission: Submission, effects: &mut Vec<Effect>) {
+    fn take(&mut self, submission: Submission, now: SteadyTime, effects: &mut Vec<Effect>) {
         let Submission { batch, reply } = submission;
         let raw = RawBatch {
             signal: batch.signal,
@@ -107,6 +107,7 @@ impl Engine {
             },
             body: &batch.body,
             observed: batch.observed,
+            steady: now,
         };
         let receipt = match self.pipeline.ingest(raw, effects) {
             Ok(decoded) => {
@@ -138,7 +139,7 @@ pub async fn run(
             _ = interval.tick() => Event::Clock,
         };
         let ended = matches!(event, Event::InputEnded);
-        engine.apply(event, clock.now(), &mut effects);
+        engine.apply(event, clock.steady(), &mut effects);
         effects.drain(..).for_each(&mut act);
         if ended {
             return;

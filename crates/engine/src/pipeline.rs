@@ -8,7 +8,7 @@ use selvedge_correlate::{Correlator, IncidentChange};
 use selvedge_decode::{DecodeError, Encoding};
 use selvedge_detect::{Context, Detector, RuleSet, TelemetryCounts};
 use selvedge_learn::{Baselines, Provenance};
-use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severity, SignalKind};
+use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severity, SignalKind, SteadyTime};
 
 use crate::config::EngineConfig;
 use crate::router::Router;
@@ -26,8 +26,10 @@ pub struct RawBatch<'a> {
     pub encoding: Encoding,
     /// The uncompressed body.
     pub body: &'a [u8],
-    /// When we received it.
+    /// When we received it, by the wall clock.
     pub observed: ObservedTime,
+    /// When we took it, by the clock that nobody can set: silence is measured from here.
+    pub steady: SteadyTime,
 }
 
 /// What the engine does with what it sees.
@@ -104,7 +106,7 @@ impl Pipeline {
         let records = self.router.decoded().observations.len();
         for at in 0..records {
             self.stats.count_records(batch.signal, 1, self.router.decoded().rejected_before(at));
-            if let Some(now) = self.router.advance(at, batch.observed) {
+            if let Some(now) = self.router.advance(at) {
                 self.tick(now, effects);
             }
             let (key, observation) = self.router.route(at);
@@ -116,9 +118,9 @@ impl Pipeline {
         Ok(self.router.decoded())
     }
 
-    /// The clock moved on: event time follows at a distance, even when no record arrives.
-    pub fn advance_clock(&mut self, observed: ObservedTime, effects: &mut Vec<Effect>) {
-        if let Some(now) = self.router.advance_clock(observed) {
+    /// Time passed: event time follows at a distance, even when no record arrives.
+    pub fn advance_clock(&mut self, now: SteadyTime, effects: &mut Vec<Effect>) {
+        if let Some(now) = self.router.advance_clock(now) {
             self.tick(now, effects);
         }
     }

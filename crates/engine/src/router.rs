@@ -9,7 +9,7 @@ use selvedge_decode::{Decoded, Decoder};
 use selvedge_join::{Aliases, Directory, JoinConfig, Progress, Reporters, SeriesStore};
 use selvedge_learn::RouteLearner;
 use selvedge_model::time::nanos;
-use selvedge_model::{EventTime, IdentitySource, Observation, ObservedTime, Side, SymbolTable};
+use selvedge_model::{EventTime, IdentitySource, Observation, ObservedTime, Side, SteadyTime, SymbolTable};
 
 use crate::config::EngineConfig;
 use crate::pipeline::{IngestError, RawBatch};
@@ -30,14 +30,37 @@ pub(crate) struct Router {
     routes: RouteLearner,
     series: SeriesStore,
     ticked: EventTime,
+    arrival: Arrival,
     heard: Heard,
     idle_grace: Duration,
 }
 
-/// The last record: when it came in, and how far event time was.
+/// When the batch in hand came in, by both clocks.
+#[derive(Clone, Copy, Default)]
+struct Arrival {
+    observed: ObservedTime,
+    steady: SteadyTime,
+}
+
+impl Arrival {
+    /// The arrival of the next batch. A wall clock that is set back does not take the present with it: all records
+    /// would look as if they came from far ahead of us, and be given an arrival that is long past. The price: a clock
+    /// that was ahead, and is put right, leaves more room for senders that are ahead until the next start.
+    fn next(self, batch: &RawBatch<'_>) -> Self {
+        let carried = self.observed.after(batch.steady.since(self.steady));
+        let observed = if self.observed == ObservedTime::default() {
+            batch.observed
+        } else {
+            carried.max(batch.observed)
+        };
+        Self { observed, steady: batch.steady.max(self.steady) }
+    }
+}
+
+/// The last record that moved event time: when it came in, and how far event time was.
 #[derive(Clone, Copy, Default)]
 struct Heard {
-    at: ObservedTime,
+    at: SteadyTime,
     frontier: EventTime,
 }
 
@@ -55,14 +78,16 @@ impl Router {
             routes: RouteLearner::default(),
             series: SeriesStore::new(join),
             ticked: EventTime::ABSENT,
+            arrival: Arrival::default(),
             heard: Heard::default(),
             idle_grace: config.idle_grace,
         }
     }
 
     pub(crate) fn decode(&mut self, batch: &RawBatch<'_>) -> Result<(), IngestError> {
-        let Self { decoder, symbols, decoded, .. } = self;
-        decoder.decode(batch.signal, batch.encoding, batch.body, batch.observed, symbols, decoded)
+        self.arrival = self.arrival.next(batch);
+        let Self { decoder, symbols, decoded, arrival, .. } = self;
+        decoder.decode(batch.signal, batch.encoding, batch.body, arrival.observed, symbols, decoded)
     }
 
     pub(crate) fn decoded(&self) -> &Decoded {
@@ -82,22 +107,21 @@ impl Router {
     }
 
     /// Lets the record at `at` move event time; the tick that is due because of it, if any.
-    pub(crate) fn advance(&mut self, at: usize, observed: ObservedTime) -> Option<EventTime> {
+    pub(crate) fn advance(&mut self, at: usize) -> Option<EventTime> {
         let observation = &self.decoded.observations[at];
         let before = self.progress.frontier();
-        self.progress.observe(observation.origin, observation.end, observed);
+        self.progress.observe(observation.origin, observation.end, self.arrival.observed);
         if before < self.progress.frontier() {
             // Old records are no sign of life: a backlog must not keep the stream's time from going on.
-            self.heard = Heard { at: observed.max(self.heard.at), frontier: self.progress.frontier() };
+            self.heard = Heard { at: self.arrival.steady, frontier: self.progress.frontier() };
         }
         self.due_tick()
     }
 
-    /// Lets a silent stream's event time follow the clock. Only time that passed counts, not what the clock says:
-    /// ours and the senders' may be hours apart.
-    pub(crate) fn advance_clock(&mut self, observed: ObservedTime) -> Option<EventTime> {
-        let silent = Duration::from_nanos(observed.0.saturating_sub(self.heard.at.0));
-        let beyond = silent.checked_sub(self.idle_grace)?;
+    /// Lets a silent stream's event time follow the time that passes. Only elapsed time counts, not what a wall clock
+    /// says: ours and the senders' may be hours apart, and ours may be set while nothing arrives.
+    pub(crate) fn advance_clock(&mut self, now: SteadyTime) -> Option<EventTime> {
+        let beyond = now.since(self.heard.at).checked_sub(self.idle_grace)?;
         if !self.heard.frontier.present() {
             return None;
         }
@@ -109,6 +133,7 @@ impl Router {
         self.progress.restart_after_gap();
         self.reporters.restart_after_gap();
         self.ticked = EventTime::ABSENT;
+        self.arrival = Arrival::default();
         self.heard = Heard::default();
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_engine::{Engine, EngineConfig, Pipeline, RuleSet, Snapshot};
-use selvedge_model::{Fate, ObservedTime, SignalKind};
+use selvedge_model::{Fate, ObservedTime, SignalKind, SteadyTime};
 use selvedge_receive::{Clock, OtlpSection, ReceiveConfig, Receivers};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,10 @@ struct FixedClock;
 impl Clock for FixedClock {
     fn now(&self) -> ObservedTime {
         ObservedTime(NOW)
+    }
+
+    fn steady(&self) -> SteadyTime {
+        SteadyTime(NOW)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use selvedge_act::DeliveryLedger;
 use selvedge_engine::{Effect, EngineConfig, Pipeline, RawBatch, RuleSet, Snapshot};
-use selvedge_model::ObservedTime;
+use selvedge_model::{ObservedTime, SteadyTime};
 use selvedge_receive::{Clock, OtlpSection, ReceiveConfig, Receivers};
 use selvedge_serve::{Health, Lifecycle, ServeConfig, ServeSection, Server, Sources};
 use selvedge_testkit::{Refusal, Traffic};
@@ -21,6 +21,10 @@ struct FixedClock;
 impl Clock for FixedClock {
     fn now(&self) -> ObservedTime {
         ObservedTime(1)
+    }
+
+    fn steady(&self) -> SteadyTime {
+        SteadyTime(1)
     }
 }
 
@@ -53,8 +57,8 @@ fn view() -> Snapshot {
         (Pipeline::new(&EngineConfig::default(), RuleSet::shipped()), Vec::new());
     for frame in traffic.frames() {
         let encoding = selvedge_engine::Encoding::Protobuf;
-        let batch =
-            RawBatch { signal: frame.signal, encoding, body: &frame.payload, observed: frame.observed };
+        let (observed, steady) = (frame.observed, SteadyTime::recorded(frame.observed));
+        let batch = RawBatch { signal: frame.signal, encoding, body: &frame.payload, observed, steady };
         pipeline.ingest(batch, &mut effects).unwrap();
     }
     pipeline.finish(&mut effects);

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
 }
 
 async fn live(config: Config, args: &RunArgs, control: &tokio::runtime::Runtime) -> anyhow::Result<()> {
-    let clock = Arc::new(SystemClock);
+    let clock = Arc::new(SystemClock::start());
     let (submissions, inbox) = tokio::sync::mpsc::channel(SUBMISSIONS_MAX);
     let receivers = Receivers::bind(config.receive, clock.clone(), submissions).await?;
     let server = control.spawn(Server::bind(config.serve)).await??;
