@@ -9,7 +9,7 @@ use selvedge_decode::{Decoded, Decoder};
 use selvedge_join::{Aliases, Directory, JoinConfig, Progress, Reporters, SeriesStore};
 use selvedge_learn::RouteLearner;
 use selvedge_model::time::nanos;
-use selvedge_model::{EventTime, IdentitySource, Observation, ObservedTime, Side, SteadyTime, SymbolTable};
+use selvedge_model::{EventTime, Observation, ObservedTime, Side, SteadyTime, SymbolTable};
 
 use crate::config::EngineConfig;
 use crate::pipeline::{IngestError, RawBatch};
@@ -141,16 +141,11 @@ impl Router {
     pub(crate) fn route(&mut self, at: usize) -> (Option<u128>, &Observation) {
         let Self { decoded, directory, reporters, progress, routes, aliases, symbols, .. } = self;
         let observation = &mut decoded.observations[at];
-        if observation.reporter.principal.present()
-            && observation.reporter.source == IdentitySource::ProxyMetadata
-        {
-            directory.learn(observation.reporter.principal, &observation.reporter);
-        }
-        directory.refine(&mut observation.peer);
+        let key = aliases.key_of(observation.trace_id, observation.request_id);
+        directory.meet(observation, key);
         observation.last_word = reporters.last_word(observation, progress.frontier());
         let callee = if observation.side == Side::Client { observation.peer } else { observation.reporter };
         observation.route = routes.template(callee.workload, observation.route, observation.status, symbols);
-        let key = aliases.key_of(observation.trace_id, observation.request_id);
         (key, observation)
     }
 

@@ -11,6 +11,7 @@ mod aliases;
 mod assembly;
 mod build;
 mod config;
+mod contest;
 mod delta;
 mod directory;
 mod generations;
