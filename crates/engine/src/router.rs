@@ -75,7 +75,7 @@ impl Router {
             aliases: Aliases::new(join),
             directory: Directory::new(join),
             reporters: Reporters::new(join),
-            routes: RouteLearner::default(),
+            routes: RouteLearner::new(&config.learn),
             series: SeriesStore::new(join),
             ticked: EventTime::ABSENT,
             arrival: Arrival::default(),
