@@ -24,6 +24,6 @@ mod volume;
 mod witness;
 
 pub use case::{Context, Sighting};
-pub use detector::{Detector, TelemetryCounts};
+pub use detector::{Detector, Overflows, TelemetryCounts};
 pub use parameters::*;
 pub use rules::{Rule, RuleError, RuleSet};

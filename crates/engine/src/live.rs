@@ -9,6 +9,7 @@ use selvedge_model::{Finding, SteadyTime};
 use selvedge_receive::{Clock, Receipt, Submission};
 use tokio::sync::mpsc;
 
+use crate::overload::Overload;
 use crate::pipeline::{Effect, Pipeline, RawBatch};
 use crate::snapshot::Snapshot;
 
@@ -33,6 +34,7 @@ pub struct Engine {
     latest: Snapshot,
     findings: VecDeque<Finding>,
     findings_kept_max: usize,
+    findings_forgotten: u64,
     viewed_at: SteadyTime,
     edges_at: SteadyTime,
 }
@@ -47,6 +49,7 @@ impl Engine {
             latest: Snapshot::default(),
             findings: VecDeque::new(),
             findings_kept_max,
+            findings_forgotten: 0,
             viewed_at: SteadyTime(0),
             edges_at: SteadyTime(0),
         }
@@ -82,6 +85,7 @@ impl Engine {
         self.findings.extend(findings);
         let surplus = self.findings.len().saturating_sub(self.findings_kept_max);
         self.findings.drain(..surplus);
+        self.findings_forgotten += surplus as u64;
         self.latest.findings = Arc::new(self.findings.iter().cloned().collect());
         self.latest.incidents = Arc::new(self.pipeline.incidents().cloned().collect());
     }
@@ -94,6 +98,8 @@ impl Engine {
             self.latest.edges = Arc::new(self.pipeline.edges());
         }
         self.latest.stats = self.pipeline.stats();
+        let forgotten = Overload::new("findings_shown", "oldest_first", self.findings_forgotten);
+        self.latest.stats.overloads.push(forgotten);
         self.view.store(Arc::new(self.latest.clone()));
     }
 

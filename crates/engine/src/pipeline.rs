@@ -11,6 +11,7 @@ use selvedge_learn::{Baselines, Provenance};
 use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severity, SignalKind, SteadyTime};
 
 use crate::config::EngineConfig;
+use crate::overload::Overload;
 use crate::router::Router;
 use crate::shards::Shards;
 use crate::snapshot::{EdgeSummary, edge_summaries};
@@ -143,7 +144,25 @@ impl Pipeline {
         stats.edges = self.baselines.edges().count() as u64;
         stats.frontier = self.router.frontier();
         stats.watermark = self.router.watermark();
+        stats.overloads = self.overloads();
         stats
+    }
+
+    fn overloads(&self) -> Vec<Overload> {
+        let (known, told) = (self.baselines.overflows(), self.detector.overflows());
+        let mut overloads = self.router.overloads().to_vec();
+        overloads.extend([
+            Overload::new("window_shapes", "count_only", self.stats.shapes_overflowed),
+            Overload::new("baseline_edges", "keep_known", known.edges),
+            Overload::new("baseline_routes", "keep_known", known.routes),
+            Overload::new("baseline_identities_and_nodes", "keep_known", known.mesh),
+            Overload::new("findings_per_window", "count_only", told.findings),
+            Overload::new("detector_windows", "oldest_window_first", told.windows),
+            Overload::new("frozen_edges", "stay_frozen", told.frozen),
+            Overload::new("followed_callers", "keep_known", told.unfollowed),
+            Overload::new("incidents", "oldest", self.correlator.forgotten()),
+        ]);
+        overloads
     }
 
     /// All incidents kept, by opening time.
@@ -180,6 +199,7 @@ impl Pipeline {
             findings.extend(self.detector.judge_window(&cx, *window, &closed.refs()));
             let provenance = if learning { Provenance::Approved } else { Provenance::Learned };
             for (key, edge) in edges {
+                self.stats.shapes_overflowed += edge.shapes_overflowed;
                 let flagged = |shape: &_| self.detector.flagged(key, shape);
                 self.baselines.learn(*window, *key, edge, &flagged, provenance, symbols);
             }

@@ -12,6 +12,7 @@ use selvedge_model::time::nanos;
 use selvedge_model::{EventTime, Observation, ObservedTime, Side, SteadyTime, SymbolTable};
 
 use crate::config::EngineConfig;
+use crate::overload::Overload;
 use crate::pipeline::{IngestError, RawBatch};
 use crate::stats::Stats;
 
@@ -158,6 +159,19 @@ impl Router {
             stats.ledger.settle(selvedge_model::SignalKind::Metrics, update.fate, 1);
         }
         stats.symbols_overflowed = self.symbols.overflowed();
+    }
+
+    /// What the limits of the sequential part did.
+    pub(crate) fn overloads(&self) -> [Overload; 7] {
+        [
+            Overload::new("symbols", "pool", self.symbols.overflowed()),
+            Overload::new("origins", "untracked", self.progress.untracked()),
+            Overload::new("clock_ahead", "moves_nothing", self.progress.wild()),
+            Overload::new("request_ids", "forget_older_half", self.aliases.forgotten()),
+            Overload::new("directory", "keep_first", self.directory.refused()),
+            Overload::new("directory_contests", "oldest_contest_first", self.directory.contests_ended()),
+            Overload::new("route_templates", "keep_known", self.routes.overflowed()),
+        ]
     }
 
     fn due_tick(&mut self) -> Option<EventTime> {

@@ -217,6 +217,7 @@ fn every_hostile_body_gets_its_answer_and_costs_nothing_but_itself() {
     let ledger = &view.stats.ledger;
     assert!(ledger.balanced(), "{ledger:?}");
     assert_eq!(ledger.count(SignalKind::Traces, Fate::Open), 0);
+    assert!(view.stats.overloads.iter().any(|overload| overload.limit == "findings_shown"));
     let good = cases().len() as u64;
     assert!(
         ledger.count(SignalKind::Traces, Fate::Joined) + ledger.count(SignalKind::Traces, Fate::Unmatched)

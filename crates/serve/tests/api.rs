@@ -165,3 +165,43 @@ fn the_fates_in_the_metrics_add_up_to_the_signals() {
         assert!(text.trim_end().ends_with("# EOF"));
     });
 }
+
+/// Guarantees: every limit whose counter the engine or a receiver keeps can be watched, also before it strikes.
+#[test]
+fn every_limit_is_in_the_metrics_with_its_policy() {
+    serving(&Arc::new(Health::default()), |address| {
+        let text = get(address, "/metrics").body;
+        let limits = [
+            ("symbols", "pool"),
+            ("origins", "untracked"),
+            ("clock_ahead", "moves_nothing"),
+            ("request_ids", "forget_older_half"),
+            ("directory", "keep_first"),
+            ("directory_contests", "oldest_contest_first"),
+            ("route_templates", "keep_known"),
+            ("window_shapes", "count_only"),
+            ("baseline_edges", "keep_known"),
+            ("baseline_routes", "keep_known"),
+            ("baseline_identities_and_nodes", "keep_known"),
+            ("findings_per_window", "count_only"),
+            ("detector_windows", "oldest_window_first"),
+            ("frozen_edges", "stay_frozen"),
+            ("followed_callers", "keep_known"),
+            ("incidents", "oldest"),
+        ];
+        for (limit, policy) in limits {
+            let row = format!("selvedge_overloads_total{{limit=\"{limit}\",policy=\"{policy}\"}} 0");
+            assert!(text.contains(&row), "{row} is missing in\n{text}");
+        }
+        assert_eq!(text.matches("selvedge_overloads_total{").count(), limits.len(), "list the new one here");
+        for row in [
+            "selvedge_receiver_connections_total{outcome=\"refused\"}",
+            "selvedge_receiver_connections_total{outcome=\"handshake_failed\"}",
+            "selvedge_receiver_strangers_total{reason=\"unauthenticated\"}",
+            "selvedge_receiver_reloads_total{outcome=\"broken\"}",
+            "selvedge_receiver_requests_total{transport=\"http\",signal=\"logs\",outcome=\"refused\"}",
+        ] {
+            assert!(text.contains(row), "{row} is missing in\n{text}");
+        }
+    });
+}
