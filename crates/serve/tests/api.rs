@@ -76,6 +76,10 @@ fn view() -> Snapshot {
 
 /// Serves `view` while `ask` runs on a thread of its own.
 fn serving(health: &Arc<Health>, ask: impl FnOnce(SocketAddr) + Send + 'static) {
+    serving_view(view(), health, ask);
+}
+
+fn serving_view(view: Snapshot, health: &Arc<Health>, ask: impl FnOnce(SocketAddr) + Send + 'static) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut config = ReceiveConfig::try_from(OtlpSection::default()).unwrap();
@@ -83,7 +87,7 @@ fn serving(health: &Arc<Health>, ask: impl FnOnce(SocketAddr) + Send + 'static) 
         let (submissions, _inbox) = tokio::sync::mpsc::channel(1);
         let receivers = Receivers::bind(config, Arc::new(FixedClock), submissions).await.unwrap();
         let sources = Sources {
-            view: Arc::new(ArcSwap::from_pointee(view())),
+            view: Arc::new(ArcSwap::from_pointee(view)),
             deliveries: Arc::new(DeliveryLedger::default()),
             received: receivers.stats(),
             health: Arc::clone(health),
@@ -136,6 +140,33 @@ fn incidents_findings_and_edges_are_listed_filtered_and_found_by_id() {
         );
         assert_eq!(edge["reported"]["both"], 40);
         assert_eq!(list("/api/v1/deliveries")["total"], 0);
+    });
+}
+
+/// Guarantees: whoever follows `next_offset` sees every row of every list once, also past what one answer may hold.
+#[test]
+fn a_list_is_read_page_by_page_to_its_end() {
+    let mut view = view();
+    let edge = view.edges[0].clone();
+    view.edges = Arc::new(vec![edge; 10_500]);
+    serving_view(view, &Arc::new(Health::default()), |address| {
+        let list = |path: &str| -> Value { serde_json::from_str(&get(address, path).body).unwrap() };
+        for (name, limit, pages) in [("edges", 20_000, 2), ("findings", 1, 1), ("incidents", 1, 1)] {
+            let (mut offset, mut seen, mut asked) = (Some(0), 0, 0);
+            while let Some(from) = offset {
+                let page = list(&format!("/api/v1/{name}?limit={limit}&offset={from}"));
+                seen += page[name].as_array().unwrap().len();
+                asked += 1;
+                assert!(page[name].as_array().unwrap().len() <= 10_000);
+                offset = page["next_offset"].as_u64();
+                assert!(offset.is_some() || page["total"] == seen);
+            }
+            assert!(asked >= pages, "{name}: {asked} pages");
+        }
+        let past = list("/api/v1/edges?offset=18446744073709551615");
+        assert_eq!((past["edges"].as_array().unwrap().len(), past.get("next_offset")), (0, None));
+        assert_eq!(list("/api/v1/deliveries?offset=3")["total"], 0);
+        assert_eq!(get(address, "/api/v1/edges?offset=-1").status, 400);
     });
 }
 
