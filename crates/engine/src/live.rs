@@ -55,6 +55,11 @@ impl Engine {
         }
     }
 
+    /// The pipeline, for what it is taught before it runs.
+    pub fn pipeline_mut(&mut self) -> &mut Pipeline {
+        &mut self.pipeline
+    }
+
     /// The view that `serve` reads.
     #[must_use]
     pub fn view(&self) -> Arc<ArcSwap<Snapshot>> {

@@ -61,11 +61,11 @@ async fn healthz() -> &'static str {
     std::future::ready("ok\n").await
 }
 
-/// Ready: all ports are bound and telemetry is taken.
+/// Ready: the baseline is learned, all ports are open and telemetry is taken.
 async fn readyz(State(sources): State<Sources>) -> Response {
     let answer = match sources.health.get() {
         Lifecycle::Ready => (StatusCode::OK, "ready\n"),
-        Lifecycle::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        Lifecycle::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting: nothing is received yet\n"),
         Lifecycle::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     };
     std::future::ready(answer.into_response()).await
