@@ -65,6 +65,28 @@ fn a_listener_off_loopback_without_tls_and_token_is_refused() {
 }
 
 #[test]
+fn a_log_filter_that_cannot_be_used_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    for (level, part) in [
+        ("selvedge_act=loud", "is no log filter"),
+        ("inof", "did you mean `info`?"),
+        ("warn,selvedge_act=debgu", "5:10: "),
+    ] {
+        let text = format!("engine:\n  shards: 1\n\nlog:\n  level: \"{level}\"\n");
+        let path = written(&folder, "log.yaml", &text);
+        let output = selvedge(&["check", "--config", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(3), "{level}: {}", stderr(&output));
+        let told = stderr(&output);
+        assert!(told.contains("log.yaml:5:10: ") && told.contains(part), "`{part}` is missing in:\n{told}");
+    }
+    for level in ["debug", "WARN", "info,selvedge_act=trace", "selvedge_engine", "off"] {
+        let path = written(&folder, "log.yaml", &format!("log: {{level: \"{level}\"}}\n"));
+        let output = selvedge(&["check", "--config", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{level}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn an_unknown_rule_parameter_is_told_with_a_suggestion() {
     let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("rules");
