@@ -16,6 +16,7 @@ mod identity;
 mod novelty;
 mod parameters;
 mod rule_file;
+mod rule_problems;
 mod rules;
 mod scan;
 mod statistics;
