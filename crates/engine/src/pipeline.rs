@@ -77,7 +77,7 @@ impl Pipeline {
         Self {
             router: Router::new(config),
             shards: Shards::start(&config.join, config.shards),
-            windows: Windows::default(),
+            windows: Windows::new(config.window_entries_max),
             baselines: Baselines::new(config.learn.clone()),
             detector: Detector::new(rules),
             correlator: Correlator::new(config.correlate.clone()),
@@ -152,6 +152,7 @@ impl Pipeline {
         let (known, told) = (self.baselines.overflows(), self.detector.overflows());
         let mut overloads = self.router.overloads().to_vec();
         overloads.extend([
+            Overload::new("window_edges", "pool_newest", self.windows.pooled()),
             Overload::new("window_shapes", "count_only", self.stats.shapes_overflowed),
             Overload::new("baseline_edges", "keep_known", known.edges),
             Overload::new("baseline_routes", "keep_known", known.routes),

@@ -210,6 +210,7 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("directory", "keep_first"),
             ("directory_contests", "oldest_contest_first"),
             ("route_templates", "keep_known"),
+            ("window_edges", "pool_newest"),
             ("window_shapes", "count_only"),
             ("baseline_edges", "keep_known"),
             ("baseline_routes", "keep_known"),
