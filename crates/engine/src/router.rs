@@ -162,7 +162,7 @@ impl Router {
     }
 
     /// What the limits of the sequential part did.
-    pub(crate) fn overloads(&self) -> [Overload; 7] {
+    pub(crate) fn overloads(&self) -> [Overload; 8] {
         [
             Overload::new("symbols", "pool", self.symbols.overflowed()),
             Overload::new("origins", "untracked", self.progress.untracked()),
@@ -170,6 +170,7 @@ impl Router {
             Overload::new("request_ids", "forget_older_half", self.aliases.forgotten()),
             Overload::new("directory", "keep_first", self.directory.refused()),
             Overload::new("directory_contests", "oldest_contest_first", self.directory.contests_ended()),
+            Overload::new("reporters", "await_log", self.reporters.unknown()),
             Overload::new("route_templates", "keep_known", self.routes.overflowed()),
         ]
     }

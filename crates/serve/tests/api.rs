@@ -209,6 +209,7 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("request_ids", "forget_older_half"),
             ("directory", "keep_first"),
             ("directory_contests", "oldest_contest_first"),
+            ("reporters", "await_log"),
             ("route_templates", "keep_known"),
             ("window_edges", "pool_newest"),
             ("window_shapes", "count_only"),
