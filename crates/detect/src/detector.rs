@@ -39,7 +39,7 @@ pub struct TelemetryCounts {
     pub received: u64,
     /// Signals that could not be understood.
     pub rejected: u64,
-    /// Names that found no room in the symbol table.
+    /// Records with a name that found no room in the symbol table.
     pub symbols_overflowed: u64,
 }
 
@@ -212,7 +212,7 @@ impl Detector {
             Draft::new(FindingKind::Cardinality, cx.now)
                 .subject("names")
                 .summary("the table of names is full; new names are pooled".to_owned())
-                .fact("names_pooled", counts.symbols_overflowed, 0)
+                .fact("records_with_pooled_names", counts.symbols_overflowed, 0)
         });
         let mut findings = Vec::new();
         for (slot, draft) in [rejected, overflowed].into_iter().enumerate() {

@@ -144,6 +144,7 @@ impl Pipeline {
         stats.edges = self.baselines.edges().count() as u64;
         stats.frontier = self.router.frontier();
         stats.watermark = self.router.watermark();
+        stats.symbols_overflowed = self.router.records_pooled();
         stats.overloads = self.overloads();
         stats
     }
@@ -152,6 +153,7 @@ impl Pipeline {
         let (known, told) = (self.baselines.overflows(), self.detector.overflows());
         let mut overloads = self.router.overloads().to_vec();
         overloads.extend([
+            Overload::new("tick_edges", "pool_newest", self.stats.calls_pooled),
             Overload::new("window_edges", "pool_newest", self.windows.pooled()),
             Overload::new("window_shapes", "count_only", self.stats.shapes_overflowed),
             Overload::new("baseline_edges", "keep_known", known.edges),
@@ -186,6 +188,7 @@ impl Pipeline {
     /// New shapes of calls are judged at once; a closed window is judged against earlier windows, then learned,
     /// minus what was flagged.
     fn judge(&mut self, now: EventTime, watermark: EventTime, effects: &mut Vec<Effect>) {
+        self.stats.symbols_overflowed = self.router.records_pooled();
         let symbols = self.router.symbols();
         let learning = self.mode == Mode::Learning;
         let cx = Context { symbols, baselines: &self.baselines, now, learning };

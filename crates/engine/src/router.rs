@@ -9,7 +9,7 @@ use selvedge_decode::{Decoded, Decoder};
 use selvedge_join::{Aliases, Directory, JoinConfig, Progress, Reporters, SeriesStore};
 use selvedge_learn::RouteLearner;
 use selvedge_model::time::nanos;
-use selvedge_model::{EventTime, Observation, ObservedTime, Side, SteadyTime, SymbolTable};
+use selvedge_model::{EventTime, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable};
 
 use crate::config::EngineConfig;
 use crate::overload::Overload;
@@ -30,6 +30,7 @@ pub(crate) struct Router {
     reporters: Reporters,
     routes: RouteLearner,
     series: SeriesStore,
+    records_pooled: u64,
     ticked: EventTime,
     arrival: Arrival,
     heard: Heard,
@@ -78,6 +79,7 @@ impl Router {
             reporters: Reporters::new(join),
             routes: RouteLearner::new(&config.learn),
             series: SeriesStore::new(join),
+            records_pooled: 0,
             ticked: EventTime::ABSENT,
             arrival: Arrival::default(),
             heard: Heard::default(),
@@ -140,14 +142,25 @@ impl Router {
 
     /// Names the record at `at`, where it lies, and finds the request it belongs to; `None` when it names none.
     pub(crate) fn route(&mut self, at: usize) -> (Option<u128>, &Observation) {
-        let Self { decoded, directory, reporters, progress, routes, aliases, symbols, .. } = self;
+        let Self {
+            decoded, directory, reporters, progress, routes, aliases, symbols, records_pooled, ..
+        } = self;
         let observation = &mut decoded.observations[at];
         let key = aliases.key_of(observation.trace_id, observation.request_id);
         directory.meet(observation, key);
         observation.last_word = reporters.last_word(observation, progress.frontier());
         let callee = if observation.side == Side::Client { observation.peer } else { observation.reporter };
         observation.route = routes.template(callee.workload, observation.route, observation.status, symbols);
+        if symbols.overflowed() > 0 {
+            *records_pooled += u64::from(observation.pooled());
+        }
         (key, observation)
+    }
+
+    /// Records so far with a name that found no room. Counted by record, when it is reached: names are looked up by
+    /// batch, and how often one is asked for depends on where batches are cut.
+    pub(crate) fn records_pooled(&self) -> u64 {
+        self.records_pooled
     }
 
     /// Settles the metric points of the batch just decoded.
@@ -155,10 +168,11 @@ impl Router {
         for point in &self.decoded.points {
             self.progress.heartbeat(point.origin);
             let update = self.series.admit(point);
+            let pooled = [point.name, point.origin].contains(&Symbol::OVERFLOW);
+            self.records_pooled += u64::from(pooled || point.reporter.pooled() || point.peer.pooled());
             stats.ledger.receive(selvedge_model::SignalKind::Metrics, 1);
             stats.ledger.settle(selvedge_model::SignalKind::Metrics, update.fate, 1);
         }
-        stats.symbols_overflowed = self.symbols.overflowed();
     }
 
     /// What the limits of the sequential part did.

@@ -30,8 +30,10 @@ pub struct Stats {
     pub calls_server_only: u64,
     /// Strings that were not UTF-8 and were repaired.
     pub repaired_strings: u64,
-    /// Names that found no room in the symbol table.
+    /// Records with a name that found no room in the symbol table.
     pub symbols_overflowed: u64,
+    /// Calls of edges that found no room in their tick (policy `pool_newest`).
+    pub calls_pooled: u64,
     /// Calls of windows whose shape found no room (policy `count_only`).
     pub shapes_overflowed: u64,
     /// What each limit did (added when asked).

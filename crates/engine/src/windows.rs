@@ -50,6 +50,7 @@ impl Windows {
     pub(crate) fn merge(&mut self, deltas: Vec<TickDelta>, stats: &mut Stats) {
         for delta in deltas {
             stats.calls += delta.calls;
+            stats.calls_pooled += delta.calls_pooled;
             for (key, counts) in &delta.completeness {
                 stats.calls_both += counts.both;
                 stats.calls_server_only += counts.server_only;

@@ -105,7 +105,11 @@ fn totals(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Er
         ("batch_bytes", "Bytes of uncompressed batches", stats.bytes),
         ("windows", "Windows closed and judged", stats.windows),
         ("repaired_strings", "Strings that were not UTF-8 and were repaired", stats.repaired_strings),
-        ("symbols_overflowed", "Names that found no room in the symbol table", stats.symbols_overflowed),
+        (
+            "symbols_overflowed",
+            "Records with a name that found no room in the symbol table",
+            stats.symbols_overflowed,
+        ),
     ];
     for (name, help, value) in counters {
         let counter = ConstCounter::new(value);

@@ -211,6 +211,7 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("directory_contests", "oldest_contest_first"),
             ("reporters", "await_log"),
             ("route_templates", "keep_known"),
+            ("tick_edges", "pool_newest"),
             ("window_edges", "pool_newest"),
             ("window_shapes", "count_only"),
             ("baseline_edges", "keep_known"),
