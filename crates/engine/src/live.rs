@@ -35,8 +35,9 @@ pub struct Engine {
     findings: VecDeque<Finding>,
     findings_kept_max: usize,
     findings_forgotten: u64,
-    viewed_at: SteadyTime,
-    edges_at: SteadyTime,
+    /// When the view and its edges were replaced; absent before the first time.
+    viewed_at: Option<SteadyTime>,
+    edges_at: Option<SteadyTime>,
 }
 
 impl Engine {
@@ -50,8 +51,8 @@ impl Engine {
             findings: VecDeque::new(),
             findings_kept_max,
             findings_forgotten: 0,
-            viewed_at: SteadyTime(0),
-            edges_at: SteadyTime(0),
+            viewed_at: None,
+            edges_at: None,
         }
     }
 
@@ -76,7 +77,7 @@ impl Engine {
         if !effects.is_empty() {
             self.remember(effects);
         }
-        if self.viewed_at.after(VIEW_INTERVAL) <= now || !effects.is_empty() || ended {
+        if is_due(self.viewed_at, VIEW_INTERVAL, now) || !effects.is_empty() || ended {
             self.show(now, ended);
         }
     }
@@ -97,9 +98,9 @@ impl Engine {
 
     /// Replaces the view. A large mesh has a hundred thousand edges, which nobody needs anew each second.
     fn show(&mut self, now: SteadyTime, ended: bool) {
-        self.viewed_at = now;
-        if self.edges_at.after(EDGES_INTERVAL) <= now || ended {
-            self.edges_at = now;
+        self.viewed_at = Some(now);
+        if is_due(self.edges_at, EDGES_INTERVAL, now) || ended {
+            self.edges_at = Some(now);
             self.latest.edges = Arc::new(self.pipeline.edges());
         }
         self.latest.stats = self.pipeline.stats();
@@ -133,6 +134,10 @@ impl Engine {
     }
 }
 
+fn is_due(last: Option<SteadyTime>, interval: Duration, now: SteadyTime) -> bool {
+    last.is_none_or(|last| last.after(interval) <= now)
+}
+
 /// Runs until the submissions end (the receivers were dropped), then completes what is open and returns.
 pub async fn run(
     mut engine: Engine,
@@ -155,5 +160,39 @@ pub async fn run(
         if ended {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_detect::RuleSet;
+    use selvedge_testkit::Traffic;
+
+    use super::*;
+    use crate::config::EngineConfig;
+    use crate::pipeline::Mode;
+
+    /// Guarantees: what was taught before the start can be seen as soon as the engine runs.
+    #[test]
+    fn the_first_look_shows_the_edges_that_were_taught() {
+        let mut engine = Engine::new(Pipeline::new(&EngineConfig::default(), RuleSet::shipped()), 10);
+        let (pipeline, mut effects) = (engine.pipeline_mut(), Vec::new());
+        pipeline.set_mode(Mode::Learning);
+        let mut traffic = Traffic::seeded(1);
+        traffic.repeat(20, "web -> cart");
+        for frame in traffic.frames() {
+            let raw = RawBatch {
+                signal: frame.signal,
+                encoding: selvedge_decode::Encoding::Protobuf,
+                body: &frame.payload,
+                observed: frame.observed,
+                steady: SteadyTime::recorded(frame.observed),
+            };
+            pipeline.ingest(raw, &mut effects).unwrap();
+        }
+        pipeline.finish(&mut effects);
+        pipeline.set_mode(Mode::Judging);
+        engine.apply(Event::Clock, SteadyTime(1), &mut effects);
+        assert_eq!(engine.view().load().edges.len(), 1);
     }
 }
