@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use selvedge_benches::payload::{Shape, templates};
 use selvedge_engine::{Encoding, EngineConfig, Pipeline, RawBatch, RuleSet};
-use selvedge_model::{ObservedTime, SignalKind};
+use selvedge_model::{ObservedTime, SignalKind, SteadyTime};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -59,6 +59,7 @@ fn main() -> anyhow::Result<()> {
                 encoding: Encoding::Protobuf,
                 body,
                 observed: ObservedTime(*now),
+                steady: SteadyTime(*now),
             };
             pipeline.ingest(batch, &mut effects)?;
             effects.clear();

@@ -35,11 +35,6 @@ pub enum Admission {
         /// How much too late.
         by: Duration,
     },
-    /// It is open, and to make room others were evicted (policy `oldest_group_first`), perhaps itself.
-    OverBudget {
-        /// Number of observations evicted.
-        evicted: u64,
-    },
     /// Dropped: its group holds as many open records as a group may (policy `group_full`).
     GroupFull,
 }
@@ -47,7 +42,6 @@ pub enum Admission {
 /// The open calls of one shard.
 pub struct CallStore {
     config: JoinConfig,
-    bytes_max: usize,
     /// Where a request's group is. Schedules name groups by their slot, so that only admission pays for hashing.
     index: FixedMap<u128, u32>,
     groups: Slab<Group>,
@@ -74,12 +68,11 @@ struct Verdict {
 }
 
 impl CallStore {
-    /// An empty store with its share of the byte budget of `shards` stores.
+    /// An empty store.
     #[must_use]
-    pub fn new(config: &JoinConfig, shards: usize) -> Self {
+    pub fn new(config: &JoinConfig) -> Self {
         Self {
             config: *config,
-            bytes_max: config.open_bytes_max / shards.max(1),
             index: FixedMap::with_hasher(fixed_state()),
             groups: Slab::new(),
             records: Slab::new(),
@@ -89,7 +82,7 @@ impl CallStore {
             touched: Vec::new(),
             assembly: Assembly::default(),
             verdicts: Vec::new(),
-            tally: Tally::new(config.window_length),
+            tally: Tally::new(config),
             ledger: FateLedger::default(),
             watermark: EventTime::ABSENT,
         }
@@ -228,7 +221,7 @@ impl CallStore {
         if touched {
             self.touch(at);
         }
-        self.make_room()
+        Admission::Admitted
     }
 
     /// Marks a group for the next tick. Groups that were evicted since, or came back, leave the list when it is far
@@ -266,24 +259,7 @@ impl CallStore {
             group.due = bucket;
             self.due.push(bucket, at);
         }
-        self.make_room()
-    }
-
-    /// Drops the oldest until the store is inside its budget: first stubs, which were counted, then open groups.
-    fn make_room(&mut self) -> Admission {
-        let mut evicted = 0;
-        while self.bytes() > self.bytes_max {
-            if let Some((bucket, at)) = self.expiry.pop_oldest() {
-                self.expire(at, bucket);
-            } else if let Some((bucket, at)) = self.due.pop_oldest() {
-                if self.groups.get(at).due == bucket {
-                    evicted += self.evict(at);
-                }
-            } else {
-                break;
-            }
-        }
-        if evicted > 0 { Admission::OverBudget { evicted } } else { Admission::Admitted }
+        Admission::Admitted
     }
 
     /// Forgets the group's stubs, if this entry of the schedule is the one that counts and nothing is open.
@@ -295,22 +271,6 @@ impl CallStore {
                 self.forget(at);
             }
         }
-    }
-
-    fn evict(&mut self, at: u32) -> u64 {
-        let mut evicted = 0;
-        for (signal, waiting) in self.groups.get_mut(at).take_waiting() {
-            self.ledger.close(signal, Fate::Evicted, waiting);
-            evicted += waiting;
-        }
-        let mut record = std::mem::replace(&mut self.groups.get_mut(at).first, NIL);
-        while record != NIL {
-            self.ledger.close(self.records.get(record).signal(), Fate::Evicted, 1);
-            record = self.records.free(record);
-            evicted += 1;
-        }
-        self.forget(at);
-        evicted
     }
 
     /// Removes a group that has nothing open. Its slot becomes one that no schedule entry can mean.
@@ -459,6 +419,11 @@ impl CallStore {
         verdict.complete.then_some(if joined { Fate::Joined } else { Fate::Unmatched })
     }
 }
+
+#[path = "store_eviction.rs"]
+mod eviction;
+
+pub use eviction::{Oldest, Pressure};
 
 #[cfg(test)]
 #[path = "store_tests.rs"]
