@@ -18,6 +18,25 @@ const KEY_TAG: u8 = 0x0a;
 /// Tag of `KeyValue.value`, a length-delimited field 2.
 const VALUE_TAG: u8 = 0x12;
 
+/// Takes the attributes of a record, one by one.
+pub(crate) trait Attributes<'a> {
+    /// Bytes at the beginning of `rest`, which begins with an attribute, that need not be read: whole attributes.
+    #[inline]
+    fn known(&mut self, _rest: &[u8]) -> usize {
+        0
+    }
+
+    /// Takes the next attribute; false when the rest of the record is of no interest.
+    fn take(&mut self, attribute: Reader<'a>) -> Result<bool, Fault>;
+}
+
+impl<'a, F: FnMut(Reader<'a>) -> Result<bool, Fault> + ?Sized> Attributes<'a> for F {
+    #[inline]
+    fn take(&mut self, attribute: Reader<'a>) -> Result<bool, Fault> {
+        self(attribute)
+    }
+}
+
 /// Reads one `KeyValue` and sets the field that its key fills, if any.
 pub(crate) fn read<'a>(entry: Reader<'a>, fields: &mut Fields<'a>) -> Result<(), Fault> {
     let (key, value) = split(entry)?;

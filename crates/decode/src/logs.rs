@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::attribute;
+use crate::attribute::{self, Attributes};
 use crate::fault::Fault;
 use crate::field::field_of;
 use crate::json;
@@ -12,6 +12,9 @@ use crate::wire::Reader;
 
 /// The attribute name under which the record's event name is offered to the field table.
 pub(crate) const EVENT_NAME: &[u8] = b"event.name";
+
+/// Tag of `LogRecord.attributes`, a length-delimited field 6.
+pub(crate) const ATTRIBUTE_TAG: u8 = 6 << 3 | 2;
 
 /// What a log record says outside of its attributes.
 #[derive(Clone, Copy)]
@@ -42,7 +45,7 @@ pub(crate) fn log<'a, S: RecordSink>(log: Reader<'a>, visit: &mut Visit<'_, 'a, 
         return Ok(());
     }
     fields.clear();
-    let head = walk(log, |attribute| attribute::read(attribute, fields).map(|()| true))?;
+    let head = walk(log, &mut |attribute| attribute::read(attribute, fields).map(|()| true))?;
     let Some(mut head) = head else { return Ok(()) };
     let is_bare = head.is_bare();
     if !head.event_name.is_empty()
@@ -74,11 +77,11 @@ pub(crate) fn log<'a, S: RecordSink>(log: Reader<'a>, visit: &mut Visit<'_, 'a, 
     Ok(())
 }
 
-/// Walks one `LogRecord`. `attribute` takes its attributes one by one, and says whether to go on.
+/// Walks one `LogRecord`. `attributes` takes its attributes, and says whether to go on.
 #[inline]
 pub(crate) fn walk<'a>(
     mut log: Reader<'a>,
-    mut attribute: impl FnMut(Reader<'a>) -> Result<bool, Fault>,
+    attributes: &mut (impl Attributes<'a> + ?Sized),
 ) -> Result<Option<LogHead<'a>>, Fault> {
     let mut head = LogHead {
         time_unix_nano: 0,
@@ -89,10 +92,14 @@ pub(crate) fn walk<'a>(
         event_name: &[],
         body: Reader::new(&[]),
     };
-    while let Some(tag) = log.field()? {
+    loop {
+        if log.step_over(ATTRIBUTE_TAG, |rest| attributes.known(rest)) {
+            continue;
+        }
+        let Some(tag) = log.field()? else { return Ok(Some(head)) };
         match tag.field {
             6 => {
-                if !attribute(log.message(tag)?)? {
+                if !attributes.take(log.message(tag)?)? {
                     return Ok(None);
                 }
             }
@@ -106,5 +113,4 @@ pub(crate) fn walk<'a>(
             _ => log.skip(tag)?,
         }
     }
-    Ok(Some(head))
 }

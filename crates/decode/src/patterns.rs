@@ -5,6 +5,9 @@
 //! where its value had a part in what was understood, or an attribute's *head* (its name, up to the value's tag), where
 //! it had none. A record that gets through to an end has the answer that was learned there.
 //!
+//! Where several attributes follow each other whose values are not handed on, the bytes of all of them are compared at
+//! once (a *run*), and only where they differ one by one.
+//!
 //! That is sound because understanding a record is a function of the fields it looks at, and which fields it looks at
 //! next depends only on those before: a record that agrees with an earlier one on all of them, and on which others are
 //! there, has the same answer. What differs from call to call (ids, status, sizes, path) is handed on as fields.
@@ -12,7 +15,7 @@
 use selvedge_model::hash::{FixedMap, fixed_state, quick};
 use selvedge_model::{Observation, Party, Side, SignalKind};
 
-use crate::attribute::{any_value, head_of, split};
+use crate::attribute::{Attributes, any_value, head_of, split};
 use crate::fault::Fault;
 use crate::field::{Field, field_of};
 use crate::record::Fields;
@@ -41,6 +44,8 @@ pub(crate) struct Patterns {
     answers: Vec<Observation>,
     /// Whole attributes past [`SIBLINGS_MAX`], by node and hash.
     crowds: FixedMapOf<(u32, u64), u32>,
+    /// Edges of the record that is being learned.
+    path: Vec<u32>,
     misses: u64,
     generation: u32,
 }
@@ -97,9 +102,16 @@ struct Edge {
     field: Option<Field>,
     /// Bytes of the attribute's head.
     head: u8,
+    /// Bytes of its tag and length in the record, which stand before it in the text.
+    lead: u8,
+    /// Bytes of the attribute as it was learned.
     length: u16,
     text: u32,
     child: u32,
+    /// Bytes of the attributes that followed each other from here on, leads included; 0 when there is no run.
+    run: u16,
+    /// Where the run ends.
+    run_to: u32,
     /// The next edge of the node: whole ones first.
     next: u32,
 }
@@ -111,9 +123,12 @@ impl Edge {
         known: false,
         field: None,
         head: 0,
+        lead: 0,
         length: 0,
         text: 0,
         child: NIL,
+        run: 0,
+        run_to: NIL,
         next: NIL,
     };
 }
@@ -126,6 +141,31 @@ pub(crate) struct Uses {
     pub(crate) read: u128,
     /// Fields that are read of every record, unless their value is the one that is known.
     pub(crate) checked: u128,
+    /// The tag that attributes have in a record.
+    pub(crate) tag: u8,
+}
+
+/// A record on its way through the patterns.
+pub(crate) struct Following<'p, 'f, 'a> {
+    pub(crate) patterns: &'p Patterns,
+    pub(crate) place: Place,
+    pub(crate) fields: &'f mut Fields<'a>,
+}
+
+impl<'a> Attributes<'a> for Following<'_, '_, 'a> {
+    #[inline]
+    fn known(&mut self, rest: &[u8]) -> usize {
+        let Some((length, place)) = self.patterns.run(self.place, rest) else { return 0 };
+        self.place = place;
+        length
+    }
+
+    #[inline]
+    fn take(&mut self, attribute: Reader<'a>) -> Result<bool, Fault> {
+        let next = self.patterns.step(self.place, attribute, self.fields);
+        self.place = next.unwrap_or(self.place);
+        Ok(next.is_some())
+    }
 }
 
 impl Patterns {
@@ -165,12 +205,7 @@ impl Patterns {
     /// Where the record is after its next attribute, whose value is set in `fields` if it is read of every record;
     /// `None` when no earlier record was like that.
     #[inline]
-    pub(crate) fn step<'a>(
-        &self,
-        place: Place,
-        attribute: Reader<'a>,
-        fields: &mut Fields<'a>,
-    ) -> Option<Place> {
+    fn step<'a>(&self, place: Place, attribute: Reader<'a>, fields: &mut Fields<'a>) -> Option<Place> {
         let edge = &self.edges[self.find(place.0, attribute.rest())? as usize];
         if edge.kind == Kind::Head || edge.field.is_some() {
             // The value must fill the rest: then nothing can come that would change it.
@@ -185,17 +220,21 @@ impl Patterns {
         Some(Place(edge.child))
     }
 
-    /// Goes on to the next attribute, if that is known: see [`Self::step`].
+    /// The run that the rest of a record begins with: its length and where it leads.
     #[inline]
-    pub(crate) fn follow<'a>(
-        &self,
-        place: &mut Place,
-        attribute: Reader<'a>,
-        fields: &mut Fields<'a>,
-    ) -> Result<bool, Fault> {
-        let next = self.step(*place, attribute, fields);
-        *place = next.unwrap_or(*place);
-        Ok(next.is_some())
+    fn run(&self, place: Place, rest: &[u8]) -> Option<(usize, Place)> {
+        let mut at = place.0;
+        while let Some(edge) = self.edges.get(at as usize) {
+            if edge.run > 0 {
+                let start = edge.text as usize - usize::from(edge.lead);
+                let run = &self.text[start..][..usize::from(edge.run)];
+                if rest.starts_with(run) {
+                    return Some((run.len(), Place(edge.run_to)));
+                }
+            }
+            at = edge.next;
+        }
+        None
     }
 
     /// The answer to a record that ends here.
@@ -221,8 +260,8 @@ impl Patterns {
         let head = head_of(bytes, key)?;
         attribute.last_value(head.len())?;
         let (head, length) = (u8::try_from(head.len()).ok()?, u16::try_from(bytes.len()).ok()?);
-        let field = field_of(key);
-        let is = |fields: u128| field.is_some_and(|field| field.bit() & fields != 0);
+        let name = field_of(key);
+        let is = |fields: u128| name.is_some_and(|field| field.bit() & fields != 0);
         let decides = is(uses.decided);
         self.edges.get(place.0 as usize)?;
         // What is there is followed only if it is as exact as this record needs it.
@@ -232,18 +271,19 @@ impl Patterns {
             Some(edge) => edge,
             None if self.is_full() => return None,
             None => {
-                let (kind, length) =
-                    if decides { (Kind::Whole, length) } else { (Kind::Head, u16::from(head)) };
+                let kind = if decides { Kind::Whole } else { Kind::Head };
+                let lead = self.write_lead(uses.tag, bytes.len());
                 let text = u32::try_from(self.text.len()).ok()?;
-                self.text.extend_from_slice(&bytes[..usize::from(length)]);
-                let known = field.is_some();
-                let field = field.filter(|_| is(uses.read) || (is(uses.checked) && !decides));
-                self.insert(place.0, Edge { kind, known, field, head, length, text, ..Edge::NOTHING })
+                self.text.extend_from_slice(bytes);
+                let known = name.is_some();
+                let field = name.filter(|_| is(uses.read) || (is(uses.checked) && !decides));
+                self.insert(place.0, Edge { kind, known, field, head, lead, length, text, ..Edge::NOTHING })
             }
         };
         if self.edges[edge as usize].child == NIL {
             self.edges[edge as usize].child = self.push(Edge::NOTHING);
         }
+        self.path.push(edge);
         Some(Place(self.edges[edge as usize].child))
     }
 
@@ -255,11 +295,52 @@ impl Patterns {
         let child = u32::try_from(self.answers.len()).unwrap_or(NIL);
         self.answers.push(*answer);
         self.insert(place.0, Edge { kind: Kind::End, child, ..Edge::NOTHING });
+        self.learn_runs();
     }
 
-    /// Counts a record that had to be understood.
-    pub(crate) fn missed(&mut self) {
+    /// Finds the runs along the path that was learned: attributes that stand side by side in the text, too.
+    fn learn_runs(&mut self) {
+        let mut after: Option<(usize, usize, u32)> = None;
+        for at in std::mem::take(&mut self.path).into_iter().rev() {
+            let edge = &mut self.edges[at as usize];
+            if edge.field.is_some() {
+                after = None;
+                continue;
+            }
+            let start = edge.text as usize - usize::from(edge.lead);
+            let stop = edge.text as usize + usize::from(edge.length);
+            let (end, to) = match after {
+                Some((next, end, to)) if next == stop => (end, to),
+                _ => (stop, edge.child),
+            };
+            if edge.run == 0
+                && let Ok(run) = u16::try_from(end - start)
+            {
+                (edge.run, edge.run_to) = (run, to);
+            }
+            after = Some((start, end, to));
+        }
+    }
+
+    /// Writes what stands before an attribute in a record: its tag and length, as every encoder writes them.
+    fn write_lead(&mut self, tag: u8, length: usize) -> u8 {
+        self.text.push(tag);
+        let (mut rest, mut lead) = (length, 1);
+        loop {
+            let low = (rest & 0x7f).to_le_bytes()[0];
+            rest >>= 7;
+            lead += 1;
+            self.text.push(if rest > 0 { low | 0x80 } else { low });
+            if rest == 0 {
+                return lead;
+            }
+        }
+    }
+
+    /// A record that had to be understood will be learned.
+    pub(crate) fn begin_to_learn(&mut self) {
         self.misses += 1;
+        self.path.clear();
     }
 
     fn is_full(&self) -> bool {
@@ -285,7 +366,8 @@ impl Patterns {
             return Some(found);
         }
         while let Some(edge) = self.edges.get(at as usize) {
-            if edge.kind == Kind::Head && attribute.starts_with(self.text_of(edge)) {
+            if edge.kind == Kind::Head && attribute.starts_with(&self.text_of(edge)[..usize::from(edge.head)])
+            {
                 return Some(at);
             }
             at = edge.next;

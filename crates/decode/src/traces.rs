@@ -1,10 +1,13 @@
 //! Protobuf spans.
 
-use crate::attribute;
+use crate::attribute::{self, Attributes};
 use crate::fault::Fault;
 use crate::record::{SpanHead, SpanRecord};
 use crate::sink::{RecordSink, Visit};
 use crate::wire::Reader;
+
+/// Tag of `Span.attributes`, a length-delimited field 9.
+pub(crate) const ATTRIBUTE_TAG: u8 = 9 << 3 | 2;
 
 /// Reads one `Span`: as one that was seen before, else in full.
 pub(crate) fn span<'a, S: RecordSink>(span: Reader<'a>, visit: &mut Visit<'_, 'a, S>) -> Result<(), Fault> {
@@ -14,23 +17,28 @@ pub(crate) fn span<'a, S: RecordSink>(span: Reader<'a>, visit: &mut Visit<'_, 'a
         return Ok(());
     }
     fields.clear();
-    let head = walk(span, |attribute| attribute::read(attribute, fields).map(|()| true))?.unwrap_or_default();
+    let head =
+        walk(span, &mut |attribute| attribute::read(attribute, fields).map(|()| true))?.unwrap_or_default();
     visit.sink.span(&visit.resource, &SpanRecord { head, fields });
     visit.sink.learn_span(&visit.resource, span);
     Ok(())
 }
 
-/// Walks one `Span`; events, links and trace state are stepped over. `attribute` takes its attributes one by one, and says whether to go on.
+/// Walks one `Span`; events, links and trace state are stepped over. `attributes` takes its attributes one by one, and says whether to go on.
 #[inline]
 pub(crate) fn walk<'a>(
     mut span: Reader<'a>,
-    mut attribute: impl FnMut(Reader<'a>) -> Result<bool, Fault>,
+    attributes: &mut (impl Attributes<'a> + ?Sized),
 ) -> Result<Option<SpanHead<'a>>, Fault> {
     let mut head = SpanHead::default();
-    while let Some(tag) = span.field()? {
+    loop {
+        if span.step_over(ATTRIBUTE_TAG, |rest| attributes.known(rest)) {
+            continue;
+        }
+        let Some(tag) = span.field()? else { return Ok(Some(head)) };
         match tag.field {
             9 => {
-                if !attribute(span.message(tag)?)? {
+                if !attributes.take(span.message(tag)?)? {
                     return Ok(None);
                 }
             }
@@ -53,5 +61,4 @@ pub(crate) fn walk<'a>(
             _ => span.skip(tag)?,
         }
     }
-    Ok(Some(head))
 }

@@ -48,8 +48,8 @@ const fn bits(fields: &[Field]) -> u128 {
 }
 
 /// How the fields of a record are used whose answer the fields in `decided` had a part in.
-pub(crate) fn uses(decided: u128) -> Uses {
-    Uses { decided, read: EACH, checked: bits(&CLIENT_TEXT) }
+pub(crate) fn uses(decided: u128, tag: u8) -> Uses {
+    Uses { decided, read: EACH, checked: bits(&CLIENT_TEXT), tag }
 }
 
 /// Nothing is read of every record but what is handed on of a record that is not read in full.

@@ -30,7 +30,7 @@ use self::reading::{NAME_MAX, Reading, cut};
 use self::times::Extent;
 use crate::fault::Fault;
 use crate::field::Field;
-use crate::patterns::{Root, Sender};
+use crate::patterns::{Following, Root, Sender};
 use crate::record::{Fields, LogRecord, PointRecord, SpanRecord, Value};
 use crate::rejection::Rejection;
 use crate::wire::Reader;
@@ -156,11 +156,11 @@ impl Normaliser {
         symbols: &mut SymbolTable,
         out: &mut Vec<Observation>,
     ) -> bool {
-        let mut place = self.memory.patterns.begin(cx.root);
-        let walked =
-            traces::walk(span, |attribute| self.memory.patterns.follow(&mut place, attribute, fields));
-        let Ok(Some(head)) = walked else { return false };
-        let Some(answer) = self.memory.patterns.answer(place, Some(span::side_of(head.kind))) else {
+        let patterns = &self.memory.patterns;
+        let mut following = Following { patterns, place: patterns.begin(cx.root), fields };
+        let Ok(Some(head)) = traces::walk(span, &mut following) else { return false };
+        let place = following.place;
+        let Some(answer) = patterns.answer(place, Some(span::side_of(head.kind))) else {
             return false;
         };
         let Ok(times) = Extent::between(head.start_unix_nano, head.end_unix_nano, observed) else {
@@ -184,10 +184,11 @@ impl Normaliser {
         symbols: &mut SymbolTable,
         out: &mut Vec<Observation>,
     ) -> bool {
-        let mut place = self.memory.patterns.begin(cx.root);
-        let walked = logs::walk(log, |attribute| self.memory.patterns.follow(&mut place, attribute, fields));
-        let Ok(Some(head)) = walked else { return false };
-        let Some(answer) = self.memory.patterns.answer(place, None).filter(|_| head.is_bare()) else {
+        let patterns = &self.memory.patterns;
+        let mut following = Following { patterns, place: patterns.begin(cx.root), fields };
+        let Ok(Some(head)) = logs::walk(log, &mut following) else { return false };
+        let place = following.place;
+        let Some(answer) = patterns.answer(place, None).filter(|_| head.is_bare()) else {
             return false;
         };
         let mut seen = *answer;
@@ -210,12 +211,16 @@ impl Normaliser {
 
     /// Learns the span that was understood last.
     pub(crate) fn learn_span(&mut self, cx: &ResourceContext, span: Reader<'_>) {
-        self.learn(cx, |attribute| traces::walk(span, attribute).is_ok_and(|head| head.is_some()));
+        self.learn(cx, traces::ATTRIBUTE_TAG, |attribute| {
+            traces::walk(span, attribute).is_ok_and(|head| head.is_some())
+        });
     }
 
     /// Learns the log record that was understood last.
     pub(crate) fn learn_log(&mut self, cx: &ResourceContext, log: Reader<'_>) {
-        self.learn(cx, |attribute| logs::walk(log, attribute).is_ok_and(|head| head.is_some()));
+        self.learn(cx, logs::ATTRIBUTE_TAG, |attribute| {
+            logs::walk(log, attribute).is_ok_and(|head| head.is_some())
+        });
     }
 
     /// There is nothing to learn from the record in hand: it was not understood.
@@ -226,12 +231,13 @@ impl Normaliser {
     fn learn<'a>(
         &mut self,
         cx: &ResourceContext,
+        tag: u8,
         walk: impl FnOnce(&mut dyn FnMut(Reader<'a>) -> Result<bool, Fault>) -> bool,
     ) {
         let patterns = &mut self.memory.patterns;
-        patterns.missed();
+        patterns.begin_to_learn();
         let Some(lesson) = self.memory.lesson.take() else { return };
-        let uses = facts::uses(lesson.decided);
+        let uses = facts::uses(lesson.decided, tag);
         let mut place = patterns.begin(cx.root);
         let mut teach = |attribute: Reader<'a>| {
             let next = patterns.teach(place, attribute, &uses);
