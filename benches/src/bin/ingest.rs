@@ -6,8 +6,9 @@
 use anyhow::Context as _;
 use clap::Parser;
 use selvedge_benches::payload::{Shape, templates};
+use selvedge_decode::{DecodeConfig, Decoded, Decoder};
 use selvedge_engine::{Encoding, EngineConfig, Pipeline, RawBatch, RuleSet};
-use selvedge_model::{ObservedTime, SignalKind, SteadyTime};
+use selvedge_model::{ObservedTime, SignalKind, SteadyTime, SymbolTable};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,6 +28,12 @@ struct Arguments {
     /// Workloads of the mesh; four times as many edges.
     #[arg(long, default_value_t = 50)]
     workloads: usize,
+    /// Megabytes of the join window.
+    #[arg(long, default_value_t = 256)]
+    join_megabytes: usize,
+    /// Only decode.
+    #[arg(long)]
+    decode_only: bool,
     /// Requests that a second of event time holds.
     #[arg(long, default_value_t = 5_000)]
     rate: u64,
@@ -41,8 +48,12 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let shape = Shape { spans: arguments.spans, workloads: arguments.workloads, ..Shape::default() };
     let templates = templates(&shape);
-    let mut pipeline = Pipeline::new(&EngineConfig::default(), RuleSet::shipped());
+    let mut config = EngineConfig::default();
+    config.join.open_bytes_max = arguments.join_megabytes << 20;
+    let mut pipeline = Pipeline::new(&config, RuleSet::shipped());
     let mut effects = Vec::new();
+    let mut decoder = Decoder::new(DecodeConfig::default());
+    let (mut symbols, mut decoded) = (SymbolTable::new(64 << 20), Decoded::default());
     let mut busy = 0;
     let mut sequence = 0;
     while sequence < arguments.warm_up + arguments.requests {
@@ -61,6 +72,17 @@ fn main() -> anyhow::Result<()> {
                 observed: ObservedTime(*now),
                 steady: SteadyTime(*now),
             };
+            if arguments.decode_only {
+                decoder.decode(
+                    batch.signal,
+                    batch.encoding,
+                    body,
+                    batch.observed,
+                    &mut symbols,
+                    &mut decoded,
+                )?;
+                continue;
+            }
             pipeline.ingest(batch, &mut effects)?;
             effects.clear();
         }

@@ -14,7 +14,7 @@ const QUEUE_MAX: usize = 8;
 
 /// Records, in order of arrival over all shards, after which all settle what nobody will add to. Few enough that they are
 /// still in the cache, and counted, not timed, so that it is the same records wherever batches are cut.
-const SETTLE_EVERY: u32 = 2_048;
+const SETTLE_EVERY: u32 = 200;
 
 /// All shards. The same records give the same deltas, however many there are.
 pub(crate) struct Shards {

@@ -17,8 +17,10 @@ pub(crate) struct Group {
     pub(crate) stub_count: u32,
     /// Internal spans and application logs that wait for a call to belong to.
     waiting: [u32; 2],
-    /// Bucket in the due schedule that counts; others are stale.
+    /// Bucket in which the group is due.
     pub(crate) due: u64,
+    /// Bucket in which it stands in the due schedule, if that is the one that counts.
+    pub(crate) scheduled: u64,
     /// Bucket in the expiry schedule that counts.
     pub(crate) expiry: u64,
     /// Latest end of what is not an open record.
@@ -40,6 +42,7 @@ impl Default for Group {
             stub_count: 0,
             waiting: [0; 2],
             due: Self::NEVER,
+            scheduled: Self::NEVER,
             expiry: Self::NEVER,
             latest: EventTime::ABSENT,
             touched: false,
@@ -52,7 +55,7 @@ impl Group {
     /// The bucket of what is in no schedule.
     pub(crate) const NEVER: u64 = u64::MAX;
     /// Bytes of a group: its slot, and its entry in an index whose capacity is up to twice its length.
-    pub(crate) const ENTRY_BYTES: usize = Slab::<Self>::SLOT_BYTES + 2 * (size_of::<(u128, u32)>() + 1);
+    pub(crate) const ENTRY_BYTES: usize = Slab::<Self>::SLOT_BYTES + 2 * (size_of::<u32>() + 1);
 
     pub(crate) fn new(key: u128) -> Self {
         Self { key, ..Self::default() }
@@ -66,6 +69,13 @@ impl Group {
     /// True when an internal span or application log would belong to a call here.
     pub(crate) fn holds_call(&self) -> bool {
         self.first != NIL || self.stubs != NIL
+    }
+
+    /// The entry of this bucket of the due schedule is gone.
+    pub(crate) fn leave_schedule(&mut self, bucket: u64) {
+        if self.scheduled == bucket {
+            self.scheduled = Self::NEVER;
+        }
     }
 
     pub(crate) fn waits(&self) -> bool {

@@ -3,9 +3,11 @@
 //! Admission only stores a record; what it joins is decided at the next tick, by a sorted view of its group. So
 //! between two ticks the order of arrival has no say, and the cost of a record is one look-up and one copy.
 
+use std::hash::BuildHasher;
 use std::time::Duration;
 
-use selvedge_model::hash::{FixedMap, fixed_state};
+use hashbrown::HashTable;
+use selvedge_model::hash::fixed_state;
 use selvedge_model::{Call, EventTime, Fate, FateLedger, Observation, ObservationKind, Reported, Side};
 
 use crate::assembly::{Assembly, Part};
@@ -42,8 +44,9 @@ pub enum Admission {
 /// The open calls of one shard.
 pub struct CallStore {
     config: JoinConfig,
-    /// Where a request's group is. Schedules name groups by their slot, so that only admission pays for hashing.
-    index: FixedMap<u128, u32>,
+    /// Where a request's group is, by the key that stands in the group: a table of numbers alone stays near the cache.
+    /// Schedules name groups by their slot, so that only admission pays for hashing.
+    index: HashTable<u32>,
     groups: Slab<Group>,
     records: Slab<Observation>,
     stubs: Slab<Stub>,
@@ -51,7 +54,7 @@ pub struct CallStore {
     due: Schedule,
     /// Groups with stubs only, by when these can be forgotten.
     expiry: Schedule,
-    /// Groups that may be complete before the watermark says so.
+    /// Groups with records that came since the touched were settled last.
     touched: Vec<u32>,
     assembly: Assembly,
     /// Of the assembly in hand, by hop: its call's fate, if that is complete.
@@ -73,7 +76,7 @@ impl CallStore {
     pub fn new(config: &JoinConfig) -> Self {
         Self {
             config: *config,
-            index: FixedMap::with_hasher(fixed_state()),
+            index: HashTable::new(),
             groups: Slab::new(),
             records: Slab::new(),
             stubs: Slab::new(),
@@ -126,7 +129,9 @@ impl CallStore {
         }
         for (bucket, groups) in due {
             for at in groups {
-                if self.groups.get(at).due == bucket {
+                let group = self.groups.get_mut(at);
+                group.leave_schedule(bucket);
+                if group.due == bucket {
                     self.settle(at, watermark);
                 }
             }
@@ -142,7 +147,7 @@ impl CallStore {
     /// The input ended, or pauses for an unknown time: completes everything and forgets all stubs. What comes next
     /// may be older.
     pub fn flush(&mut self) -> TickDelta {
-        let mut groups: Vec<u32> = self.index.values().copied().collect();
+        let mut groups: Vec<u32> = self.index.iter().copied().collect();
         groups.sort_unstable();
         for at in groups {
             self.settle(at, END_OF_TIME);
@@ -181,11 +186,27 @@ impl CallStore {
     fn settle_touched_by(&mut self, watermark: EventTime) {
         let mut touched = std::mem::take(&mut self.touched);
         for at in touched.drain(..) {
-            if self.groups.get(at).touched {
+            let group = self.groups.get_mut(at);
+            if !group.touched {
+                continue;
+            }
+            group.touched = false;
+            if group.may_be_whole() {
                 self.settle(at, watermark);
+            } else {
+                self.schedule(at);
             }
         }
         self.touched = touched;
+    }
+
+    /// Has the group settled when it is due.
+    fn schedule(&mut self, at: u32) {
+        let group = self.groups.get_mut(at);
+        if group.scheduled != group.due {
+            group.scheduled = group.due;
+            self.due.push(group.due, at);
+        }
     }
 
     fn settle_alone(&mut self, observation: &Observation, is_call: bool) -> Admission {
@@ -197,8 +218,30 @@ impl CallStore {
     }
 
     fn hold(&mut self, key: u128, observation: &Observation) -> Admission {
+        let hash = fixed_state().hash_one(key);
+        match self.find(key, hash) {
+            Some(at) => self.hold_in(at, observation),
+            None => self.hold_first(key, hash, observation),
+        }
+    }
+
+    /// The first record of a request. Its group is written in one go and not read again: the memory it goes to was
+    /// last used by another group long ago, and a read would wait until it is there.
+    fn hold_first(&mut self, key: u128, hash: u64, observation: &Observation) -> Admission {
+        self.ledger.settle(observation.signal(), Fate::Open, 1);
+        let mut group = Group::new(key);
+        group.first = self.records.push(*observation, NIL);
+        group.open = 1;
+        group.note(observation);
+        group.due = Schedule::bucket(observation.end);
+        group.touched = true;
+        let at = self.insert(group, hash);
+        self.touch(at);
+        Admission::Admitted
+    }
+
+    fn hold_in(&mut self, at: u32, observation: &Observation) -> Admission {
         let signal = observation.signal();
-        let at = self.group_of(key);
         let group = self.groups.get_mut(at);
         if group.open as usize >= self.config.group_records_max {
             self.ledger.settle(signal, Fate::Evicted, 1);
@@ -211,14 +254,9 @@ impl CallStore {
         group.first = self.records.push(*observation, group.first);
         group.open += 1;
         group.note(observation);
-        let touched = group.may_be_whole() && !group.touched;
-        group.touched |= touched;
-        let bucket = Schedule::bucket(observation.end);
-        if bucket < group.due {
-            group.due = bucket;
-            self.due.push(bucket, at);
-        }
-        if touched {
+        // It is scheduled when the touched are settled: most are complete by then, and need not be looked at again.
+        group.due = group.due.min(Schedule::bucket(observation.end));
+        if !std::mem::replace(&mut group.touched, true) {
             self.touch(at);
         }
         Admission::Admitted
@@ -237,8 +275,19 @@ impl CallStore {
 
     /// The slot of a request's group, which is made if it is not there.
     fn group_of(&mut self, key: u128) -> u32 {
+        let hash = fixed_state().hash_one(key);
+        self.find(key, hash).unwrap_or_else(|| self.insert(Group::new(key), hash))
+    }
+
+    fn find(&self, key: u128, hash: u64) -> Option<u32> {
+        self.index.find(hash, |at| self.groups.get(*at).key == key).copied()
+    }
+
+    fn insert(&mut self, group: Group, hash: u64) -> u32 {
         let Self { index, groups, .. } = self;
-        *index.entry(key).or_insert_with(|| groups.push(Group::new(key), NIL))
+        let at = groups.push(group, NIL);
+        index.insert_unique(hash, at, |at| fixed_state().hash_one(groups.get(*at).key));
+        at
     }
 
     /// An internal span or an application log says nothing about a call; it only belongs to one, or does not.
@@ -257,7 +306,7 @@ impl CallStore {
         let bucket = Schedule::bucket(group.latest.after(self.config.allowed_lateness));
         if group.due == Group::NEVER {
             group.due = bucket;
-            self.due.push(bucket, at);
+            self.schedule(at);
         }
         Admission::Admitted
     }
@@ -278,7 +327,11 @@ impl CallStore {
         let group = std::mem::take(self.groups.get_mut(at));
         debug_assert!(group.idle(), "what is open has a fate before its group goes");
         self.groups.free(at);
-        self.index.remove(&group.key);
+        let entry = self.index.find_entry(fixed_state().hash_one(group.key), |found| *found == at);
+        debug_assert!(entry.is_ok(), "a group is in the index for as long as it has a slot");
+        if let Ok(entry) = entry {
+            entry.remove();
+        }
         let mut stub = group.stubs;
         while stub != NIL {
             stub = self.stubs.free(stub);
@@ -303,9 +356,8 @@ impl CallStore {
         if group.idle() {
             self.retire(at, watermark);
         } else {
-            let bucket = Schedule::bucket(next_due);
-            self.groups.get_mut(at).due = bucket;
-            self.due.push(bucket, at);
+            self.groups.get_mut(at).due = Schedule::bucket(next_due);
+            self.schedule(at);
         }
     }
 

@@ -50,7 +50,7 @@ impl CallStore {
         + Group::ENTRY_BYTES
         + 2 * Schedule::ENTRY_BYTES;
 
-    /// Bytes held, and what would go first.
+    /// Bytes held, and what would go first; to be asked when the touched are settled.
     #[must_use]
     pub fn pressure(&self) -> Pressure {
         let stubs = self.expiry.first_bucket().map(Oldest::Stubs);
@@ -71,9 +71,12 @@ impl CallStore {
         entries.retain(|at| std::mem::replace(&mut last, *at) != *at);
         let mut left = std::collections::VecDeque::with_capacity(entries.len());
         for at in entries {
-            let group = self.groups.get(at);
+            let group = self.groups.get_mut(at);
             let counts = if stubs { group.expiry == bucket } else { group.due == bucket };
             if !counts {
+                if !stubs {
+                    group.leave_schedule(bucket);
+                }
                 continue;
             }
             if group.key % u128::from(Self::SLICES) != u128::from(slice) {
