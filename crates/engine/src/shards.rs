@@ -16,6 +16,9 @@ const QUEUE_MAX: usize = 8;
 /// still in the cache, and counted, not timed, so that it is the same records wherever batches are cut.
 const SETTLE_EVERY: u32 = 200;
 
+/// The part of the join window that is made free when it is full.
+const ROOM_SHARE: usize = 16;
+
 /// All shards. The same records give the same deltas, however many there are.
 pub(crate) struct Shards {
     kind: Kind,
@@ -102,8 +105,12 @@ impl Shards {
 
     /// Has the oldest evicted in all shards until they are inside the budget of all. It is asked for at the same records
     /// and evicts the same requests, however many shards there are.
+    ///
+    /// Once it has to be, some more is evicted than must be, so that the shards need not meet for this all the time.
     fn make_room(&mut self, mut pressure: Pressure) {
-        while pressure.bytes > self.config.open_bytes_max
+        let bytes_max = self.config.open_bytes_max;
+        let wanted = if pressure.bytes > bytes_max { bytes_max - bytes_max / ROOM_SHARE } else { bytes_max };
+        while pressure.bytes > wanted
             && let Some(oldest) = pressure.oldest
         {
             for slice in 0..CallStore::SLICES {
@@ -112,7 +119,7 @@ impl Shards {
                     TickDelta::default()
                 };
                 (_, pressure) = self.meet(inline, || Work::MakeRoom(oldest, slice));
-                if pressure.bytes <= self.config.open_bytes_max {
+                if pressure.bytes <= wanted {
                     break;
                 }
             }

@@ -15,6 +15,39 @@ pub struct Aliases {
     requests: Generations<RequestId, Known>,
     /// Only traces whose key is not their own number: those that a request id was seen for before.
     traces: Generations<TraceId, u128>,
+    /// What the records said lately, as long as none was without a trace id: then nobody needs to know.
+    unasked: Option<Unasked>,
+}
+
+/// Records kept until somebody asks: minutes of ordinary traffic, a second of the heaviest.
+const UNASKED_MAX: usize = 1 << 16;
+
+/// Both ids of the latest records, in a ring: written one after the other, which costs next to nothing.
+#[derive(Default)]
+struct Unasked {
+    ids: Vec<(TraceId, RequestId)>,
+    next: usize,
+}
+
+impl Unasked {
+    fn note(&mut self, trace: TraceId, request: RequestId) {
+        // Both sides' records of one call often come one after the other.
+        let latest = self.next.checked_sub(1).unwrap_or(UNASKED_MAX - 1);
+        if self.ids.get(latest) == Some(&(trace, request)) {
+            return;
+        }
+        match self.ids.get_mut(self.next) {
+            Some(slot) => *slot = (trace, request),
+            None => self.ids.push((trace, request)),
+        }
+        self.next = (self.next + 1) % UNASKED_MAX;
+    }
+
+    /// Oldest first.
+    fn in_order(&self) -> impl Iterator<Item = (TraceId, RequestId)> {
+        let (newer, older) = self.ids.split_at(self.next.min(self.ids.len()));
+        older.iter().chain(newer).copied()
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -29,7 +62,11 @@ impl Aliases {
     /// Nothing known.
     #[must_use]
     pub fn new(config: &JoinConfig) -> Self {
-        Self { requests: Generations::new(config.aliases_max), traces: Generations::new(config.aliases_max) }
+        Self {
+            requests: Generations::new(config.aliases_max),
+            traces: Generations::new(config.aliases_max),
+            unasked: Some(Unasked::default()),
+        }
     }
 
     /// The canonical key of the request; `None` when the record names none. Where trace and request id lead to
@@ -37,9 +74,28 @@ impl Aliases {
     pub fn key_of(&mut self, trace: TraceId, request: RequestId) -> Option<u128> {
         match (trace.present(), request.present()) {
             (false, false) => None,
-            (false, true) => Some(self.key_of_request(request)),
+            (false, true) => {
+                self.begin_to_remember();
+                Some(self.key_of_request(request))
+            }
             (true, false) => Some(self.known_trace(trace).unwrap_or(trace.as_u128())),
-            (true, true) => Some(self.key_of_both(trace, request)),
+            (true, true) => Some(match &mut self.unasked {
+                Some(unasked) => {
+                    unasked.note(trace, request);
+                    trace.as_u128()
+                }
+                None => self.key_of_both(trace, request),
+            }),
+        }
+    }
+
+    /// The first record without a trace id: from now on every record's ids are remembered, and so are those of the
+    /// records that came before it, in their order.
+    fn begin_to_remember(&mut self) {
+        if let Some(unasked) = self.unasked.take() {
+            for (trace, request) in unasked.in_order() {
+                self.key_of_both(trace, request);
+            }
         }
     }
 
@@ -147,6 +203,27 @@ mod tests {
     #[test]
     fn a_record_with_no_id_names_no_request() {
         assert_eq!(aliases().key_of(TraceId::default(), RequestId::default()), None);
+    }
+
+    #[test]
+    fn what_came_before_the_first_record_without_a_trace_is_known_as_if_it_had_been_remembered() {
+        let mut aliases = aliases();
+        let ids = |number: u32| {
+            let mut trace = [9; 16];
+            trace[..4].copy_from_slice(&number.to_le_bytes());
+            (TraceId(trace), RequestId(u128::from(number) + 1))
+        };
+        let before = u32::try_from(UNASKED_MAX).unwrap() + 10;
+        let keys: Vec<_> = (0..before).map(|number| aliases.key_of(ids(number).0, ids(number).1)).collect();
+        for number in [before - 1, before - 30_000, 10] {
+            assert_eq!(aliases.key_of(TraceId::default(), ids(number).1), keys[number as usize], "{number}");
+        }
+        assert_ne!(aliases.key_of(TraceId::default(), ids(9).1), keys[9], "beyond what is kept");
+        assert_eq!(
+            aliases.key_of(SECOND, ids(before - 1).1),
+            Some(SECOND.as_u128()),
+            "claimed by another trace"
+        );
     }
 
     #[test]

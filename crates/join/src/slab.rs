@@ -13,6 +13,8 @@ const CHUNK: usize = 8_192;
 pub(crate) struct Slab<T> {
     chunks: Vec<Box<[Slot<T>]>>,
     free: Vec<u32>,
+    /// Lists that were freed as a whole: their slots are looked at when they are taken.
+    free_lists: Vec<u32>,
     used: usize,
 }
 
@@ -27,18 +29,38 @@ impl<T: Copy + Default> Slab<T> {
     pub(crate) const SLOT_BYTES: usize = size_of::<Slot<T>>();
 
     pub(crate) fn new() -> Self {
-        Self { chunks: Vec::new(), free: Vec::new(), used: 0 }
+        Self { chunks: Vec::new(), free: Vec::new(), free_lists: Vec::new(), used: 0 }
     }
 
     /// Puts `value` in front of the list that starts at `next`; the new start.
     pub(crate) fn push(&mut self, value: T, next: u32) -> u32 {
-        if self.free.is_empty() {
-            self.grow();
-        }
-        let at = self.free.pop().unwrap_or(NIL);
+        let at = self.take();
         *self.slot_mut(at) = Slot { value, next };
         self.used += 1;
         at
+    }
+
+    /// Frees all `count` slots of a list without looking at them.
+    pub(crate) fn free_list(&mut self, start: u32, count: usize) {
+        if start != NIL {
+            self.free_lists.push(start);
+            self.used -= count;
+        }
+    }
+
+    /// A free slot.
+    fn take(&mut self) -> u32 {
+        if let Some(at) = self.free_lists.pop() {
+            let next = self.next(at);
+            if next != NIL {
+                self.free_lists.push(next);
+            }
+            return at;
+        }
+        if self.free.is_empty() {
+            self.grow();
+        }
+        self.free.pop().unwrap_or(NIL)
     }
 
     /// Frees a slot; the slot after it in its list.

@@ -332,10 +332,7 @@ impl CallStore {
         if let Ok(entry) = entry {
             entry.remove();
         }
-        let mut stub = group.stubs;
-        while stub != NIL {
-            stub = self.stubs.free(stub);
-        }
+        self.stubs.free_list(group.stubs, group.stub_count as usize);
     }
 
     /// Joins the records of a group, and completes the calls that are due at `watermark`.
