@@ -12,7 +12,7 @@ use crate::record::{Fields, Value};
 use crate::wire::{Reader, Tag};
 
 /// Tag of `AnyValue.string_value`, a length-delimited field 1.
-const STRING_TAG: u8 = 0x0a;
+pub(crate) const STRING_TAG: u8 = 0x0a;
 /// Tag of `KeyValue.key`, a length-delimited field 1.
 const KEY_TAG: u8 = 0x0a;
 /// Tag of `KeyValue.value`, a length-delimited field 2.

@@ -93,8 +93,17 @@ pub(crate) fn walk<'a>(
         body: Reader::new(&[]),
     };
     loop {
-        if log.step_over(ATTRIBUTE_TAG, |rest| attributes.known(rest)) {
-            continue;
+        while let Some(rest) = log.rest_at(ATTRIBUTE_TAG) {
+            let known = attributes.known(rest);
+            if known > 0 {
+                log.step_over(known);
+            } else if let Some(attribute) = log.next_short(ATTRIBUTE_TAG) {
+                if !attributes.take(attribute)? {
+                    return Ok(None);
+                }
+            } else {
+                break;
+            }
         }
         let Some(tag) = log.field()? else { return Ok(Some(head)) };
         match tag.field {

@@ -12,13 +12,15 @@
 //! next depends only on those before: a record that agrees with an earlier one on all of them, and on which others are
 //! there, has the same answer. What differs from call to call (ids, status, sizes, path) is handed on as fields.
 
+use std::borrow::Cow;
+
 use selvedge_model::hash::{FixedMap, fixed_state, quick};
 use selvedge_model::{Observation, Party, Side, SignalKind};
 
-use crate::attribute::{Attributes, any_value, head_of, split};
+use crate::attribute::{Attributes, STRING_TAG, any_value, head_of, split};
 use crate::fault::Fault;
 use crate::field::{Field, field_of};
-use crate::record::Fields;
+use crate::record::{Fields, Value};
 use crate::wire::Reader;
 
 /// Edges kept, some 12 MB: patterns of twenty thousand kinds of call. Past it nothing is learned (policy
@@ -206,8 +208,20 @@ impl Patterns {
     /// `None` when no earlier record was like that.
     #[inline]
     fn step<'a>(&self, place: Place, attribute: Reader<'a>, fields: &mut Fields<'a>) -> Option<Place> {
-        let edge = &self.edges[self.find(place.0, attribute.rest())? as usize];
+        let bytes = attribute.rest();
+        let edge = &self.edges[self.find(place.0, bytes)? as usize];
         if edge.kind == Kind::Head || edge.field.is_some() {
+            // Nearly always the value is a short string, and fills the rest.
+            if let Some([length, STRING_TAG, text_length, text @ ..]) = bytes.get(usize::from(edge.head)..)
+                && usize::from(*length) == text.len() + 2
+                && usize::from(*text_length) == text.len()
+                && *length < 0x80
+            {
+                if let Some(field) = edge.field {
+                    fields.set(field, Value::Text(Cow::Borrowed(text)));
+                }
+                return Some(Place(edge.child));
+            }
             // The value must fill the rest: then nothing can come that would change it.
             let value = attribute.last_value(usize::from(edge.head))?;
             if let Some(field) = edge.field {

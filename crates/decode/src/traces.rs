@@ -24,16 +24,58 @@ pub(crate) fn span<'a, S: RecordSink>(span: Reader<'a>, visit: &mut Visit<'_, 'a
     Ok(())
 }
 
+/// What every encoder writes first, and in this order. Whatever comes otherwise is left to the general way.
+#[inline]
+fn usual_head<'a>(span: &mut Reader<'a>) -> SpanHead<'a> {
+    const BYTES: u8 = 2;
+    const FIXED64: u8 = 1;
+    let mut head = SpanHead::default();
+    if let Some(id) = span.next_bytes::<16>(1 << 3 | BYTES) {
+        head.trace_id = id;
+    }
+    if let Some(id) = span.next_bytes::<8>(2 << 3 | BYTES) {
+        head.span_id = id;
+    }
+    if let Some(id) = span.next_bytes::<8>(4 << 3 | BYTES) {
+        head.parent_span_id = id;
+    }
+    if let Some(name) = span.next_short(5 << 3 | BYTES) {
+        head.name = name.rest();
+    }
+    if let Some(rest) = span.rest_at(6 << 3)
+        && let Some(kind @ 0..0x80) = rest.get(1).copied()
+    {
+        head.kind = i32::from(kind);
+        span.step_over(2);
+    }
+    if let Some(time) = span.next_fixed64(7 << 3 | FIXED64) {
+        head.start_unix_nano = time;
+    }
+    if let Some(time) = span.next_fixed64(8 << 3 | FIXED64) {
+        head.end_unix_nano = time;
+    }
+    head
+}
+
 /// Walks one `Span`; events, links and trace state are stepped over. `attributes` takes its attributes one by one, and says whether to go on.
 #[inline]
 pub(crate) fn walk<'a>(
     mut span: Reader<'a>,
     attributes: &mut (impl Attributes<'a> + ?Sized),
 ) -> Result<Option<SpanHead<'a>>, Fault> {
-    let mut head = SpanHead::default();
+    let mut head = usual_head(&mut span);
     loop {
-        if span.step_over(ATTRIBUTE_TAG, |rest| attributes.known(rest)) {
-            continue;
+        while let Some(rest) = span.rest_at(ATTRIBUTE_TAG) {
+            let known = attributes.known(rest);
+            if known > 0 {
+                span.step_over(known);
+            } else if let Some(attribute) = span.next_short(ATTRIBUTE_TAG) {
+                if !attributes.take(attribute)? {
+                    return Ok(None);
+                }
+            } else {
+                break;
+            }
         }
         let Some(tag) = span.field()? else { return Ok(Some(head)) };
         match tag.field {

@@ -49,15 +49,52 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    /// Steps over bytes that are known to be whole fields, if the message begins with `tag`.
+    /// Steps over bytes that are known to be whole fields.
     #[inline]
-    pub(crate) fn step_over(&mut self, tag: u8, known: impl FnOnce(&[u8]) -> usize) -> bool {
-        if self.rest.first() != Some(&tag) {
-            return false;
-        }
-        let length = known(self.rest);
+    pub(crate) fn step_over(&mut self, length: usize) {
         self.rest = self.rest.get(length..).unwrap_or(&[]);
-        length > 0
+    }
+
+    /// What comes next, if that is a field with this tag of one byte.
+    #[inline]
+    pub(crate) fn rest_at(&self, tag: u8) -> Option<&'a [u8]> {
+        (self.rest.first() == Some(&tag)).then_some(self.rest)
+    }
+
+    /// The bytes of the next field, if it begins with this tag and is exactly `N` bytes long, `N` below 128.
+    #[inline]
+    pub(crate) fn next_bytes<const N: usize>(&mut self, tag: u8) -> Option<&'a [u8; N]> {
+        let ([found, length], rest) = self.rest.split_first_chunk()?;
+        let (value, rest) = rest.split_first_chunk()?;
+        if *found != tag || usize::from(*length) != N {
+            return None;
+        }
+        self.rest = rest;
+        Some(value)
+    }
+
+    /// The next field, if it begins with this tag and is a message or text shorter than 128 bytes.
+    #[inline]
+    pub(crate) fn next_short(&mut self, tag: u8) -> Option<Self> {
+        let ([found, length], rest) = self.rest.split_first_chunk()?;
+        if *found != tag || *length >= 0x80 {
+            return None;
+        }
+        let (value, rest) = rest.split_at_checked(usize::from(*length))?;
+        self.rest = rest;
+        Some(Self { rest: value, end: self.offset() })
+    }
+
+    /// The next field, if it begins with this tag and is a fixed64.
+    #[inline]
+    pub(crate) fn next_fixed64(&mut self, tag: u8) -> Option<u64> {
+        let (found, rest) = self.rest.split_first()?;
+        let (value, rest) = rest.split_first_chunk()?;
+        if *found != tag {
+            return None;
+        }
+        self.rest = rest;
+        Some(u64::from_le_bytes(*value))
     }
 
     /// The length-delimited value that begins after the next `skipped` bytes and a tag in them, when it runs to the

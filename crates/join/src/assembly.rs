@@ -31,6 +31,8 @@ pub(crate) struct Part {
 #[derive(Default)]
 pub(crate) struct Assembly {
     slots: Vec<u32>,
+    /// The slots with what sorts most of them.
+    keyed: Vec<(u128, u32)>,
     parts: Vec<Part>,
     hops: Vec<Hop>,
     servers: Vec<u32>,
@@ -94,13 +96,18 @@ impl Assembly {
     }
 
     fn load(&mut self, records: &Slab<Observation>, head: u32) {
-        self.slots.clear();
+        self.keyed.clear();
         let mut at = head;
         while at != NIL {
-            self.slots.push(at);
+            self.keyed.push((sort_key(records.get(at)), at));
             at = records.next(at);
         }
-        self.slots.sort_unstable_by(|left, right| canonical(records.get(*left), records.get(*right)));
+        self.keyed.sort_unstable_by(|left, right| {
+            let rest = || canonical(records.get(left.1), records.get(right.1));
+            left.0.cmp(&right.0).then_with(rest)
+        });
+        self.slots.clear();
+        self.slots.extend(self.keyed.iter().map(|(_, slot)| *slot));
     }
 
     fn form_hops(&mut self, records: &Slab<Observation>) {
@@ -310,12 +317,22 @@ impl Assembly {
 
     /// Hops of a side with this span id; hops are in canonical order.
     fn named(&self, side: Side, id: SpanId) -> impl Iterator<Item = u32> + use<> {
-        let key = |hop: &Hop| (hop.facts.side, !hop.facts.span_id.present(), hop.facts.span_id);
-        let first = self.hops.partition_point(|hop| key(hop) < (side, false, id));
-        let same =
-            self.hops[first..].iter().take(SCAN_MAX).take_while(|hop| key(hop) == (side, false, id)).count();
+        let is = |hop: &Hop| id.present() && hop.facts.span_id == id && hop.facts.side == side;
+        let first = if self.hops.len() <= SCAN_MAX {
+            self.hops.iter().position(is).unwrap_or(0)
+        } else {
+            let key = |hop: &Hop| (hop.facts.side, !hop.facts.span_id.present(), hop.facts.span_id);
+            self.hops.partition_point(|hop| key(hop) < (side, false, id))
+        };
+        let same = self.hops[first..].iter().take(SCAN_MAX).take_while(|hop| is(hop)).count();
         number(first)..number(first + same)
     }
+}
+
+/// What comes first in the canonical order, as one number.
+fn sort_key(record: &Observation) -> u128 {
+    let id = u128::from(u64::from_be_bytes(record.span_id.0));
+    (record.side as u128) << 65 | u128::from(!record.span_id.present()) << 64 | id
 }
 
 /// Positions inside a group: groups are bounded far below `u32`.

@@ -112,9 +112,7 @@ pub(crate) fn complete(
     memory: &mut Memory,
     symbols: &mut SymbolTable,
 ) {
-    for field in CLIENT_TEXT {
-        reading.check(field);
-    }
+    reading.check(&CLIENT_TEXT);
     seen.origin = cx.origin;
     seen.request_id = reading.bytes(Field::RequestId).map_or(RequestId::default(), RequestId::from_text);
     if seen.side == Side::Internal {

@@ -136,13 +136,16 @@ impl<'r> Reading<'r> {
         fields.iter().find_map(|field| self.name(*field))
     }
 
-    /// Notices broken text in a field that is not used otherwise.
+    /// Notices broken text in fields that are perhaps not used otherwise.
     #[inline]
-    pub(crate) fn check(&mut self, field: Field) {
-        if let Value::Text(bytes) = self.value(field)
-            && !bytes.is_ascii()
-        {
-            self.text(field);
+    pub(crate) fn check(&mut self, fields: &[Field]) {
+        let sent = self.sent_bits();
+        for field in fields.iter().copied().filter(|field| sent & field.bit() != 0) {
+            if let Value::Text(bytes) = self.value(field)
+                && !bytes.is_ascii()
+            {
+                self.text(field);
+            }
         }
     }
 
@@ -254,7 +257,7 @@ mod tests {
         let fields = fields(&[(Field::UserAgent, text(b"\xff\xfe"))]);
         let mut reading = Reading::new(&fields, None);
         assert_eq!(reading.text(Field::UserAgent).as_deref(), Some("\u{fffd}\u{fffd}"));
-        reading.check(Field::UserAgent);
+        reading.check(&[Field::UserAgent]);
         assert_eq!(reading.repaired(), 1);
     }
 
