@@ -129,6 +129,12 @@ impl Decoder {
         Self { config, normaliser: Normaliser::new(), scratch: None }
     }
 
+    /// Records whose pattern found no room (policy `keep_known`): they cost more to read, and nothing else.
+    #[must_use]
+    pub fn unlearned(&self) -> u64 {
+        self.normaliser.unlearned()
+    }
+
     /// Decodes one `Export{Trace,Logs,Metrics}ServiceRequest` (or `{Traces,Logs,Metrics}Data`, the same bytes)
     /// into `out`, which is cleared first. Names go into `symbols`; `observed`, when we received the body,
     /// bounds hostile times. A record that cannot be understood is rejected and counted, and costs nothing else.

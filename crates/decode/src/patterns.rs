@@ -49,6 +49,7 @@ pub(crate) struct Patterns {
     /// Edges of the record that is being learned.
     path: Vec<u32>,
     misses: u64,
+    unlearned: u64,
     generation: u32,
 }
 
@@ -174,7 +175,7 @@ impl Patterns {
     /// Forgets everything: answers hold symbols of a table that is not used any more.
     pub(crate) fn clear(&mut self) {
         let generation = self.generation.wrapping_add(1);
-        *self = Self { generation, ..Self::default() };
+        *self = Self { generation, unlearned: self.unlearned, ..Self::default() };
     }
 
     /// Where the patterns of a sender begin.
@@ -354,7 +355,13 @@ impl Patterns {
     /// A record that had to be understood will be learned.
     pub(crate) fn begin_to_learn(&mut self) {
         self.misses += 1;
+        self.unlearned += u64::from(self.is_full());
         self.path.clear();
+    }
+
+    /// Records that could not be learned for want of room. They cost more to read, and nothing else.
+    pub(crate) fn unlearned(&self) -> u64 {
+        self.unlearned
     }
 
     fn is_full(&self) -> bool {

@@ -176,9 +176,10 @@ impl Router {
     }
 
     /// What the limits of the sequential part did.
-    pub(crate) fn overloads(&self) -> [Overload; 8] {
+    pub(crate) fn overloads(&self) -> [Overload; 9] {
         [
             Overload::new("symbols", "pool", self.symbols.overflowed()),
+            Overload::new("record_patterns", "keep_known", self.decoder.unlearned()),
             Overload::new("origins", "untracked", self.progress.untracked()),
             Overload::new("clock_ahead", "moves_nothing", self.progress.wild()),
             Overload::new("request_ids", "forget_older_half", self.aliases.forgotten()),

@@ -184,7 +184,7 @@ mod tests {
         let other = RequestId::from_text(b"7a391762-31bf-9d00-95df-c3e9671236fe");
         assert_eq!(sampled, forced);
         assert_ne!(sampled, other);
-        assert_eq!(sampled, RequestId(0x7a39_1762_31bf_d00_95df_c3e9_6712_36ff));
+        assert_eq!(sampled, RequestId(0x7a3_9176_231b_fd00_95df_c3e9_6712_36ff));
         assert_eq!(RequestId::from_text(b"7A391762-31BF-9D00-95DF-C3E9671236FF"), sampled);
         assert!(!RequestId::from_text(b"-").present());
         let not_hex = RequestId::from_text(b"7a391762-31bf-9d00-95df-c3e9671236fg");

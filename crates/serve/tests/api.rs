@@ -204,6 +204,7 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
         let text = get(address, "/metrics").body;
         let limits = [
             ("symbols", "pool"),
+            ("record_patterns", "keep_known"),
             ("origins", "untracked"),
             ("clock_ahead", "moves_nothing"),
             ("request_ids", "forget_older_half"),

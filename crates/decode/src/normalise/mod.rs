@@ -223,6 +223,11 @@ impl Normaliser {
         });
     }
 
+    /// Records that could not be learned for want of room.
+    pub(crate) fn unlearned(&self) -> u64 {
+        self.memory.patterns.unlearned()
+    }
+
     /// There is nothing to learn from the record in hand: it was not understood.
     pub(crate) fn nothing_to_learn(&mut self) {
         self.memory.lesson = None;
