@@ -41,6 +41,14 @@ pub(crate) fn write_template(path: &str, template: &mut String) {
     template.truncate(length);
 }
 
+/// The template of a path, as calls have it.
+#[must_use]
+pub fn route_template(path: &str) -> String {
+    let mut template = String::new();
+    write_template(path_of_url(path), &mut template);
+    template
+}
+
 /// The path of a URL: what follows the authority, `/` when nothing does. A path alone is itself.
 pub(crate) fn path_of_url(url: &str) -> &str {
     if url.starts_with('/') {

@@ -1,0 +1,78 @@
+//! The one schema that SQL sees: recorded tables, small tables, and the views over them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemTable, MemoryCatalogProvider, MemoryCatalogProviderList,
+    SchemaProvider, TableProvider,
+};
+use datafusion::datasource::ViewTable;
+use datafusion::error::Result;
+use datafusion::execution::SessionState;
+
+use crate::scan::RecordedTable;
+use crate::session;
+use crate::snapshot::Snapshot;
+use crate::views::{self, VIEWS};
+use crate::watched::SMALL;
+
+/// The catalog's name; what PostgreSQL clients take for the database.
+pub(crate) const CATALOG: &str = "selvedge";
+/// The schema's name.
+pub(crate) const SCHEMA: &str = "public";
+
+/// All catalogs of a session over a snapshot.
+pub(crate) fn over(
+    snapshot: &Arc<Snapshot>,
+    state: Option<&SessionState>,
+) -> Result<Arc<dyn CatalogProviderList>> {
+    let catalog = MemoryCatalogProvider::new();
+    let tables = Tables { snapshot: Arc::clone(snapshot), state: state.cloned() };
+    catalog.register_schema(SCHEMA, Arc::new(tables))?;
+    let list = MemoryCatalogProviderList::new();
+    list.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+    Ok(Arc::new(list))
+}
+
+/// Tables are made when a query names them. There is no way to register one.
+struct Tables {
+    snapshot: Arc<Snapshot>,
+    /// To plan views with; views themselves see no views.
+    state: Option<SessionState>,
+}
+
+impl fmt::Debug for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tables").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for Tables {
+    fn table_names(&self) -> Vec<String> {
+        let recorded = self.snapshot.recorded.iter().map(|view| view.table.name);
+        let views = VIEWS.iter().filter(|_| self.state.is_some()).map(|view| view.name);
+        recorded.chain(SMALL.into_iter().map(|table| table.name)).chain(views).map(str::to_owned).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(view) = self.snapshot.recorded.iter().find(|view| view.table.name == name) {
+            return Ok(Some(Arc::new(RecordedTable::new(Arc::clone(view)))));
+        }
+        if let Some(batch) = self.snapshot.watched.batch(name) {
+            let batch = batch?;
+            return Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)));
+        }
+        let Some((view, state)) = views::find(name).zip(self.state.as_ref()) else { return Ok(None) };
+        let sql = view.sql(&self.snapshot);
+        let state = session::with_catalogs(state, over(&self.snapshot, None)?);
+        let plan = state.create_logical_plan(&sql).await?;
+        Ok(Some(Arc::new(ViewTable::new(plan, Some(sql)))))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.table_names().iter().any(|known| known == name)
+    }
+}
