@@ -7,9 +7,11 @@
 //! `segment/store.rs`, then `scan/provider.rs`, `service.rs`.
 
 mod catalog;
+pub mod documentation;
 mod error;
 mod functions;
 mod guard;
+pub mod output;
 mod result;
 mod scan;
 mod schema;
@@ -17,6 +19,7 @@ mod segment;
 mod service;
 mod session;
 mod snapshot;
+mod stop;
 mod views;
 mod watched;
 
@@ -26,5 +29,3 @@ pub use segment::{SealedSegment, Store, StoreConfig, TableSize};
 pub use service::{QueryOptions, SnapshotSource, SqlConfig, SqlService};
 pub use snapshot::Snapshot;
 pub use watched::{Learned, Watched};
-#[cfg(test)]
-mod tests_basic;

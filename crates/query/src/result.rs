@@ -10,19 +10,21 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::error::SqlError;
+use crate::stop::Stop;
 
 /// A stream of batches, all of one schema. Dropping it stops the query.
 pub struct QueryResult {
     schema: SchemaRef,
     batches: mpsc::Receiver<Result<RecordBatch, SqlError>>,
-    task: Stop,
+    task: Running,
 }
 
-/// Stops the query's task when dropped.
-struct Stop(JoinHandle<()>);
+/// The query's task, stopped when dropped: where it yields, and where it asks.
+struct Running(JoinHandle<()>, Stop);
 
-impl Drop for Stop {
+impl Drop for Running {
     fn drop(&mut self) {
+        self.1.unwanted();
         self.0.abort();
     }
 }
@@ -32,9 +34,9 @@ impl QueryResult {
     pub(crate) async fn open(
         schema: oneshot::Receiver<SchemaRef>,
         mut batches: mpsc::Receiver<Result<RecordBatch, SqlError>>,
-        task: JoinHandle<()>,
+        (task, stop): (JoinHandle<()>, Stop),
     ) -> Result<Self, SqlError> {
-        let task = Stop(task);
+        let task = Running(task, stop);
         match schema.await {
             Ok(schema) => Ok(Self { schema, batches, task }),
             Err(_) => match batches.recv().await {

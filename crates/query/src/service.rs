@@ -22,6 +22,7 @@ use crate::guard;
 use crate::result::QueryResult;
 use crate::session;
 use crate::snapshot::Snapshot;
+use crate::stop::{Stop, stopped};
 
 /// Batches on their way to whoever asked; a slow reader slows its query, not memory.
 const BATCHES_AHEAD: usize = 2;
@@ -155,16 +156,15 @@ impl SqlService {
         let runtime = self.inner.runtime.as_ref().ok_or(SqlError::Stopping)?;
         let (schema_out, schema_in) = oneshot::channel();
         let (batches_out, batches_in) = mpsc::channel(BATCHES_AHEAD);
-        let inner = Arc::downgrade(&self.inner);
+        let stop = Stop::new(deadline);
+        let watch = stop.clone();
         let rows_max =
             options.rows_max.map_or(self.inner.config.rows_max, |rows| rows.min(self.inner.config.rows_max));
         let snapshot = self.inner.source.snapshot().await.ok_or(SqlError::Stopping)?;
         let (template, memory) = (self.inner.template.clone(), self.inner.config.memory_bytes_max);
         let task = runtime.handle().spawn(async move {
             let _permit: OwnedSemaphorePermit = permit;
-            // While the query runs nobody needs the service itself.
-            drop(inner);
-            let query = Query { snapshot, template, memory, rows_max };
+            let query = Query { snapshot, template, memory, rows_max, time_max, stop: watch };
             let answer = query.answer(ask, schema_out, &batches_out);
             let ended = tokio::time::timeout_at(deadline, answer).await;
             if let Err(error) = ended.unwrap_or(Err(SqlError::TimedOut { after: time_max })) {
@@ -172,7 +172,7 @@ impl SqlService {
                 drop(batches_out.send(Err(error)).await);
             }
         });
-        QueryResult::open(schema_in, batches_in, task).await
+        QueryResult::open(schema_in, batches_in, (task, stop)).await
     }
 
     /// A place among the running queries, or one in the queue.
@@ -220,6 +220,8 @@ struct Query {
     template: SessionState,
     memory: usize,
     rows_max: usize,
+    time_max: Duration,
+    stop: Stop,
 }
 
 impl Query {
@@ -234,7 +236,11 @@ impl Query {
         let state = session::with_catalogs(&self.template, catalogs);
         let plan = logical_plan(&state, ask, self.memory).await?;
         let plan = state.create_physical_plan(&plan).await.map_err(planning)?;
-        let running = |error| SqlError::running(&error, self.memory);
+        let plan = self.stop.watch(plan).map_err(planning)?;
+        let running = |error| match stopped(&error) {
+            true => SqlError::TimedOut { after: self.time_max },
+            false => SqlError::running(&error, self.memory),
+        };
         let mut stream = execute_stream(plan, state.task_ctx()).map_err(running)?;
         if schema_out.send(stream.schema()).is_err() {
             return Ok(());

@@ -77,11 +77,13 @@ fn edge_ids(cells: impl Iterator<Item = Cell>, names: &Names) -> ArrayRef {
     })))
 }
 
-/// The number of an edge: a hash of its names, so that it is the same in every segment, file and process. Positive,
-/// because people copy it.
+/// Leaves 53 bits: what every client reads exactly, also those that know floating-point numbers only.
+const EDGE_ID_SHIFT: u32 = 11;
+
+/// The number of an edge: a hash of its names, so that it is the same in every segment, file and process.
 pub(crate) fn edge_id<'a>(key: EdgeKey, resolve: impl Fn(Symbol) -> &'a str) -> i64 {
     let ends = [key.source, key.destination];
     let names = ends.iter().flat_map(|node| [node.cluster, node.namespace, node.workload]);
     let hash = names.fold(StableHasher::default(), |hash, symbol| hash.field(resolve(symbol).as_bytes()));
-    (hash.field(&[u8::from(key.external)]).value() >> 1).cast_signed()
+    (hash.field(&[u8::from(key.external)]).value() >> EDGE_ID_SHIFT).cast_signed()
 }
