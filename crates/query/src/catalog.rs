@@ -12,6 +12,7 @@ use datafusion::datasource::ViewTable;
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 
+use crate::history::Files;
 use crate::scan::RecordedTable;
 use crate::session;
 use crate::snapshot::Snapshot;
@@ -24,21 +25,24 @@ pub(crate) const CATALOG: &str = "selvedge";
 pub(crate) const SCHEMA: &str = "public";
 
 /// All catalogs of a session over a snapshot.
-pub(crate) fn over(
-    snapshot: &Arc<Snapshot>,
-    state: Option<&SessionState>,
-) -> Result<Arc<dyn CatalogProviderList>> {
+pub(crate) fn over(sight: &Arc<Sight>, state: Option<&SessionState>) -> Result<Arc<dyn CatalogProviderList>> {
     let catalog = MemoryCatalogProvider::new();
-    let tables = Tables { snapshot: Arc::clone(snapshot), state: state.cloned() };
+    let tables = Tables { sight: Arc::clone(sight), state: state.cloned() };
     catalog.register_schema(SCHEMA, Arc::new(tables))?;
     let list = MemoryCatalogProviderList::new();
     list.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     Ok(Arc::new(list))
 }
 
+/// What one query sees: a snapshot, and the history files beside it. It keeps both.
+pub(crate) struct Sight {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) files: Files,
+}
+
 /// Tables are made when a query names them. There is no way to register one.
 struct Tables {
-    snapshot: Arc<Snapshot>,
+    sight: Arc<Sight>,
     /// To plan views with; views themselves see no views.
     state: Option<SessionState>,
 }
@@ -52,22 +56,23 @@ impl fmt::Debug for Tables {
 #[async_trait]
 impl SchemaProvider for Tables {
     fn table_names(&self) -> Vec<String> {
-        let recorded = self.snapshot.recorded.iter().map(|view| view.table.name);
+        let recorded = self.sight.snapshot.recorded.iter().map(|view| view.table.name);
         let views = VIEWS.iter().filter(|_| self.state.is_some()).map(|view| view.name);
         recorded.chain(SMALL.into_iter().map(|table| table.name)).chain(views).map(str::to_owned).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if let Some(view) = self.snapshot.recorded.iter().find(|view| view.table.name == name) {
-            return Ok(Some(Arc::new(RecordedTable::new(Arc::clone(view)))));
+        let mut recorded = self.sight.snapshot.recorded.iter().zip(&self.sight.files);
+        if let Some((view, files)) = recorded.find(|(view, _)| view.table.name == name) {
+            return Ok(Some(Arc::new(RecordedTable::new(Arc::clone(view), files.clone()))));
         }
-        if let Some(batch) = self.snapshot.watched.batch(name) {
+        if let Some(batch) = self.sight.snapshot.watched.batch(name) {
             let batch = batch?;
             return Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)));
         }
         let Some((view, state)) = views::find(name).zip(self.state.as_ref()) else { return Ok(None) };
-        let sql = view.sql(&self.snapshot);
-        let state = session::with_catalogs(state, over(&self.snapshot, None)?);
+        let sql = view.sql(&self.sight.snapshot);
+        let state = session::with_catalogs(state, over(&self.sight, None)?);
         let plan = state.create_logical_plan(&sql).await?;
         Ok(Some(Arc::new(ViewTable::new(plan, Some(sql)))))
     }

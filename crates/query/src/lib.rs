@@ -11,6 +11,7 @@ pub mod documentation;
 mod error;
 mod functions;
 mod guard;
+mod history;
 pub mod output;
 mod result;
 mod scan;
@@ -24,6 +25,7 @@ mod views;
 mod watched;
 
 pub use error::{Position, SqlError};
+pub use history::{History, HistoryConfig, HistoryError};
 pub use result::QueryResult;
 pub use segment::{SealedSegment, Store, StoreConfig, TableSize};
 pub use service::{QueryOptions, SnapshotSource, SqlConfig, SqlService};

@@ -16,9 +16,10 @@ use futures::StreamExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::catalog;
+use crate::catalog::{self, Sight};
 use crate::error::SqlError;
 use crate::guard;
+use crate::history::History;
 use crate::result::QueryResult;
 use crate::session;
 use crate::snapshot::Snapshot;
@@ -89,6 +90,7 @@ pub struct SqlService {
 
 struct Inner {
     source: Box<dyn SnapshotSource>,
+    history: Option<History>,
     template: SessionState,
     config: SqlConfig,
     permits: Arc<Semaphore>,
@@ -120,8 +122,21 @@ impl SqlService {
     /// # Errors
     /// Threads could not be started, or DataFusion could not be set up.
     pub fn new(source: impl SnapshotSource, config: SqlConfig) -> std::io::Result<Self> {
-        let mut template =
-            session::template(config.threads, config.memory_bytes_max).map_err(std::io::Error::other)?;
+        Self::with_history(source, None, config)
+    }
+
+    /// The same, with older rows in a history: memory and files are one table, and no row is there twice.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_history(
+        source: impl SnapshotSource,
+        history: Option<History>,
+        config: SqlConfig,
+    ) -> std::io::Result<Self> {
+        let store = history.as_ref().map(History::store);
+        let mut template = session::template(config.threads, config.memory_bytes_max, store)
+            .map_err(std::io::Error::other)?;
         session::remove_unbounded(&mut template).map_err(std::io::Error::other)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
@@ -130,6 +145,7 @@ impl SqlService {
             .build()?;
         let inner = Inner {
             source: Box::new(source),
+            history,
             template,
             permits: Arc::new(Semaphore::new(config.running_max.max(1))),
             config,
@@ -161,10 +177,13 @@ impl SqlService {
         let rows_max =
             options.rows_max.map_or(self.inner.config.rows_max, |rows| rows.min(self.inner.config.rows_max));
         let snapshot = self.inner.source.snapshot().await.ok_or(SqlError::Stopping)?;
+        // After the snapshot: what was dropped from memory before it is in the history by now.
+        let files = self.inner.history.as_ref().map(|history| history.beside(&snapshot)).unwrap_or_default();
+        let sight = Arc::new(Sight { snapshot, files });
         let (template, memory) = (self.inner.template.clone(), self.inner.config.memory_bytes_max);
         let task = runtime.handle().spawn(async move {
             let _permit: OwnedSemaphorePermit = permit;
-            let query = Query { snapshot, template, memory, rows_max, time_max, stop: watch };
+            let query = Query { sight, template, memory, rows_max, time_max, stop: watch };
             let answer = query.answer(ask, schema_out, &batches_out);
             let ended = tokio::time::timeout_at(deadline, answer).await;
             if let Err(error) = ended.unwrap_or(Err(SqlError::TimedOut { after: time_max })) {
@@ -216,7 +235,7 @@ impl Drop for Waiting<'_> {
 
 /// One query, on the service's threads.
 struct Query {
-    snapshot: Arc<Snapshot>,
+    sight: Arc<Sight>,
     template: SessionState,
     memory: usize,
     rows_max: usize,
@@ -232,7 +251,7 @@ impl Query {
         batches: &mpsc::Sender<Result<RecordBatch, SqlError>>,
     ) -> Result<(), SqlError> {
         let planning = |error| SqlError::planning(&error, self.memory);
-        let catalogs = catalog::over(&self.snapshot, Some(&self.template)).map_err(planning)?;
+        let catalogs = catalog::over(&self.sight, Some(&self.template)).map_err(planning)?;
         let state = session::with_catalogs(&self.template, catalogs);
         let plan = logical_plan(&state, ask, self.memory).await?;
         let plan = state.create_physical_plan(&plan).await.map_err(planning)?;

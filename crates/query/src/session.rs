@@ -14,6 +14,7 @@ use object_store::ObjectStore;
 
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::functions;
+use crate::history::STORE_URL;
 
 /// Functions whose result may be far larger than their arguments: what they allocate is not accounted for, so one row
 /// could take all memory.
@@ -32,7 +33,11 @@ const UNBOUNDED: [&str; 11] = [
 ];
 
 /// The state that every session begins with.
-pub(crate) fn template(threads: usize, memory_bytes_max: usize) -> Result<SessionState> {
+pub(crate) fn template(
+    threads: usize,
+    memory_bytes_max: usize,
+    history: Option<Arc<dyn ObjectStore>>,
+) -> Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_target_partitions(threads.max(1))
         .with_information_schema(true)
@@ -47,7 +52,7 @@ pub(crate) fn template(threads: usize, memory_bytes_max: usize) -> Result<Sessio
     options.execution.parquet.pushdown_filters = true;
     let mut state = SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(runtime(memory_bytes_max)?)
+        .with_runtime_env(runtime(memory_bytes_max, history)?)
         .with_default_features()
         .build();
     functions::register(&mut state)?;
@@ -62,11 +67,11 @@ pub(crate) fn with_catalogs(template: &SessionState, catalogs: Arc<dyn CatalogPr
     state
 }
 
-fn runtime(memory_bytes_max: usize) -> Result<Arc<RuntimeEnv>> {
+fn runtime(memory_bytes_max: usize, history: Option<Arc<dyn ObjectStore>>) -> Result<Arc<RuntimeEnv>> {
     RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory_bytes_max)))
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
-        .with_object_store_registry(Arc::new(NoStores))
+        .with_object_store_registry(Arc::new(Stores { history }))
         .build_arc()
 }
 
@@ -79,16 +84,21 @@ pub(crate) fn remove_unbounded(state: &mut SessionState) -> Result<()> {
     Ok(())
 }
 
-/// No path and no URL leads anywhere.
+/// No path and no URL leads anywhere, but for the private one of the history.
 #[derive(Debug)]
-struct NoStores;
+struct Stores {
+    history: Option<Arc<dyn ObjectStore>>,
+}
 
-impl ObjectStoreRegistry for NoStores {
+impl ObjectStoreRegistry for Stores {
     fn register_store(&self, _: &url::Url, _: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
         None
     }
 
     fn get_store(&self, url: &url::Url) -> Result<Arc<dyn ObjectStore>> {
-        Err(DataFusionError::Plan(format!("{url} cannot be read: SQL here reads its own tables only")))
+        let private = STORE_URL.starts_with(&format!("{}://", url.scheme()));
+        self.history.clone().filter(|_| private).ok_or_else(|| {
+            DataFusionError::Plan(format!("{url} cannot be read: SQL here reads its own tables only"))
+        })
     }
 }

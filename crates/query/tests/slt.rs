@@ -41,7 +41,8 @@ impl AsyncDB for Door {
 fn rows(batch: &RecordBatch) -> Vec<Vec<String>> {
     let options = FormatOptions::default().with_null("NULL");
     let cell = |column: &dyn Array, row: usize| {
-        let text = ArrayFormatter::try_new(column, &options).unwrap().value(row).to_string();
+        let text =
+            ArrayFormatter::try_new(column, &options).unwrap().value(row).to_string().trim_end().to_owned();
         if text.is_empty() { "(empty)".to_owned() } else { text }
     };
     let row = |row| batch.columns().iter().map(|column| cell(column.as_ref(), row)).collect();

@@ -8,4 +8,5 @@ mod provider;
 mod row_column;
 mod units;
 
+pub(crate) use gather::Gather;
 pub(crate) use provider::RecordedTable;

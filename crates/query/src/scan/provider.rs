@@ -9,7 +9,9 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::union::UnionExec;
 
+use crate::history::{self, HistoryFile};
 use crate::scan::exec::SegmentsExec;
 use crate::scan::filter::{self, Filter};
 use crate::scan::units;
@@ -19,13 +21,15 @@ use crate::segment::table::TableView;
 /// One of the tables whose rows are in segments.
 pub(crate) struct RecordedTable {
     view: Arc<TableView>,
+    /// Files with rows that are not in memory.
+    files: Vec<Arc<HistoryFile>>,
     schema: SchemaRef,
 }
 
 impl RecordedTable {
-    pub(crate) fn new(view: Arc<TableView>) -> Self {
+    pub(crate) fn new(view: Arc<TableView>, files: Vec<Arc<HistoryFile>>) -> Self {
         let schema = schema::recorded(view.table);
-        Self { view, schema }
+        Self { view, files, schema }
     }
 }
 
@@ -57,9 +61,20 @@ impl TableProvider for RecordedTable {
         let projected = Arc::new(self.schema.project(&projection)?);
         let filter = Filter::new(table, &self.schema, filters, session)?;
         let (units, pruning) = units::plan(&self.view, &filter)?;
+        let files: Vec<Arc<HistoryFile>> =
+            self.files.iter().filter(|file| filter.overlaps(&file.bounds)).cloned().collect();
+        let older = if files.is_empty() {
+            None
+        } else {
+            Some(history::scan(&files, &self.schema, &projection, filters, session)?)
+        };
         let partitions = units::partition(units, session.config().target_partitions());
         let live = SegmentsExec::new(table, (projected, projection), filter, (partitions, pruning), limit);
-        Ok(Arc::new(live))
+        let live: Arc<dyn ExecutionPlan> = Arc::new(live);
+        match older {
+            Some(older) => UnionExec::try_new(vec![older, live]),
+            None => Ok(live),
+        }
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {

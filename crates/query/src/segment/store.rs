@@ -7,7 +7,7 @@ use selvedge_model::tables::TableDef;
 use selvedge_model::time::nanos;
 use selvedge_model::{Call, MetricPoint, Observation, ObservationKind, SymbolTable};
 
-use crate::segment::block::{BLOCK_ROWS, Bounds};
+use crate::segment::block::BLOCK_ROWS;
 use crate::segment::calls::{self, CallFields};
 use crate::segment::names::Names;
 use crate::segment::points::{self, PointFields};
@@ -85,10 +85,6 @@ impl SealedSegment {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.view.segment.rows
-    }
-
-    pub(crate) fn bounds(&self) -> Bounds {
-        self.view.segment.bounds
     }
 }
 

@@ -58,13 +58,11 @@ pub(crate) struct SegmentView {
 pub(crate) struct TableView {
     pub(crate) table: &'static TableDef,
     pub(crate) segments: Vec<SegmentView>,
+    /// Number of the first segment, or of the next when there is none.
+    pub(crate) first: u64,
 }
 
 impl TableView {
-    pub(crate) fn rows(&self) -> usize {
-        self.segments.iter().map(|view| view.segment.rows).sum()
-    }
-
     pub(crate) fn bounds(&self) -> Bounds {
         let mut bounds = Bounds::default();
         self.segments.iter().for_each(|view| bounds.merge(&view.segment.bounds));
@@ -199,8 +197,9 @@ impl<S: Shape> TableStore<S> {
             let book = self.books.back().map_or(0, |(id, _)| *id);
             segments.push(Arc::new(Segment::new(self.segment_next, book, blocks)));
         }
+        let first = segments.first().map_or(self.segment_next, |segment| segment.id);
         let segments = segments.into_iter().filter_map(|segment| self.with_shapes(segment, names)).collect();
-        let view = Arc::new(TableView { table: S::TABLE, segments });
+        let view = Arc::new(TableView { table: S::TABLE, segments, first });
         self.view = Some(Arc::clone(&view));
         view
     }
