@@ -24,11 +24,18 @@ pub(crate) const CATALOG: &str = "selvedge";
 /// The schema's name.
 pub(crate) const SCHEMA: &str = "public";
 
-/// All catalogs of a session over a snapshot.
-pub(crate) fn over(sight: &Arc<Sight>, state: Option<&SessionState>) -> Result<Arc<dyn CatalogProviderList>> {
+/// All catalogs of a session over a snapshot, with one more schema where a client expects it.
+pub(crate) fn over(
+    sight: &Arc<Sight>,
+    state: Option<&SessionState>,
+    more: Option<(&str, Arc<dyn SchemaProvider>)>,
+) -> Result<Arc<dyn CatalogProviderList>> {
     let catalog = MemoryCatalogProvider::new();
     let tables = Tables { sight: Arc::clone(sight), state: state.cloned() };
     catalog.register_schema(SCHEMA, Arc::new(tables))?;
+    if let Some((name, schema)) = more {
+        catalog.register_schema(name, schema)?;
+    }
     let list = MemoryCatalogProviderList::new();
     list.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
     Ok(Arc::new(list))
@@ -72,7 +79,7 @@ impl SchemaProvider for Tables {
         }
         let Some((view, state)) = views::find(name).zip(self.state.as_ref()) else { return Ok(None) };
         let sql = view.sql(&self.sight.snapshot);
-        let state = session::with_catalogs(state, over(&self.sight, None)?);
+        let state = session::with_catalogs(state, over(&self.sight, None, None)?);
         let plan = state.create_logical_plan(&sql).await?;
         Ok(Some(Arc::new(ViewTable::new(plan, Some(sql)))))
     }

@@ -13,6 +13,7 @@ mod functions;
 mod guard;
 mod history;
 pub mod output;
+pub mod pg;
 mod result;
 mod scan;
 mod schema;

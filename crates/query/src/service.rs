@@ -13,14 +13,17 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement;
 use futures::StreamExt;
+use selvedge_model::SymbolTable;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::catalog::{self, Sight};
 use crate::error::SqlError;
 use crate::guard;
-use crate::history::History;
+use crate::history::{Files, History};
+use crate::pg::{PG_SCHEMA, PgCatalog};
 use crate::result::QueryResult;
+use crate::segment::{Store, StoreConfig};
 use crate::session;
 use crate::snapshot::Snapshot;
 use crate::stop::{Stop, stopped};
@@ -112,8 +115,8 @@ impl Drop for Inner {
 pub(crate) enum Ask {
     /// A text, to be parsed and checked.
     Text(String),
-    /// A statement that was checked, with values for its parameters.
-    Statement(Box<Statement>, Option<ParamValues>),
+    /// A statement that was checked, with values for its parameters, and PostgreSQL's tables beside ours.
+    Statement(Box<Statement>, Option<ParamValues>, Arc<PgCatalog>),
 }
 
 impl SqlService {
@@ -162,6 +165,13 @@ impl SqlService {
     /// The statement is refused or does not fit the tables, or there is no room for it.
     pub async fn query(&self, sql: &str, options: QueryOptions) -> Result<QueryResult, SqlError> {
         self.run(Ask::Text(sql.to_owned()), options).await
+    }
+
+    /// PostgreSQL's tables and functions over tables of ours that have no rows.
+    pub(crate) fn pg_catalog(&self) -> datafusion::error::Result<PgCatalog> {
+        let snapshot = Store::new(&StoreConfig::default()).snapshot(&SymbolTable::new(0));
+        let empty = Arc::new(Sight { snapshot, files: Files::default() });
+        PgCatalog::new(&self.inner.template, &empty)
     }
 
     pub(crate) async fn run(&self, ask: Ask, options: QueryOptions) -> Result<QueryResult, SqlError> {
@@ -251,8 +261,12 @@ impl Query {
         batches: &mpsc::Sender<Result<RecordBatch, SqlError>>,
     ) -> Result<(), SqlError> {
         let planning = |error| SqlError::planning(&error, self.memory);
-        let catalogs = catalog::over(&self.sight, Some(&self.template)).map_err(planning)?;
-        let state = session::with_catalogs(&self.template, catalogs);
+        let (template, more) = match &ask {
+            Ask::Text(_) => (&self.template, None),
+            Ask::Statement(_, _, pg) => (&pg.template, Some((PG_SCHEMA, Arc::clone(&pg.schema)))),
+        };
+        let catalogs = catalog::over(&self.sight, Some(template), more).map_err(planning)?;
+        let state = session::with_catalogs(template, catalogs);
         let plan = logical_plan(&state, ask, self.memory).await?;
         let plan = state.create_physical_plan(&plan).await.map_err(planning)?;
         let plan = self.stop.watch(plan).map_err(planning)?;
@@ -284,7 +298,7 @@ impl Query {
 async fn logical_plan(state: &SessionState, ask: Ask, memory: usize) -> Result<LogicalPlan, SqlError> {
     let (statement, parameters) = match ask {
         Ask::Text(sql) => (guard::parse(&sql)?, None),
-        Ask::Statement(statement, parameters) => (*statement, parameters),
+        Ask::Statement(statement, parameters, _) => (*statement, parameters),
     };
     let planning = |error| SqlError::planning(&error, memory);
     let mut plan = state.statement_to_plan(statement).await.map_err(planning)?;

@@ -220,11 +220,3 @@ impl Iterator for Batches {
         None
     }
 }
-
-/// So that plans can be looked at in tests.
-impl SegmentsExec {
-    #[cfg(test)]
-    pub(crate) fn of(plan: &dyn ExecutionPlan) -> Option<&Self> {
-        plan.downcast_ref()
-    }
-}
