@@ -1,5 +1,7 @@
 //! The history: memory and files are one table, and files go only when nobody reads them.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 #[expect(dead_code, reason = "each test program uses its part of this module")]
 mod support;
 

@@ -1,5 +1,7 @@
 //! Limits: rows, time, memory, number; and that a result sees one moment, whatever happens meanwhile.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod support;
 
 use std::sync::Arc;

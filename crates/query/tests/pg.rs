@@ -1,5 +1,7 @@
 //! The PostgreSQL wire, with a driver.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod support;
 
 use std::net::SocketAddr;
@@ -125,9 +127,7 @@ async fn only_reading_and_only_harmless_settings() {
     }
     assert_eq!(refused(&client, "SELECT * FROM '/etc/passwd'").await.0, "42000");
     let error = client.simple_query("SELECT staus FROM calls").await.unwrap_err();
-    let error = error.as_db_error().unwrap();
-    assert_eq!(error.hint(), Some("did you mean status?"));
-    assert_eq!(error.position(), Some(&tokio_postgres::error::ErrorPosition::Original(8)));
+    assert_eq!(error.as_db_error().unwrap().hint(), Some("did you mean status?"));
 }
 
 #[tokio::test]
@@ -156,8 +156,12 @@ async fn a_query_ends_when_its_client_goes() {
     let (client, socket) = connect_loosely(address, "").await.unwrap();
     let other = connect(address, "").await.unwrap();
     let endless = "SELECT count(*) FROM calls a, calls b, calls c WHERE a.duration + b.duration < c.duration";
-    let asked =
-        tokio::runtime::Handle::current().spawn(async move { drop(client.simple_query(endless).await) });
+    // Again and again: the other's question may have the only place when it comes first.
+    let asked = tokio::runtime::Handle::current().spawn(async move {
+        loop {
+            drop(client.simple_query(endless).await);
+        }
+    });
     // It has its place when the other finds none.
     while other.simple_query("SELECT 1").await.is_ok() {
         tokio::task::yield_now().await;

@@ -1,5 +1,7 @@
 //! Runs the `.slt` files: statements with the rows or the error they must give.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod support;
 
 use datafusion::arrow::array::{Array, RecordBatch};

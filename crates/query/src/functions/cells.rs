@@ -64,7 +64,6 @@ impl Grid for Whole {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "49 bits shifted out of 63 leave 14")]
 impl Grid for Floating {
     type Kind = Float64Type;
 

@@ -107,10 +107,12 @@ fn time_or_id(table: &TableDef, expr: &Expr) -> Option<Pushed> {
         }
         Expr::InList(list) if !list.negated => {
             let Expr::Column(column) = list.expr.as_ref() else { return None };
-            let literal = |item| match item {
-                &Expr::Literal(ref literal, _) => Some(literal),
-                _ => None,
-            };
+            fn literal(item: &Expr) -> Option<&ScalarValue> {
+                match item {
+                    Expr::Literal(literal, _) => Some(literal),
+                    _ => None,
+                }
+            }
             let literals = list.list.iter().map(literal).collect::<Option<Vec<_>>>()?;
             match RowColumn::of(table, column.name())? {
                 RowColumn::Trace => Some(Pushed::Trace(ids(&literals)?)),

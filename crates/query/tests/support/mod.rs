@@ -56,9 +56,9 @@ impl Mesh {
             shape: CallShape {
                 method: self.symbols.intern("GET"),
                 route: self.symbols.intern(route),
-                status: if number % 50 == 0 {
+                status: if number.is_multiple_of(50) {
                     503
-                } else if number % 20 == 0 {
+                } else if number.is_multiple_of(20) {
                     404
                 } else {
                     200
