@@ -47,8 +47,13 @@ fn rows(batch: &RecordBatch) -> Vec<Vec<String>> {
             ArrayFormatter::try_new(column, &options).unwrap().value(row).to_string().trim_end().to_owned();
         if text.is_empty() { "(empty)".to_owned() } else { text }
     };
-    let row = |row| batch.columns().iter().map(|column| cell(column.as_ref(), row)).collect();
-    (0..batch.num_rows()).map(row).collect()
+    let row = |row| batch.columns().iter().map(|column| cell(column.as_ref(), row)).collect::<Vec<_>>();
+    // A plan has many lines in one cell; a file has one line a row.
+    let lines = |row: Vec<String>| match row.iter().any(|cell| cell.contains('\n')) {
+        true => row.join(" ").lines().map(|line| vec![line.trim_start().to_owned()]).collect(),
+        false => vec![row],
+    };
+    (0..batch.num_rows()).map(row).flat_map(lines).collect()
 }
 
 fn run(name: &str) {
