@@ -53,6 +53,7 @@ pub struct Correlator {
     paused: bool,
     /// When the last gap began.
     gap_from: EventTime,
+    forgotten: u64,
 }
 
 impl Correlator {
@@ -66,7 +67,14 @@ impl Correlator {
             clock: EventTime::ABSENT,
             paused: false,
             gap_from: EventTime::ABSENT,
+            forgotten: 0,
         }
+    }
+
+    /// Incidents that left the list for want of room.
+    #[must_use]
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Takes the findings of one tick, in any order, and says which incidents changed, by opening time, then id.
@@ -263,6 +271,7 @@ impl Correlator {
                 return;
             };
             let Some(case) = self.cases.remove(&id) else { return };
+            self.forgotten += 1;
             let now = self.clock;
             changes.retain(|change| change.id() != id);
             self.depart(case, now, changes);

@@ -1,13 +1,11 @@
 //! Attributes: protobuf `KeyValue` and `AnyValue` into the fields we have a use for.
 //!
-//! The key is looked up first, where it is not the one that was expected (`expected.rs`); the value of a key that
-//! means nothing to us is never decoded.
+//! The key is looked up first; the value of a key that means nothing to us is never decoded.
 
 use std::borrow::Cow;
 
 use selvedge_model::hash::quick;
 
-use crate::expected::ExpectedNames;
 use crate::fault::Fault;
 use crate::field::field_of;
 use crate::record::{Fields, Value};
@@ -15,42 +13,49 @@ use crate::wire::{Reader, Tag};
 
 /// Tag of `AnyValue.string_value`, a length-delimited field 1.
 const STRING_TAG: u8 = 0x0a;
+/// Tag of `KeyValue.key`, a length-delimited field 1.
+const KEY_TAG: u8 = 0x0a;
+/// Tag of `KeyValue.value`, a length-delimited field 2.
+const VALUE_TAG: u8 = 0x12;
+
+/// Takes the attributes of a record, one by one.
+pub(crate) trait Attributes<'a> {
+    /// Bytes at the beginning of `rest`, which begins with an attribute, that need not be read: whole attributes.
+    #[inline]
+    fn known(&mut self, _rest: &[u8]) -> usize {
+        0
+    }
+
+    /// Takes the next attribute; false when the rest of the record is of no interest.
+    fn take(&mut self, attribute: Reader<'a>) -> Result<bool, Fault>;
+}
+
+impl<'a, F: FnMut(Reader<'a>) -> Result<bool, Fault> + ?Sized> Attributes<'a> for F {
+    #[inline]
+    fn take(&mut self, attribute: Reader<'a>) -> Result<bool, Fault> {
+        self(attribute)
+    }
+}
 
 /// Reads one `KeyValue` and sets the field that its key fills, if any.
-#[inline]
-pub(crate) fn read<'a>(
-    entry: Reader<'a>,
-    names: &mut ExpectedNames,
-    fields: &mut Fields<'a>,
-) -> Result<(), Fault> {
-    let Some((head, field)) = names.next(entry.rest()) else { return read_unexpected(entry, names, fields) };
-    // The key is as expected. When the value then fills the rest, nothing can come that would change either.
-    let Some(value) = entry.last_value(head) else { return read_any(entry, fields) };
-    if let Some(field) = field {
-        fields.set(field, any_value(value)?);
-    }
-    Ok(())
-}
-
-fn read_unexpected<'a>(
-    entry: Reader<'a>,
-    names: &mut ExpectedNames,
-    fields: &mut Fields<'a>,
-) -> Result<(), Fault> {
-    let (key, value) = split(entry)?;
-    if let Some(field) = names.look_up(entry.rest(), key) {
-        fields.set(field, any_value(value)?);
-    }
-    Ok(())
-}
-
-/// Reads a `KeyValue` of any shape, without regard to what was expected.
-fn read_any<'a>(entry: Reader<'a>, fields: &mut Fields<'a>) -> Result<(), Fault> {
+pub(crate) fn read<'a>(entry: Reader<'a>, fields: &mut Fields<'a>) -> Result<(), Fault> {
     let (key, value) = split(entry)?;
     if let Some(field) = field_of(key) {
         fields.set(field, any_value(value)?);
     }
     Ok(())
+}
+
+/// The attribute up to and with the tag of its value, when it is written the way every encoder writes it.
+pub(crate) fn head_of<'a>(attribute: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let length = name.len() + 3;
+    let head = attribute.get(..length)?;
+    let usual = head[0] == KEY_TAG
+        && usize::from(head[1]) == name.len()
+        && name.len() < 0x80
+        && &head[2..length - 1] == name
+        && head[length - 1] == VALUE_TAG;
+    usual.then_some(head)
 }
 
 /// As [`read`], and the attribute's part of the series identity.
@@ -83,7 +88,7 @@ pub(crate) fn hash(key: &[u8], value: &Value<'_>, encoded: &[u8]) -> u64 {
 
 /// Key and encoded value of one `KeyValue`. Of several values the last counts.
 #[inline]
-fn split<'a>(mut entry: Reader<'a>) -> Result<(&'a [u8], Reader<'a>), Fault> {
+pub(crate) fn split<'a>(mut entry: Reader<'a>) -> Result<(&'a [u8], Reader<'a>), Fault> {
     let mut key: &[u8] = &[];
     let mut value = Reader::new(&[]);
     while let Some(tag) = entry.field()? {
@@ -170,7 +175,7 @@ fn single(mut array: Reader<'_>) -> Result<Value<'_>, Fault> {
 pub(crate) fn map_entries<'a>(mut map: Reader<'a>, fields: &mut Fields<'a>) -> Result<(), Fault> {
     while let Some(tag) = map.field()? {
         if tag.field == 1 {
-            read_any(map.message(tag)?, fields)?;
+            read(map.message(tag)?, fields)?;
         } else {
             map.skip(tag)?;
         }

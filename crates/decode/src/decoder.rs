@@ -12,6 +12,7 @@ use crate::record::{Fields, LogRecord, PointRecord, SpanRecord};
 use crate::rejection::{Rejection, RejectionCounts};
 use crate::sink::{Contents, RecordSink, Scratch};
 use crate::traces;
+use crate::wire::Reader;
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -213,6 +214,7 @@ impl Collector<'_> {
     fn is_full(&mut self) -> bool {
         let is_full = self.out.kept() >= self.signals_max;
         if is_full {
+            self.normaliser.nothing_to_learn();
             self.refuse(Rejection::OverLimit);
         }
         is_full
@@ -228,8 +230,42 @@ impl Collector<'_> {
 impl RecordSink for Collector<'_> {
     type Resource = ResourceContext;
 
-    fn resource(&mut self, fields: &Fields<'_>) -> ResourceContext {
-        self.normaliser.resource(self.signal, fields, (), self.symbols)
+    fn resource_again(&mut self, encoded: &[u8]) -> Option<ResourceContext> {
+        self.normaliser.resource_again(self.signal, encoded, self.symbols)
+    }
+
+    fn resource(&mut self, fields: &Fields<'_>, encoded: Option<&[u8]>) -> ResourceContext {
+        self.normaliser.resource(self.signal, fields, encoded, self.symbols)
+    }
+
+    fn span_again<'a>(
+        &mut self,
+        resource: &ResourceContext,
+        span: Reader<'a>,
+        fields: &mut Fields<'a>,
+    ) -> bool {
+        let out = &mut self.out.observations;
+        out.len() < self.signals_max
+            && self.normaliser.span_again(resource, span, fields, self.observed, self.symbols, out)
+    }
+
+    fn log_again<'a>(
+        &mut self,
+        resource: &ResourceContext,
+        log: Reader<'a>,
+        fields: &mut Fields<'a>,
+    ) -> bool {
+        let out = &mut self.out.observations;
+        out.len() < self.signals_max
+            && self.normaliser.log_again(resource, log, fields, self.observed, self.symbols, out)
+    }
+
+    fn learn_span(&mut self, resource: &ResourceContext, span: Reader<'_>) {
+        self.normaliser.learn_span(resource, span);
+    }
+
+    fn learn_log(&mut self, resource: &ResourceContext, log: Reader<'_>) {
+        self.normaliser.learn_log(resource, log);
     }
 
     fn span(&mut self, resource: &ResourceContext, record: &SpanRecord<'_, '_>) {

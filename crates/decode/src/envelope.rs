@@ -5,8 +5,8 @@
 //! A fault in this frame costs the body; a fault inside a record costs the record.
 
 use crate::attribute;
-use crate::expected::Owner;
 use crate::fault::Fault;
+use crate::record::Fields;
 use crate::rejection::Rejection;
 use crate::sink::{Contents, RecordSink, Scratch, Visit};
 use crate::wire::Reader;
@@ -40,30 +40,64 @@ fn resource<'a, S: RecordSink>(
     sink: &mut S,
     record: &impl Fn(Reader<'a>, &mut Visit<'_, 'a, S>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    scratch.fields.clear();
-    scratch.names.restart(Owner::Resource);
-    let mut first_pass = message;
-    while let Some(tag) = first_pass.field()? {
-        if tag.field == 1 {
-            let mut resource = first_pass.message(tag)?;
-            while let Some(tag) = resource.field()? {
-                if tag.field == 1 {
-                    attribute::read(resource.message(tag)?, &mut scratch.names, &mut scratch.fields)?;
-                } else {
-                    resource.skip(tag)?;
+    let resource = match only_resource(message)? {
+        Only::One(encoded) => match sink.resource_again(encoded.rest()) {
+            Some(known) => known,
+            None => {
+                scratch.fields.clear();
+                resource_attributes(encoded, &mut scratch.fields)?;
+                sink.resource(&scratch.fields, Some(encoded.rest()))
+            }
+        },
+        Only::NoneOrSeveral => {
+            scratch.fields.clear();
+            let mut parts = message;
+            while let Some(tag) = parts.field()? {
+                match tag.field {
+                    1 => resource_attributes(parts.message(tag)?, &mut scratch.fields)?,
+                    _ => parts.skip(tag)?,
                 }
             }
-        } else {
-            first_pass.skip(tag)?;
+            sink.resource(&scratch.fields, None)
         }
-    }
-    let resource = sink.resource(&scratch.fields);
+    };
     let mut visit = Visit { sink, scratch, resource };
     while let Some(tag) = message.field()? {
         if tag.field == 2 {
             scope(message.message(tag)?, &mut visit, record)?;
         } else {
             message.skip(tag)?;
+        }
+    }
+    Ok(())
+}
+
+/// How often a message has a resource.
+enum Only<'a> {
+    One(Reader<'a>),
+    NoneOrSeveral,
+}
+
+fn only_resource(mut message: Reader<'_>) -> Result<Only<'_>, Fault> {
+    let mut found = Only::NoneOrSeveral;
+    let mut count = 0_u32;
+    while let Some(tag) = message.field()? {
+        if tag.field == 1 {
+            count += 1;
+            found = Only::One(message.message(tag)?);
+        } else {
+            message.skip(tag)?;
+        }
+    }
+    Ok(if count == 1 { found } else { Only::NoneOrSeveral })
+}
+
+fn resource_attributes<'a>(mut resource: Reader<'a>, fields: &mut Fields<'a>) -> Result<(), Fault> {
+    while let Some(tag) = resource.field()? {
+        if tag.field == 1 {
+            attribute::read(resource.message(tag)?, fields)?;
+        } else {
+            resource.skip(tag)?;
         }
     }
     Ok(())

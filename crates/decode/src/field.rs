@@ -17,9 +17,6 @@ macro_rules! fields {
         /// Number of fields.
         pub(crate) const FIELD_COUNT: usize = [$(Field::$field),+].len();
 
-        /// The fields by their numbers.
-        pub(crate) const FIELDS: [Field; FIELD_COUNT] = [$(Field::$field),+];
-
         /// Every name with its field.
         const NAMES: &[(&[u8], Field)] = &[$($(($name, Field::$field),)+)+];
     };
@@ -165,7 +162,7 @@ fields! {
 impl Field {
     /// The field's bit in a set of fields.
     #[inline]
-    pub(crate) fn bit(self) -> u128 {
+    pub(crate) const fn bit(self) -> u128 {
         1 << self as u8
     }
 }

@@ -8,13 +8,13 @@
 mod attribute;
 mod decoder;
 mod envelope;
-mod expected;
 mod fault;
 mod field;
 mod json;
 mod logs;
 mod metrics;
 mod normalise;
+mod patterns;
 mod point;
 mod record;
 mod rejection;

@@ -97,8 +97,9 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// One span.
-pub(crate) struct SpanRecord<'r, 'a> {
+/// What a span says outside of its attributes.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct SpanHead<'r> {
     pub(crate) trace_id: &'r [u8],
     pub(crate) span_id: &'r [u8],
     pub(crate) parent_span_id: &'r [u8],
@@ -109,6 +110,11 @@ pub(crate) struct SpanRecord<'r, 'a> {
     pub(crate) end_unix_nano: u64,
     /// OTLP StatusCode: 2 is error.
     pub(crate) status_code: i32,
+}
+
+/// One span.
+pub(crate) struct SpanRecord<'r, 'a> {
+    pub(crate) head: SpanHead<'r>,
     pub(crate) fields: &'r Fields<'a>,
 }
 

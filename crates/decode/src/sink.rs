@@ -1,18 +1,36 @@
 //! Where the readers put what they read: records one at a time, borrowed. The collector behind [`crate::Decoder`]
 //! is one taker; the tests' comparison with `opentelemetry-proto` is another.
 
-use crate::expected::ExpectedNames;
 use crate::fault::Fault;
 use crate::record::{Fields, LogRecord, PointRecord, SpanRecord};
 use crate::rejection::Rejection;
+use crate::wire::Reader;
 
 /// Takes the records of one request, in wire order.
 pub(crate) trait RecordSink {
     /// What the taker wants to know of a resource while it takes the resource's records.
     type Resource;
 
-    /// A resource, before any of its records. Without resource attributes: no fields.
-    fn resource(&mut self, fields: &Fields<'_>) -> Self::Resource;
+    /// The resource of these bytes, if one of the same bytes was taken lately.
+    fn resource_again(&mut self, _encoded: &[u8]) -> Option<Self::Resource> {
+        None
+    }
+    /// A resource, before any of its records. Without resource attributes: no fields. `encoded` are its bytes, where
+    /// they are all in one place.
+    fn resource(&mut self, fields: &Fields<'_>, encoded: Option<&[u8]>) -> Self::Resource;
+    /// Takes a span that says what an earlier one said, without reading all of it; `fields` is room. False when it
+    /// must be read in full, and then nothing was taken.
+    fn span_again<'a>(&mut self, _: &Self::Resource, _span: Reader<'a>, _fields: &mut Fields<'a>) -> bool {
+        false
+    }
+    /// As [`Self::span_again`], of a log record.
+    fn log_again<'a>(&mut self, _: &Self::Resource, _log: Reader<'a>, _fields: &mut Fields<'a>) -> bool {
+        false
+    }
+    /// The span that was taken last, as it was sent: a chance to know the next one that says the same.
+    fn learn_span(&mut self, _: &Self::Resource, _span: Reader<'_>) {}
+    /// As [`Self::learn_span`], of a log record all of whose words are in its attributes.
+    fn learn_log(&mut self, _: &Self::Resource, _log: Reader<'_>) {}
     /// A span of that resource.
     fn span(&mut self, resource: &Self::Resource, record: &SpanRecord<'_, '_>);
     /// A log record of that resource.
@@ -27,8 +45,6 @@ pub(crate) trait RecordSink {
 pub(crate) struct Scratch<'a> {
     /// Fields of the resource, then of each record.
     pub(crate) fields: Fields<'a>,
-    /// Attribute names of the records before.
-    pub(crate) names: ExpectedNames,
     /// Histogram counts.
     pub(crate) counts: Vec<u64>,
     /// Histogram bounds.
@@ -42,13 +58,7 @@ const SCRATCH_KEPT_MAX: usize = 4_096;
 
 impl Scratch<'_> {
     pub(crate) fn new() -> Self {
-        Self {
-            fields: Fields::new(),
-            names: ExpectedNames::default(),
-            counts: Vec::new(),
-            bounds: Vec::new(),
-            nesting: Vec::new(),
-        }
+        Self { fields: Fields::new(), counts: Vec::new(), bounds: Vec::new(), nesting: Vec::new() }
     }
 
     /// The same memory, empty, for a batch of another lifetime.
@@ -59,8 +69,8 @@ impl Scratch<'_> {
         self.bounds.shrink_to(SCRATCH_KEPT_MAX);
         self.nesting.clear();
         self.nesting.shrink_to(SCRATCH_KEPT_MAX);
-        let Self { fields, names, counts, bounds, nesting } = self;
-        Scratch { fields: fields.recycled(), names, counts, bounds, nesting }
+        let Self { fields, counts, bounds, nesting } = self;
+        Scratch { fields: fields.recycled(), counts, bounds, nesting }
     }
 }
 

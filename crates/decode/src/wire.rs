@@ -49,6 +49,17 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
+    /// Steps over bytes that are known to be whole fields, if the message begins with `tag`.
+    #[inline]
+    pub(crate) fn step_over(&mut self, tag: u8, known: impl FnOnce(&[u8]) -> usize) -> bool {
+        if self.rest.first() != Some(&tag) {
+            return false;
+        }
+        let length = known(self.rest);
+        self.rest = self.rest.get(length..).unwrap_or(&[]);
+        length > 0
+    }
+
     /// The length-delimited value that begins after the next `skipped` bytes and a tag in them, when it runs to the
     /// end of this message and so is its last field.
     #[inline]

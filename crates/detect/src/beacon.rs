@@ -18,6 +18,7 @@ const BEAT_WIDTH: Duration = Duration::from_secs(1);
 /// Beats of calls to outside hosts.
 pub(crate) struct Beats {
     edges: FixedMap<EdgeKey, Vec<EventTime>>,
+    unfollowed: u64,
 }
 
 /// A regular beat.
@@ -32,7 +33,7 @@ pub(crate) struct Rhythm {
 
 impl Default for Beats {
     fn default() -> Self {
-        Self { edges: FixedMap::with_hasher(fixed_state()) }
+        Self { edges: FixedMap::with_hasher(fixed_state()), unfollowed: 0 }
     }
 }
 
@@ -40,6 +41,11 @@ impl Beats {
     /// True when beats of this edge were seen before.
     pub(crate) fn follows(&self, key: &EdgeKey) -> bool {
         self.edges.contains_key(key)
+    }
+
+    /// Windows of edges that found no room.
+    pub(crate) fn unfollowed(&self) -> u64 {
+        self.unfollowed
     }
 
     /// Adds the calls of one closed window; the rhythm when there is one.
@@ -50,6 +56,7 @@ impl Beats {
             self.edges.retain(|_, beats| beats.last().is_some_and(|last| newest.since(*last) < idle));
         }
         if self.edges.len() >= EDGES_MAX && !self.edges.contains_key(key) {
+            self.unfollowed += 1;
             return None;
         }
         let beats = self.edges.entry(*key).or_default();

@@ -149,6 +149,11 @@ impl<'a> EdgeCase<'a> {
 }
 
 impl Behaviour {
+    /// Windows of edges that could not be followed for beacons.
+    pub(crate) fn unfollowed(&self) -> u64 {
+        self.beats.unfollowed()
+    }
+
     /// All checks of behaviour of one edge in one closed window. Windows come in order.
     pub(crate) fn judge_edge(&mut self, case: &EdgeCase<'_>) -> Judgement {
         let mut drafts = Vec::new();

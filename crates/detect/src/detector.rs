@@ -39,7 +39,7 @@ pub struct TelemetryCounts {
     pub received: u64,
     /// Signals that could not be understood.
     pub rejected: u64,
-    /// Names that found no room in the symbol table.
+    /// Records with a name that found no room in the symbol table.
     pub symbols_overflowed: u64,
 }
 
@@ -52,7 +52,20 @@ pub struct Detector {
     behaviour: Behaviour,
     frozen: FixedMap<EdgeKey, Freeze>,
     told: [EventTime; 2],
-    dropped: u64,
+    overflows: Overflows,
+}
+
+/// What the detector's limits did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overflows {
+    /// Findings that were not told because their window had too many.
+    pub findings: u64,
+    /// Open windows whose state was dropped.
+    pub windows: u64,
+    /// Edges that misbehaved and found no room among the frozen ones: they stay unlearned without end.
+    pub frozen: u64,
+    /// Callers that could not be followed for scans or beacons.
+    pub unfollowed: u64,
 }
 
 struct WindowState {
@@ -93,7 +106,7 @@ impl Detector {
             behaviour: Behaviour::default(),
             frozen: FixedMap::with_hasher(fixed_state()),
             told: [EventTime::ABSENT; 2],
-            dropped: 0,
+            overflows: Overflows::default(),
         }
     }
 
@@ -103,10 +116,10 @@ impl Detector {
         &self.rules
     }
 
-    /// Findings that were not told because their window had too many.
+    /// What the limits did. Callers of a window are added when it is done.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped
+    pub fn overflows(&self) -> Overflows {
+        Overflows { unfollowed: self.overflows.unfollowed + self.behaviour.unfollowed(), ..self.overflows }
     }
 
     /// Judges shapes that are new on their edge in their window: deterministic checks and novelty.
@@ -125,7 +138,7 @@ impl Detector {
                 transport::judge_failed_handshake(&case, &mut drafts);
             } else {
                 let case = Case::new(cx, &self.rules, sighting);
-                let state = window_state(&mut self.windows, sighting.window);
+                let state = window_state(&mut self.windows, sighting.window, &mut self.overflows);
                 drafts.extend(state.scans.sight(&case));
                 judge_call(&case, &mut drafts);
                 drafts.retain(|draft| state.wants(draft, &case));
@@ -133,7 +146,7 @@ impl Detector {
             for draft in drafts {
                 let told = self.tell(cx, sighting.window, key, draft);
                 let keeps_out = told.severity >= Severity::Medium && told.kind.family() != Family::Policy;
-                let state = window_state(&mut self.windows, sighting.window);
+                let state = window_state(&mut self.windows, sighting.window, &mut self.overflows);
                 if keeps_out && told.kind != FindingKind::PathScan {
                     state.shapes.insert((sighting.key, *sighting.shape));
                 }
@@ -169,7 +182,7 @@ impl Detector {
             if suspicious || told.iter().any(|finding| misbehaves(&finding)) {
                 let frozen = self.freezes(key, window);
                 if frozen || lasting {
-                    window_state(&mut self.windows, window).edges.insert(*key);
+                    window_state(&mut self.windows, window, &mut self.overflows).edges.insert(*key);
                 }
             }
             for finding in told {
@@ -199,7 +212,7 @@ impl Detector {
             Draft::new(FindingKind::Cardinality, cx.now)
                 .subject("names")
                 .summary("the table of names is full; new names are pooled".to_owned())
-                .fact("names_pooled", counts.symbols_overflowed, 0)
+                .fact("records_with_pooled_names", counts.symbols_overflowed, 0)
         });
         let mut findings = Vec::new();
         for (slot, draft) in [rejected, overflowed].into_iter().enumerate() {
@@ -233,8 +246,10 @@ impl Detector {
 
     /// Forgets what was told about a window, and all older ones.
     pub fn window_done(&mut self, window: Window) {
-        self.windows = self.windows.split_off(&window);
-        self.windows.remove(&window);
+        let open = self.windows.split_off(&window);
+        let mut done = std::mem::replace(&mut self.windows, open);
+        done.extend(self.windows.remove_entry(&window));
+        self.overflows.unfollowed += done.values().map(|state| state.scans.unfollowed()).sum::<u64>();
         self.judged = None;
         self.behaviour.window_done(window);
         self.frozen.retain(|_, freeze| window.start.since(freeze.last) < THAW_AFTER);
@@ -243,6 +258,7 @@ impl Detector {
     /// True while an edge must not be learned for its behaviour; after the bounded freeze it is learned again.
     fn freezes(&mut self, key: &EdgeKey, window: Window) -> bool {
         if self.frozen.len() >= FROZEN_MAX && !self.frozen.contains_key(key) {
+            self.overflows.frozen += 1;
             return true;
         }
         let freeze = self.frozen.entry(*key).or_insert(Freeze { since: window.start, last: window.start });
@@ -286,13 +302,13 @@ impl Detector {
 
     /// The finding, when it is the first of its kind, edge and subject in its window and there is room.
     fn once(&mut self, window: Window, key: EdgeKey, finding: Finding) -> Option<Finding> {
-        let state = window_state(&mut self.windows, window);
+        let state = window_state(&mut self.windows, window, &mut self.overflows);
         let seen = (finding.kind, key, finding.subject.clone());
         if state.told.contains(&seen) {
             return None;
         }
         if state.told.len() >= FINDINGS_PER_WINDOW_MAX {
-            self.dropped += 1;
+            self.overflows.findings += 1;
             return None;
         }
         state.told.insert(seen);
@@ -327,9 +343,14 @@ fn judge_call(case: &Case<'_>, drafts: &mut Vec<Draft>) {
     witness::judge(case, drafts);
 }
 
-fn window_state(windows: &mut BTreeMap<Window, WindowState>, window: Window) -> &mut WindowState {
+fn window_state<'w>(
+    windows: &'w mut BTreeMap<Window, WindowState>,
+    window: Window,
+    overflows: &mut Overflows,
+) -> &'w mut WindowState {
     while windows.len() >= WINDOWS_MAX && !windows.contains_key(&window) {
         windows.pop_first();
+        overflows.windows += 1;
     }
     windows.entry(window).or_default()
 }

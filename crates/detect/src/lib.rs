@@ -16,6 +16,7 @@ mod identity;
 mod novelty;
 mod parameters;
 mod rule_file;
+mod rule_problems;
 mod rules;
 mod scan;
 mod statistics;
@@ -24,6 +25,6 @@ mod volume;
 mod witness;
 
 pub use case::{Context, Sighting};
-pub use detector::{Detector, TelemetryCounts};
+pub use detector::{Detector, Overflows, TelemetryCounts};
 pub use parameters::*;
 pub use rules::{Rule, RuleError, RuleSet};

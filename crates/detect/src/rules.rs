@@ -6,6 +6,7 @@ use selvedge_model::{FindingKind, Severity};
 
 use crate::parameters::Parameters;
 use crate::rule_file::{Header, KindOnly, techniques};
+use crate::rule_problems;
 
 /// A rule file longer than this is refused: ours have 2 KB.
 const RULE_BYTES_MAX: usize = 256 << 10;
@@ -147,7 +148,7 @@ impl RuleSet {
     /// The shipped rules, with those of `files` (name and text) in the place of the same kinds.
     ///
     /// # Errors
-    /// One error for each file that is wrong.
+    /// Every error of every file that is wrong.
     pub fn load<N: AsRef<str>, T: AsRef<str>>(files: &[(N, T)]) -> Result<Self, Vec<RuleError>> {
         let mut set = Self::shipped();
         let mut from: BTreeMap<FindingKind, &str> = BTreeMap::new();
@@ -163,7 +164,7 @@ impl RuleSet {
                     from.insert(kind, name);
                     set.rules.insert(kind, rule);
                 }
-                Err(error) => errors.push(error),
+                Err(problems) => errors.extend(problems),
             }
         }
         if errors.is_empty() { Ok(set) } else { Err(errors) }
@@ -191,27 +192,41 @@ impl RuleSet {
     }
 }
 
-fn read(name: &str, text: &str) -> Result<(FindingKind, Rule), RuleError> {
+fn read(name: &str, text: &str) -> Result<(FindingKind, Rule), Vec<RuleError>> {
     if text.len() > RULE_BYTES_MAX {
-        return Err(whole_file(name, format!("larger than {RULE_BYTES_MAX} bytes")));
+        return Err(vec![whole_file(name, format!("larger than {RULE_BYTES_MAX} bytes"))]);
     }
-    let found: KindOnly = serde_saphyr::from_str(text).map_err(|error| explain(name, &error))?;
+    let found: KindOnly = serde_saphyr::from_str(text).map_err(|error| vec![explain(name, &error)])?;
     let word = found.kind.value.as_str();
     let kind = FindingKind::parse(word);
     let Some((kind, parsed)) = kind.and_then(|kind| Some((kind, Parameters::read(kind, text)?))) else {
         let place = found.kind.referenced;
         let known = Parameters::KINDS.iter().map(|kind| kind.name());
-        return Err(RuleError {
+        return Err(vec![RuleError {
             file: name.to_owned(),
             line: place.line(),
             column: place.column(),
             message: format!("unknown kind `{word}`"),
             suggestion: nearest(word, known),
-        });
+        }]);
     };
-    let (header, parameters) = parsed.map_err(|error| explain(name, &error))?;
+    let (header, parameters) = parsed.map_err(|error| all_problems(name, text, kind, error))?;
     let techniques = techniques(&header.tags);
     Ok((kind, Rule { header, parameters, techniques }))
+}
+
+/// Everything that is wrong with the file of a known kind.
+fn all_problems(name: &str, text: &str, kind: FindingKind, first: serde_saphyr::Error) -> Vec<RuleError> {
+    let file = format!("{}.yml", kind.name());
+    let shipped = SHIPPED.iter().find(|(shipped, _)| *shipped == file).map_or("", |(_, text)| text);
+    let read = |text: &str| Parameters::read(kind, text).and_then(Result::err);
+    let problems = rule_problems::all(text, shipped, first, read);
+    let placed = problems.iter().map(|(error, line, column)| RuleError {
+        line: *line,
+        column: *column,
+        ..explain(name, error)
+    });
+    placed.collect()
 }
 
 fn whole_file(name: &str, message: String) -> RuleError {
@@ -321,6 +336,35 @@ mod tests {
         let line = text.lines().position(|line| line.starts_with("  route_min:")).expect("there") + 1;
         assert_eq!((error.line, error.column), (line as u64, 3));
         assert!(error.to_string().contains("did you mean `routes_min`?"), "{error}");
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_a_file_is_told_at_once_with_its_place() {
+        let text = shipped_text("path_scan")
+            .replace("  routes_min:", "  route_min:")
+            .replace("level: ", "level: very_")
+            .replace("id: ", "id: x")
+            .replace("enabled: true", "enabled: perhaps\nowner: me");
+        let text = text.replace("tags:\n", "tags:\n  - Nothing\n");
+        let errors = RuleSet::load(&[("mine.yml", &text)]).expect_err("a wrong file");
+        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let line = |start: &str| {
+            text.lines().position(|line| line.trim_start().starts_with(start)).expect("there") as u64 + 1
+        };
+        for (start, part) in [
+            ("id:", "is not a UUID"),
+            ("level:", "is none of"),
+            ("- Nothing", "is not a tag"),
+            ("enabled:", "enabled"),
+            ("owner:", "unknown key `owner`"),
+            ("route_min:", "did you mean `routes_min`?"),
+        ] {
+            let place = format!("mine.yml:{}:", line(start));
+            let here = told.iter().any(|error| error.starts_with(&place));
+            assert!(here, "nothing at {place} ({part}) in {told:#?}");
+        }
+        assert!(told.iter().any(|error| error.contains("key `routes_min` is missing")), "{told:#?}");
+        assert_eq!(told.len(), 7, "{told:#?}");
     }
 
     #[test]

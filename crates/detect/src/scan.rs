@@ -18,6 +18,7 @@ const ROUTES_TOLD: usize = 8;
 /// Callers with unknown routes in one window.
 pub(crate) struct Scans {
     scanners: FixedMap<Scanner, Scan>,
+    unfollowed: u64,
 }
 
 /// Who scans: a workload wherever it calls, or, when nobody knows it, whoever calls one callee.
@@ -36,7 +37,7 @@ struct Scan {
 
 impl Default for Scans {
     fn default() -> Self {
-        Self { scanners: FixedMap::with_hasher(fixed_state()) }
+        Self { scanners: FixedMap::with_hasher(fixed_state()), unfollowed: 0 }
     }
 }
 
@@ -50,6 +51,7 @@ impl Scans {
         }
         let scanner = scanner(&case.key);
         if self.scanners.len() >= SCANNERS_MAX && !self.scanners.contains_key(&scanner) {
+            self.unfollowed += 1;
             return None;
         }
         let scan = self.scanners.entry(scanner).or_default();
@@ -70,6 +72,11 @@ impl Scans {
         }
         scan.reported = true;
         Some(report(case, scan, distinct))
+    }
+
+    /// Sightings of callers that found no room.
+    pub(crate) fn unfollowed(&self) -> u64 {
+        self.unfollowed
     }
 
     /// True when a refused unknown route is part of a scan that was reported.

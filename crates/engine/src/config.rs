@@ -14,6 +14,9 @@ pub(crate) const FINDINGS_KEPT_MAX_DEFAULT: usize = 2_000;
 /// A stream that brought nothing for this long has nothing newer than this to bring: proxies flush each second.
 pub(crate) const IDLE_GRACE_DEFAULT: Duration = Duration::from_secs(5);
 
+/// Edges and shapes of calls in open windows: 100,000 edges with nine shapes each; some 500 MB at worst.
+pub(crate) const WINDOW_ENTRIES_MAX_DEFAULT: usize = 1 << 20;
+
 /// Configuration of the engine and its stages.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -29,6 +32,8 @@ pub struct EngineConfig {
     pub correlate: CorrelateConfig,
     /// Bytes of the symbol table.
     pub symbol_bytes_max: usize,
+    /// Edges, and shapes of edges, in open windows; past it the newest edges are counted together (policy `pool_newest`).
+    pub window_entries_max: usize,
     /// Findings kept for people to look at.
     pub findings_kept_max: usize,
     /// How far the clock runs ahead of a silent stream before event time follows it.
@@ -44,6 +49,7 @@ impl Default for EngineConfig {
             learn: LearnConfig::default(),
             correlate: CorrelateConfig::default(),
             symbol_bytes_max: SYMBOL_BYTES_MAX_DEFAULT,
+            window_entries_max: WINDOW_ENTRIES_MAX_DEFAULT,
             findings_kept_max: FINDINGS_KEPT_MAX_DEFAULT,
             idle_grace: IDLE_GRACE_DEFAULT,
         }

@@ -6,6 +6,7 @@
 
 mod config;
 mod live;
+mod overload;
 mod pipeline;
 mod router;
 mod shards;
@@ -15,6 +16,7 @@ mod windows;
 
 pub use config::EngineConfig;
 pub use live::{Engine, run};
+pub use overload::Overload;
 pub use pipeline::{Effect, IngestError, Mode, Pipeline, RawBatch};
 pub use selvedge_correlate::IncidentChange;
 pub use selvedge_decode::Encoding;

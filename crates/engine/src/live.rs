@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use selvedge_model::{Finding, ObservedTime};
+use selvedge_model::{Finding, SteadyTime};
 use selvedge_receive::{Clock, Receipt, Submission};
 use tokio::sync::mpsc;
 
+use crate::overload::Overload;
 use crate::pipeline::{Effect, Pipeline, RawBatch};
 use crate::snapshot::Snapshot;
 
@@ -33,8 +34,10 @@ pub struct Engine {
     latest: Snapshot,
     findings: VecDeque<Finding>,
     findings_kept_max: usize,
-    viewed_at: ObservedTime,
-    edges_at: ObservedTime,
+    findings_forgotten: u64,
+    /// When the view and its edges were replaced; absent before the first time.
+    viewed_at: Option<SteadyTime>,
+    edges_at: Option<SteadyTime>,
 }
 
 impl Engine {
@@ -47,9 +50,15 @@ impl Engine {
             latest: Snapshot::default(),
             findings: VecDeque::new(),
             findings_kept_max,
-            viewed_at: ObservedTime(0),
-            edges_at: ObservedTime(0),
+            findings_forgotten: 0,
+            viewed_at: None,
+            edges_at: None,
         }
+    }
+
+    /// The pipeline, for what it is taught before it runs.
+    pub fn pipeline_mut(&mut self) -> &mut Pipeline {
+        &mut self.pipeline
     }
 
     /// The view that `serve` reads.
@@ -58,17 +67,17 @@ impl Engine {
         Arc::clone(&self.view)
     }
 
-    fn apply(&mut self, event: Event, now: ObservedTime, effects: &mut Vec<Effect>) {
+    fn apply(&mut self, event: Event, now: SteadyTime, effects: &mut Vec<Effect>) {
         let ended = matches!(event, Event::InputEnded);
         match event {
-            Event::Submission(submission) => self.take(submission, effects),
+            Event::Submission(submission) => self.take(submission, now, effects),
             Event::Clock => self.pipeline.advance_clock(now, effects),
             Event::InputEnded => self.pipeline.finish(effects),
         }
         if !effects.is_empty() {
             self.remember(effects);
         }
-        if self.viewed_at.after(VIEW_INTERVAL) <= now || !effects.is_empty() || ended {
+        if is_due(self.viewed_at, VIEW_INTERVAL, now) || !effects.is_empty() || ended {
             self.show(now, ended);
         }
     }
@@ -82,22 +91,25 @@ impl Engine {
         self.findings.extend(findings);
         let surplus = self.findings.len().saturating_sub(self.findings_kept_max);
         self.findings.drain(..surplus);
+        self.findings_forgotten += surplus as u64;
         self.latest.findings = Arc::new(self.findings.iter().cloned().collect());
         self.latest.incidents = Arc::new(self.pipeline.incidents().cloned().collect());
     }
 
     /// Replaces the view. A large mesh has a hundred thousand edges, which nobody needs anew each second.
-    fn show(&mut self, now: ObservedTime, ended: bool) {
-        self.viewed_at = now;
-        if self.edges_at.after(EDGES_INTERVAL) <= now || ended {
-            self.edges_at = now;
+    fn show(&mut self, now: SteadyTime, ended: bool) {
+        self.viewed_at = Some(now);
+        if is_due(self.edges_at, EDGES_INTERVAL, now) || ended {
+            self.edges_at = Some(now);
             self.latest.edges = Arc::new(self.pipeline.edges());
         }
         self.latest.stats = self.pipeline.stats();
+        let forgotten = Overload::new("findings_shown", "oldest_first", self.findings_forgotten);
+        self.latest.stats.overloads.push(forgotten);
         self.view.store(Arc::new(self.latest.clone()));
     }
 
-    fn take(&mut self, submission: Submission, effects: &mut Vec<Effect>) {
+    fn take(&mut self, submission: Submission, now: SteadyTime, effects: &mut Vec<Effect>) {
         let Submission { batch, reply } = submission;
         let raw = RawBatch {
             signal: batch.signal,
@@ -107,6 +119,7 @@ impl Engine {
             },
             body: &batch.body,
             observed: batch.observed,
+            steady: now,
         };
         let receipt = match self.pipeline.ingest(raw, effects) {
             Ok(decoded) => {
@@ -119,6 +132,10 @@ impl Engine {
             tracing::debug!("the sender was gone before its batch was acknowledged");
         }
     }
+}
+
+fn is_due(last: Option<SteadyTime>, interval: Duration, now: SteadyTime) -> bool {
+    last.is_none_or(|last| last.after(interval) <= now)
 }
 
 /// Runs until the submissions end (the receivers were dropped), then completes what is open and returns.
@@ -138,10 +155,44 @@ pub async fn run(
             _ = interval.tick() => Event::Clock,
         };
         let ended = matches!(event, Event::InputEnded);
-        engine.apply(event, clock.now(), &mut effects);
+        engine.apply(event, clock.steady(), &mut effects);
         effects.drain(..).for_each(&mut act);
         if ended {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_detect::RuleSet;
+    use selvedge_testkit::Traffic;
+
+    use super::*;
+    use crate::config::EngineConfig;
+    use crate::pipeline::Mode;
+
+    /// Guarantees: what was taught before the start can be seen as soon as the engine runs.
+    #[test]
+    fn the_first_look_shows_the_edges_that_were_taught() {
+        let mut engine = Engine::new(Pipeline::new(&EngineConfig::default(), RuleSet::shipped()), 10);
+        let (pipeline, mut effects) = (engine.pipeline_mut(), Vec::new());
+        pipeline.set_mode(Mode::Learning);
+        let mut traffic = Traffic::seeded(1);
+        traffic.repeat(20, "web -> cart");
+        for frame in traffic.frames() {
+            let raw = RawBatch {
+                signal: frame.signal,
+                encoding: selvedge_decode::Encoding::Protobuf,
+                body: &frame.payload,
+                observed: frame.observed,
+                steady: SteadyTime::recorded(frame.observed),
+            };
+            pipeline.ingest(raw, &mut effects).unwrap();
+        }
+        pipeline.finish(&mut effects);
+        pipeline.set_mode(Mode::Judging);
+        engine.apply(Event::Clock, SteadyTime(1), &mut effects);
+        assert_eq!(engine.view().load().edges.len(), 1);
     }
 }

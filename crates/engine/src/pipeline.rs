@@ -8,9 +8,10 @@ use selvedge_correlate::{Correlator, IncidentChange};
 use selvedge_decode::{DecodeError, Encoding};
 use selvedge_detect::{Context, Detector, RuleSet, TelemetryCounts};
 use selvedge_learn::{Baselines, Provenance};
-use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severity, SignalKind};
+use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severity, SignalKind, SteadyTime};
 
 use crate::config::EngineConfig;
+use crate::overload::Overload;
 use crate::router::Router;
 use crate::shards::Shards;
 use crate::snapshot::{EdgeSummary, edge_summaries};
@@ -26,8 +27,10 @@ pub struct RawBatch<'a> {
     pub encoding: Encoding,
     /// The uncompressed body.
     pub body: &'a [u8],
-    /// When we received it.
+    /// When we received it, by the wall clock.
     pub observed: ObservedTime,
+    /// When we took it, by the clock that nobody can set: silence is measured from here.
+    pub steady: SteadyTime,
 }
 
 /// What the engine does with what it sees.
@@ -74,7 +77,7 @@ impl Pipeline {
         Self {
             router: Router::new(config),
             shards: Shards::start(&config.join, config.shards),
-            windows: Windows::default(),
+            windows: Windows::new(config.window_entries_max),
             baselines: Baselines::new(config.learn.clone()),
             detector: Detector::new(rules),
             correlator: Correlator::new(config.correlate.clone()),
@@ -104,7 +107,7 @@ impl Pipeline {
         let records = self.router.decoded().observations.len();
         for at in 0..records {
             self.stats.count_records(batch.signal, 1, self.router.decoded().rejected_before(at));
-            if let Some(now) = self.router.advance(at, batch.observed) {
+            if let Some(now) = self.router.advance(at) {
                 self.tick(now, effects);
             }
             let (key, observation) = self.router.route(at);
@@ -116,9 +119,9 @@ impl Pipeline {
         Ok(self.router.decoded())
     }
 
-    /// The clock moved on: event time follows at a distance, even when no record arrives.
-    pub fn advance_clock(&mut self, observed: ObservedTime, effects: &mut Vec<Effect>) {
-        if let Some(now) = self.router.advance_clock(observed) {
+    /// Time passed: event time follows at a distance, even when no record arrives.
+    pub fn advance_clock(&mut self, now: SteadyTime, effects: &mut Vec<Effect>) {
+        if let Some(now) = self.router.advance_clock(now) {
             self.tick(now, effects);
         }
     }
@@ -141,7 +144,28 @@ impl Pipeline {
         stats.edges = self.baselines.edges().count() as u64;
         stats.frontier = self.router.frontier();
         stats.watermark = self.router.watermark();
+        stats.symbols_overflowed = self.router.records_pooled();
+        stats.overloads = self.overloads();
         stats
+    }
+
+    fn overloads(&self) -> Vec<Overload> {
+        let (known, told) = (self.baselines.overflows(), self.detector.overflows());
+        let mut overloads = self.router.overloads().to_vec();
+        overloads.extend([
+            Overload::new("tick_edges", "pool_newest", self.stats.calls_pooled),
+            Overload::new("window_edges", "pool_newest", self.windows.pooled()),
+            Overload::new("window_shapes", "count_only", self.stats.shapes_overflowed),
+            Overload::new("baseline_edges", "keep_known", known.edges),
+            Overload::new("baseline_routes", "keep_known", known.routes),
+            Overload::new("baseline_identities_and_nodes", "keep_known", known.mesh),
+            Overload::new("findings_per_window", "count_only", told.findings),
+            Overload::new("detector_windows", "oldest_window_first", told.windows),
+            Overload::new("frozen_edges", "stay_frozen", told.frozen),
+            Overload::new("followed_callers", "keep_known", told.unfollowed),
+            Overload::new("incidents", "oldest", self.correlator.forgotten()),
+        ]);
+        overloads
     }
 
     /// All incidents kept, by opening time.
@@ -164,6 +188,7 @@ impl Pipeline {
     /// New shapes of calls are judged at once; a closed window is judged against earlier windows, then learned,
     /// minus what was flagged.
     fn judge(&mut self, now: EventTime, watermark: EventTime, effects: &mut Vec<Effect>) {
+        self.stats.symbols_overflowed = self.router.records_pooled();
         let symbols = self.router.symbols();
         let learning = self.mode == Mode::Learning;
         let cx = Context { symbols, baselines: &self.baselines, now, learning };
@@ -178,6 +203,7 @@ impl Pipeline {
             findings.extend(self.detector.judge_window(&cx, *window, &closed.refs()));
             let provenance = if learning { Provenance::Approved } else { Provenance::Learned };
             for (key, edge) in edges {
+                self.stats.shapes_overflowed += edge.shapes_overflowed;
                 let flagged = |shape: &_| self.detector.flagged(key, shape);
                 self.baselines.learn(*window, *key, edge, &flagged, provenance, symbols);
             }

@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use selvedge_decode::{Decoded, Decoder};
-use selvedge_join::{Aliases, Directory, JoinConfig, Progress, SeriesStore};
+use selvedge_join::{Aliases, Directory, JoinConfig, Progress, Reporters, SeriesStore};
 use selvedge_learn::RouteLearner;
 use selvedge_model::time::nanos;
-use selvedge_model::{EventTime, IdentitySource, Observation, ObservedTime, Side, SymbolTable};
+use selvedge_model::{EventTime, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable};
 
 use crate::config::EngineConfig;
+use crate::overload::Overload;
 use crate::pipeline::{IngestError, RawBatch};
 use crate::stats::Stats;
 
@@ -26,17 +27,42 @@ pub(crate) struct Router {
     progress: Progress,
     aliases: Aliases,
     directory: Directory,
+    reporters: Reporters,
     routes: RouteLearner,
     series: SeriesStore,
+    records_pooled: u64,
     ticked: EventTime,
+    arrival: Arrival,
     heard: Heard,
     idle_grace: Duration,
 }
 
-/// The last record: when it came in, and how far event time was.
+/// When the batch in hand came in, by both clocks.
+#[derive(Clone, Copy, Default)]
+struct Arrival {
+    observed: ObservedTime,
+    steady: SteadyTime,
+}
+
+impl Arrival {
+    /// The arrival of the next batch. A wall clock that is set back does not take the present with it: all records
+    /// would look as if they came from far ahead of us, and be given an arrival that is long past. The price: a clock
+    /// that was ahead, and is put right, leaves more room for senders that are ahead until the next start.
+    fn next(self, batch: &RawBatch<'_>) -> Self {
+        let carried = self.observed.after(batch.steady.since(self.steady));
+        let observed = if self.observed == ObservedTime::default() {
+            batch.observed
+        } else {
+            carried.max(batch.observed)
+        };
+        Self { observed, steady: batch.steady.max(self.steady) }
+    }
+}
+
+/// The last record that moved event time: when it came in, and how far event time was.
 #[derive(Clone, Copy, Default)]
 struct Heard {
-    at: ObservedTime,
+    at: SteadyTime,
     frontier: EventTime,
 }
 
@@ -50,17 +76,21 @@ impl Router {
             progress: Progress::new(join),
             aliases: Aliases::new(join),
             directory: Directory::new(join),
-            routes: RouteLearner::default(),
+            reporters: Reporters::new(join),
+            routes: RouteLearner::new(&config.learn),
             series: SeriesStore::new(join),
+            records_pooled: 0,
             ticked: EventTime::ABSENT,
+            arrival: Arrival::default(),
             heard: Heard::default(),
             idle_grace: config.idle_grace,
         }
     }
 
     pub(crate) fn decode(&mut self, batch: &RawBatch<'_>) -> Result<(), IngestError> {
-        let Self { decoder, symbols, decoded, .. } = self;
-        decoder.decode(batch.signal, batch.encoding, batch.body, batch.observed, symbols, decoded)
+        self.arrival = self.arrival.next(batch);
+        let Self { decoder, symbols, decoded, arrival, .. } = self;
+        decoder.decode(batch.signal, batch.encoding, batch.body, arrival.observed, symbols, decoded)
     }
 
     pub(crate) fn decoded(&self) -> &Decoded {
@@ -80,22 +110,21 @@ impl Router {
     }
 
     /// Lets the record at `at` move event time; the tick that is due because of it, if any.
-    pub(crate) fn advance(&mut self, at: usize, observed: ObservedTime) -> Option<EventTime> {
+    pub(crate) fn advance(&mut self, at: usize) -> Option<EventTime> {
         let observation = &self.decoded.observations[at];
         let before = self.progress.frontier();
-        self.progress.observe(observation.origin, observation.end, observed);
+        self.progress.observe(observation.origin, observation.end, self.arrival.observed);
         if before < self.progress.frontier() {
             // Old records are no sign of life: a backlog must not keep the stream's time from going on.
-            self.heard = Heard { at: observed.max(self.heard.at), frontier: self.progress.frontier() };
+            self.heard = Heard { at: self.arrival.steady, frontier: self.progress.frontier() };
         }
         self.due_tick()
     }
 
-    /// Lets a silent stream's event time follow the clock. Only time that passed counts, not what the clock says:
-    /// ours and the senders' may be hours apart.
-    pub(crate) fn advance_clock(&mut self, observed: ObservedTime) -> Option<EventTime> {
-        let silent = Duration::from_nanos(observed.0.saturating_sub(self.heard.at.0));
-        let beyond = silent.checked_sub(self.idle_grace)?;
+    /// Lets a silent stream's event time follow the time that passes. Only elapsed time counts, not what a wall clock
+    /// says: ours and the senders' may be hours apart, and ours may be set while nothing arrives.
+    pub(crate) fn advance_clock(&mut self, now: SteadyTime) -> Option<EventTime> {
+        let beyond = now.since(self.heard.at).checked_sub(self.idle_grace)?;
         if !self.heard.frontier.present() {
             return None;
         }
@@ -105,24 +134,33 @@ impl Router {
 
     pub(crate) fn restart_after_gap(&mut self) {
         self.progress.restart_after_gap();
+        self.reporters.restart_after_gap();
         self.ticked = EventTime::ABSENT;
+        self.arrival = Arrival::default();
         self.heard = Heard::default();
     }
 
     /// Names the record at `at`, where it lies, and finds the request it belongs to; `None` when it names none.
     pub(crate) fn route(&mut self, at: usize) -> (Option<u128>, &Observation) {
-        let Self { decoded, directory, routes, aliases, symbols, .. } = self;
+        let Self {
+            decoded, directory, reporters, progress, routes, aliases, symbols, records_pooled, ..
+        } = self;
         let observation = &mut decoded.observations[at];
-        if observation.reporter.principal.present()
-            && observation.reporter.source == IdentitySource::ProxyMetadata
-        {
-            directory.learn(observation.reporter.principal, &observation.reporter);
-        }
-        directory.refine(&mut observation.peer);
+        let key = aliases.key_of(observation.trace_id, observation.request_id);
+        directory.meet(observation, key);
+        observation.last_word = reporters.last_word(observation, progress.frontier());
         let callee = if observation.side == Side::Client { observation.peer } else { observation.reporter };
         observation.route = routes.template(callee.workload, observation.route, observation.status, symbols);
-        let key = aliases.key_of(observation.trace_id, observation.request_id);
+        if symbols.overflowed() > 0 {
+            *records_pooled += u64::from(observation.pooled());
+        }
         (key, observation)
+    }
+
+    /// Records so far with a name that found no room. Counted by record, when it is reached: names are looked up by
+    /// batch, and how often one is asked for depends on where batches are cut.
+    pub(crate) fn records_pooled(&self) -> u64 {
+        self.records_pooled
     }
 
     /// Settles the metric points of the batch just decoded.
@@ -130,10 +168,25 @@ impl Router {
         for point in &self.decoded.points {
             self.progress.heartbeat(point.origin);
             let update = self.series.admit(point);
+            let pooled = [point.name, point.origin].contains(&Symbol::OVERFLOW);
+            self.records_pooled += u64::from(pooled || point.reporter.pooled() || point.peer.pooled());
             stats.ledger.receive(selvedge_model::SignalKind::Metrics, 1);
             stats.ledger.settle(selvedge_model::SignalKind::Metrics, update.fate, 1);
         }
-        stats.symbols_overflowed = self.symbols.overflowed();
+    }
+
+    /// What the limits of the sequential part did.
+    pub(crate) fn overloads(&self) -> [Overload; 8] {
+        [
+            Overload::new("symbols", "pool", self.symbols.overflowed()),
+            Overload::new("origins", "untracked", self.progress.untracked()),
+            Overload::new("clock_ahead", "moves_nothing", self.progress.wild()),
+            Overload::new("request_ids", "forget_older_half", self.aliases.forgotten()),
+            Overload::new("directory", "keep_first", self.directory.refused()),
+            Overload::new("directory_contests", "oldest_contest_first", self.directory.contests_ended()),
+            Overload::new("reporters", "await_log", self.reporters.unknown()),
+            Overload::new("route_templates", "keep_known", self.routes.overflowed()),
+        ]
     }
 
     fn due_tick(&mut self) -> Option<EventTime> {

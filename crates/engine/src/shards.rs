@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use selvedge_join::{CallStore, JoinConfig, TickDelta};
+use selvedge_join::{CallStore, JoinConfig, Oldest, Pressure, TickDelta};
 use selvedge_model::hash::partition;
 use selvedge_model::{EventTime, FateLedger, Observation};
 
@@ -12,10 +12,18 @@ const HANDOVER_MAX: usize = 256;
 /// Hand-overs waiting at a shard; past it the engine waits (policy `wait`), and receivers refuse upstream.
 const QUEUE_MAX: usize = 8;
 
+/// Records, in order of arrival over all shards, after which all settle what nobody will add to. Few enough that they are
+/// still in the cache, and counted, not timed, so that it is the same records wherever batches are cut.
+const SETTLE_EVERY: u32 = 200;
+
 /// All shards. The same records give the same deltas, however many there are.
 pub(crate) struct Shards {
     kind: Kind,
+    config: JoinConfig,
     watermark: EventTime,
+    unsettled: u32,
+    /// What the shards may hold at most: as weighed the last time, and what has come in since.
+    bytes: usize,
 }
 
 enum Kind {
@@ -36,6 +44,9 @@ struct Worker {
 
 enum Work {
     Admit(Vec<Record>),
+    Settle,
+    Weigh,
+    MakeRoom(Oldest, u8),
     Advance(EventTime),
     Flush,
 }
@@ -43,16 +54,17 @@ enum Work {
 struct Reply {
     delta: TickDelta,
     ledger: FateLedger,
+    pressure: Pressure,
 }
 
 impl Shards {
     pub(crate) fn start(config: &JoinConfig, shards: usize) -> Self {
         let kind = if shards <= 1 {
-            Kind::Inline(Box::new(CallStore::new(config, 1)))
+            Kind::Inline(Box::new(CallStore::new(config)))
         } else {
-            Kind::Threads((0..shards).map(|number| Worker::start(config, number, shards)).collect())
+            Kind::Threads((0..shards).map(|number| Worker::start(config, number)).collect())
         };
-        Self { kind, watermark: EventTime::ABSENT }
+        Self { kind, config: *config, watermark: EventTime::ABSENT, unsettled: 0, bytes: 0 }
     }
 
     /// Hands a record to its shard. Lateness is judged by the watermark of the last tick, which is the same
@@ -68,19 +80,60 @@ impl Shards {
                 workers[shard].admit((key, *observation));
             }
         }
+        self.bytes += CallStore::RECORD_BYTES_MAX;
+        self.unsettled += 1;
+        if self.unsettled >= SETTLE_EVERY {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.unsettled = 0;
+        match &mut self.kind {
+            Kind::Inline(store) => store.settle_touched(),
+            Kind::Threads(workers) => workers.iter_mut().for_each(|worker| worker.send(Work::Settle)),
+        }
+        // Shards meet for this only when it can be needed.
+        if self.bytes > self.config.open_bytes_max {
+            let (_, pressure) = self.meet(|_| TickDelta::default(), || Work::Weigh);
+            self.make_room(pressure);
+        }
+    }
+
+    /// Has the oldest evicted in all shards until they are inside the budget of all. It is asked for at the same records
+    /// and evicts the same requests, however many shards there are.
+    fn make_room(&mut self, mut pressure: Pressure) {
+        while pressure.bytes > self.config.open_bytes_max
+            && let Some(oldest) = pressure.oldest
+        {
+            for slice in 0..CallStore::SLICES {
+                let inline = |store: &mut CallStore| {
+                    store.make_room(oldest, slice);
+                    TickDelta::default()
+                };
+                (_, pressure) = self.meet(inline, || Work::MakeRoom(oldest, slice));
+                if pressure.bytes <= self.config.open_bytes_max {
+                    break;
+                }
+            }
+        }
+        self.bytes = pressure.bytes;
     }
 
     /// Completes what is due in all shards.
     pub(crate) fn advance(&mut self, watermark: EventTime) -> Vec<TickDelta> {
         self.watermark = watermark;
-        self.meet(|store| store.advance(watermark), || Work::Advance(watermark))
+        let (deltas, pressure) = self.meet(|store| store.advance(watermark), || Work::Advance(watermark));
+        self.make_room(pressure);
+        TickDelta::bounded(deltas, &self.config)
     }
 
     /// Completes everything in all shards.
     pub(crate) fn flush(&mut self) -> Vec<TickDelta> {
-        let deltas = self.meet(CallStore::flush, || Work::Flush);
+        let (deltas, pressure) = self.meet(CallStore::flush, || Work::Flush);
+        self.bytes = pressure.bytes;
         self.watermark = EventTime::ABSENT;
-        deltas
+        TickDelta::bounded(deltas, &self.config)
     }
 
     /// Fates of all records admitted so far.
@@ -98,22 +151,27 @@ impl Shards {
         &mut self,
         inline: impl FnOnce(&mut CallStore) -> TickDelta,
         work: impl Fn() -> Work,
-    ) -> Vec<TickDelta> {
+    ) -> (Vec<TickDelta>, Pressure) {
         match &mut self.kind {
-            Kind::Inline(store) => vec![inline(store)],
+            Kind::Inline(store) => {
+                let delta = inline(store);
+                (vec![delta], store.pressure())
+            }
             Kind::Threads(workers) => {
                 workers.iter_mut().for_each(|worker| worker.send(work()));
-                workers.iter_mut().map(Worker::receive).collect()
+                let replies: Vec<Reply> = workers.iter_mut().map(Worker::receive).collect();
+                let pressure = replies.iter().fold(Pressure::default(), |sum, reply| sum.and(reply.pressure));
+                (replies.into_iter().map(|reply| reply.delta).collect(), pressure)
             }
         }
     }
 }
 
 impl Worker {
-    fn start(config: &JoinConfig, number: usize, shards: usize) -> Self {
+    fn start(config: &JoinConfig, number: usize) -> Self {
         let (work, inbox) = sync_channel(QUEUE_MAX);
         let (outbox, replies) = sync_channel(1);
-        let mut store = CallStore::new(config, shards);
+        let mut store = CallStore::new(config);
         let thread = std::thread::Builder::new()
             .name(format!("shard-{number}"))
             .spawn(move || serve(&mut store, &inbox, &outbox))
@@ -151,10 +209,10 @@ impl Worker {
         inbox.send(work).expect("a shard's thread lives as long as its inbox is open");
     }
 
-    fn receive(&mut self) -> TickDelta {
-        let reply = self.replies.recv().expect("a shard answers every tick");
+    fn receive(&mut self) -> Reply {
+        let reply = self.replies.recv().expect("a shard answers whenever all meet");
         self.ledger = reply.ledger;
-        reply.delta
+        reply
     }
 }
 
@@ -179,6 +237,15 @@ fn serve(store: &mut CallStore, inbox: &Receiver<Work>, outbox: &SyncSender<Repl
                 }
                 continue;
             }
+            Work::Settle => {
+                store.settle_touched();
+                continue;
+            }
+            Work::Weigh => TickDelta::default(),
+            Work::MakeRoom(oldest, slice) => {
+                store.make_room(oldest, slice);
+                TickDelta::default()
+            }
             Work::Advance(to) => {
                 watermark = to;
                 store.advance(to)
@@ -188,7 +255,8 @@ fn serve(store: &mut CallStore, inbox: &Receiver<Work>, outbox: &SyncSender<Repl
                 store.flush()
             }
         };
-        if outbox.send(Reply { delta, ledger: *store.ledger() }).is_err() {
+        let reply = Reply { delta, ledger: *store.ledger(), pressure: store.pressure() };
+        if outbox.send(reply).is_err() {
             return;
         }
     }

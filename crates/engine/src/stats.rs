@@ -4,6 +4,7 @@ use selvedge_decode::Decoded;
 use selvedge_detect::TelemetryCounts;
 use selvedge_model::{EventTime, Fate, FateLedger, SignalKind};
 
+use crate::overload::Overload;
 use crate::pipeline::RawBatch;
 
 /// Totals since the start.
@@ -29,8 +30,14 @@ pub struct Stats {
     pub calls_server_only: u64,
     /// Strings that were not UTF-8 and were repaired.
     pub repaired_strings: u64,
-    /// Names that found no room in the symbol table.
+    /// Records with a name that found no room in the symbol table.
     pub symbols_overflowed: u64,
+    /// Calls of edges that found no room in their tick (policy `pool_newest`).
+    pub calls_pooled: u64,
+    /// Calls of windows whose shape found no room (policy `count_only`).
+    pub shapes_overflowed: u64,
+    /// What each limit did (added when asked).
+    pub overloads: Vec<Overload>,
     /// Edges with a baseline.
     pub edges: u64,
     /// Windows closed and judged.

@@ -10,8 +10,15 @@ use selvedge_model::{CallShape, EdgeKey, EdgeWindow, EventTime, SymbolTable, Win
 use crate::stats::Stats;
 
 /// Windows that are not closed yet.
-#[derive(Default)]
+///
+/// Bounded by the edges and shapes in them: past `entries_max` the edges whose names became known last are counted
+/// together, as [`EdgeKey::pooled`] (policy `pool_newest`). That is decided when all shards have met, so their number
+/// has no say, and a flood of invented names pools itself, not what is known.
 pub(crate) struct Windows {
+    entries_max: usize,
+    /// Edges, and shapes of edges, in all windows.
+    entries: usize,
+    pooled: u64,
     open: BTreeMap<Window, FixedMap<EdgeKey, EdgeWindow>>,
     /// Shapes seen for the first time on their edge in their window since they were last judged.
     unsighted: Vec<(Window, EdgeKey, CallShape)>,
@@ -30,10 +37,20 @@ impl ClosedWindow {
 }
 
 impl Windows {
+    pub(crate) fn new(entries_max: usize) -> Self {
+        Self { entries_max, entries: 0, pooled: 0, open: BTreeMap::new(), unsighted: Vec::new() }
+    }
+
+    /// Edges of windows that found no room.
+    pub(crate) fn pooled(&self) -> u64 {
+        self.pooled
+    }
+
     /// Adds what the shards counted since the last tick.
     pub(crate) fn merge(&mut self, deltas: Vec<TickDelta>, stats: &mut Stats) {
         for delta in deltas {
             stats.calls += delta.calls;
+            stats.calls_pooled += delta.calls_pooled;
             for (key, counts) in &delta.completeness {
                 stats.calls_both += counts.both;
                 stats.calls_server_only += counts.server_only;
@@ -43,12 +60,43 @@ impl Windows {
                 *left_the_mesh += counts.client_only;
             }
             for ((window, key), edge) in delta.edges {
-                let edges = self.open.entry(window).or_insert_with(|| FixedMap::with_hasher(fixed_state()));
-                let merged = edges.entry(key).or_default();
-                let new = edge.shapes.keys().filter(|shape| !merged.shapes.contains_key(*shape));
-                self.unsighted.extend(new.map(|shape| (window, key, *shape)));
-                merged.merge(&edge);
+                self.add(window, key, &edge);
             }
+        }
+        if self.entries > self.entries_max {
+            self.make_room();
+        }
+    }
+
+    fn add(&mut self, window: Window, key: EdgeKey, edge: &EdgeWindow) {
+        let edges = self.open.entry(window).or_insert_with(|| FixedMap::with_hasher(fixed_state()));
+        let edges_before = edges.len();
+        let merged = edges.entry(key).or_default();
+        let shapes_before = merged.shapes.len();
+        let new = edge.shapes.keys().filter(|shape| !merged.shapes.contains_key(*shape));
+        self.unsighted.extend(new.map(|shape| (window, key, *shape)));
+        merged.merge(edge);
+        self.entries = self.entries + merged.shapes.len() - shapes_before;
+        self.entries += edges.len() - edges_before;
+    }
+
+    /// Pools the edges with the newest names until there is room. The pools themselves are few, and stay.
+    fn make_room(&mut self) {
+        let keys = |(window, edges): (&Window, &FixedMap<EdgeKey, EdgeWindow>)| {
+            edges.keys().map(|key| (*key, *window)).collect::<Vec<_>>()
+        };
+        let mut keys: Vec<(EdgeKey, Window)> = self.open.iter().flat_map(keys).collect();
+        keys.retain(|(key, _)| *key != key.pooled());
+        keys.sort_unstable();
+        while self.entries > self.entries_max
+            && let Some((key, window)) = keys.pop()
+        {
+            let Some(edge) = self.open.get_mut(&window).and_then(|edges| edges.remove(&key)) else {
+                continue;
+            };
+            self.entries -= entries(&edge);
+            self.pooled += 1;
+            self.add(window, key.pooled(), &edge);
         }
     }
 
@@ -82,12 +130,18 @@ impl Windows {
                 break;
             }
             let (window, edges) = entry.remove_entry();
+            self.entries -= edges.values().map(entries).sum::<usize>();
             let mut edges: Vec<(EdgeKey, EdgeWindow)> = edges.into_iter().collect();
             edges.sort_by_cached_key(|(key, _)| (key.names(symbols).map(str::to_owned), key.external));
             closed.push(ClosedWindow { window, edges });
         }
         closed
     }
+}
+
+/// What an edge counts against the bound.
+fn entries(edge: &EdgeWindow) -> usize {
+    1 + edge.shapes.len()
 }
 
 /// All text of a shape: two shapes of one edge never compare equal, and the order is that of the words.
@@ -111,4 +165,75 @@ fn shape_text(shape: &CallShape, symbols: &SymbolTable) -> String {
     let numbers =
         (shape.status, shape.grpc_status, shape.error, shape.security, shape.forwarded, shape.reported);
     format!("{words:?}{numbers:?}{:?}{}", shape.source_identity, shape.repaired)
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_model::{Call, Node, Symbol};
+
+    use super::*;
+
+    const LENGTH: std::time::Duration = std::time::Duration::from_secs(10);
+
+    fn call(workload: u32, status: u16) -> Call {
+        let node = |workload| Node { workload: Symbol(workload), ..Node::default() };
+        let edge =
+            EdgeKey { source: node(5), destination: node(workload), external: workload.is_multiple_of(7) };
+        let at = EventTime(1_000);
+        Call {
+            edge,
+            start: at,
+            end: at,
+            shape: CallShape { status, ..CallShape::default() },
+            ..Call::default()
+        }
+    }
+
+    /// The calls as `parts` shards count them, in an order of their own.
+    fn deltas(calls: &[Call], parts: usize) -> Vec<TickDelta> {
+        let mut deltas: Vec<TickDelta> = (0..parts).map(|_| TickDelta::default()).collect();
+        for (at, call) in calls.iter().enumerate() {
+            let mut edge = EdgeWindow::default();
+            edge.record(call);
+            deltas[at % parts].edges.push(((Window::holding(call.end, LENGTH), call.edge), edge));
+        }
+        deltas.reverse();
+        deltas
+    }
+
+    fn closed(windows: &mut Windows) -> Vec<(EdgeKey, u64, usize)> {
+        let closed = windows.close(EventTime(u64::MAX), &SymbolTable::new(1 << 10));
+        let mut edges: Vec<(EdgeKey, u64, usize)> = closed
+            .iter()
+            .flat_map(|window| window.edges.iter().map(|(key, edge)| (*key, edge.calls(), edge.shapes.len())))
+            .collect();
+        edges.sort_unstable();
+        edges
+    }
+
+    /// Scenario: more edges than there is room for, over two ticks, counted by one, two or five shards.
+    /// Guarantees: the same edges are kept with the same counts, those that were known first, and no call is lost.
+    #[test]
+    fn what_finds_room_does_not_depend_on_shards_and_no_call_is_lost() {
+        let flood: Vec<Call> =
+            (0..2_000_u32).map(|n| call(10 + n * 7_919 % 1_000, u16::try_from(n % 3).unwrap())).collect();
+        let ordinary: Vec<Call> = (0..50).map(|n| call(10 + n % 10, 200)).collect();
+        let run = |parts| {
+            let (mut windows, mut stats) = (Windows::new(300), Stats::default());
+            windows.merge(deltas(&flood, parts), &mut stats);
+            windows.mark_sighted();
+            windows.merge(deltas(&ordinary, parts), &mut stats);
+            assert!(windows.entries <= 300, "{} entries", windows.entries);
+            assert!(windows.pooled() >= 900, "{} pooled", windows.pooled());
+            let edges = closed(&mut windows);
+            assert_eq!(windows.entries, 0);
+            edges
+        };
+        let alone = run(1);
+        assert_eq!(alone, run(2));
+        assert_eq!(alone, run(5));
+        assert_eq!(alone.iter().map(|(_, calls, _)| calls).sum::<u64>(), 2_050);
+        let known = |workload| alone.iter().any(|(key, _, _)| key.destination.workload == Symbol(workload));
+        assert!((10..20).all(known) && !known(900));
+    }
 }

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use selvedge_engine::{Effect, Encoding, EngineConfig, Mode, Pipeline, RawBatch, RuleSet};
-use selvedge_model::{Fate, Finding, FindingKind, Incident, IncidentStatus, ObservedTime, SignalKind};
-use selvedge_testkit::{RawFrame, Refusal, Request, Traffic};
+use selvedge_model::{
+    Fate, Finding, FindingKind, Incident, IncidentStatus, ObservedTime, SignalKind, SteadyTime,
+};
+use selvedge_testkit::{RawFrame, Refusal, Request, Traffic, recut};
 
 /// What came out of a run.
 struct Run {
@@ -19,13 +21,20 @@ impl Run {
     }
 
     fn feed(&mut self, frames: &[RawFrame]) -> &mut Self {
+        self.feed_by(frames, |observed| observed)
+    }
+
+    /// As the live loop does, with a wall clock of its own beside the clock that nobody can set.
+    fn feed_by(&mut self, frames: &[RawFrame], wall: impl Fn(ObservedTime) -> ObservedTime) -> &mut Self {
         for frame in frames {
-            self.pipeline.advance_clock(frame.observed, &mut self.effects);
+            let steady = SteadyTime::recorded(frame.observed);
+            self.pipeline.advance_clock(steady, &mut self.effects);
             let batch = RawBatch {
                 signal: frame.signal,
                 encoding: Encoding::Protobuf,
                 body: &frame.payload,
-                observed: frame.observed,
+                observed: wall(frame.observed),
+                steady,
             };
             self.pipeline.ingest(batch, &mut self.effects).unwrap();
         }
@@ -144,7 +153,7 @@ fn a_silent_stream_closes_its_windows_and_resolves_its_incidents() {
     let mut run = learned(&quiet.frames());
     let frames = attack.frames();
     run.feed(&frames);
-    let mut now = frames.last().unwrap().observed;
+    let mut now = SteadyTime::recorded(frames.last().unwrap().observed);
     for _ in 0..600 {
         now = now.after(Duration::from_secs(1));
         run.pipeline.advance_clock(now, &mut run.effects);
@@ -152,6 +161,33 @@ fn a_silent_stream_closes_its_windows_and_resolves_its_incidents() {
     assert!(!run.incidents().is_empty());
     assert!(run.incidents().iter().all(|incident| incident.status == IncidentStatus::Resolved));
     assert_eq!(run.pipeline.stats().ledger.count(SignalKind::Logs, Fate::Open), 0);
+}
+
+/// Scenario: the mesh is quiet for twenty seconds, in which our wall clock is set an hour forward, or an hour back.
+/// Guarantees: what comes after is not late, is joined, and is judged within seconds.
+#[test]
+fn setting_our_wall_clock_while_the_mesh_is_quiet_makes_nothing_late() {
+    let hour = Duration::from_secs(3_600);
+    let (quiet, attack) = quiet_minute_then_attack();
+    let frames = attack.frames();
+    let mut before = Traffic::seeded(9);
+    before.wait(quiet.now().since(before.now()) + Duration::from_secs(20));
+    before.repeat(40, "web -> cart -> ledger");
+    for set in [|at: ObservedTime, by| at.after(by), |at: ObservedTime, by| at.before(by)] {
+        let mut run = learned(&quiet.frames());
+        run.feed(&before.frames()).feed_by(&frames, |observed| set(observed, hour));
+        let late_after = Duration::from_secs(15);
+        run.pipeline.advance_clock(
+            SteadyTime::recorded(frames.last().unwrap().observed).after(late_after),
+            &mut run.effects,
+        );
+        let stats = run.pipeline.stats();
+        assert_eq!(stats.ledger.count(SignalKind::Logs, Fate::Late), 0);
+        assert_eq!(stats.calls_client_only + stats.calls_external, 0);
+        assert!(run.kinds().contains(&FindingKind::NewEdge), "{:?}", run.kinds());
+        let delays = run.findings().into_iter().map(|finding| finding.detected.since(finding.onset));
+        assert!(delays.max().unwrap() < Duration::from_secs(20));
+    }
 }
 
 /// Scenario: a minute of traffic is judged, then an hour passes between two captures.
@@ -170,4 +206,64 @@ fn a_gap_between_captures_is_not_silence() {
     assert!(stats.ledger.balanced());
     assert_eq!(stats.ledger.count(SignalKind::Logs, Fate::Late), 0);
     assert_eq!(stats.calls_server_only + stats.calls_client_only, 0);
+}
+
+/// Scenario: a burst of calls that fills the join many times over, and more edges than a tick counts apart.
+/// Guarantees: the same records are evicted, and the same is found, for any number of shards.
+#[test]
+fn what_overload_costs_does_not_depend_on_the_number_of_shards() {
+    let mut burst = Traffic::seeded(11);
+    burst.repeat(20, "web -> cart -> ledger");
+    for number in 0..3_000 {
+        burst.send(Request::along(&format!("web -> cart{} -> ledger", number % 40)));
+        burst.send(Request::along(&format!("web -> host{}.example", number % 300)).asking("POST", "/drop"));
+        burst.wait(Duration::from_millis(1));
+    }
+    burst.send(Request::along("? -> ledger").plaintext());
+    burst.wait(Duration::from_secs(20));
+    burst.repeat(20, "web -> cart -> ledger");
+    let frames = burst.frames();
+    let run = |shards| {
+        let mut config = EngineConfig { shards, window_entries_max: 150, ..EngineConfig::default() };
+        (config.join.open_bytes_max, config.join.tick_edges_max) = (256 << 10, 100);
+        let pipeline = Pipeline::new(&config, RuleSet::shipped());
+        let mut run = Run { pipeline, effects: Vec::new() };
+        run.feed(&frames).finish();
+        run
+    };
+    let told = |run: &Run| format!("{:?} {:?}", run.effects, run.pipeline.stats());
+    let alone = run(1);
+    let stats = alone.pipeline.stats();
+    assert!(stats.ledger.balanced());
+    assert!(stats.ledger.count(SignalKind::Logs, Fate::Evicted) > 1_000, "{stats:?}");
+    assert!(stats.calls_pooled > 100, "{stats:?}");
+    assert!(alone.kinds().contains(&FindingKind::Cardinality) || !alone.findings().is_empty());
+    for shards in [2, 3, 8] {
+        assert!(told(&run(shards)) == told(&alone), "{shards} shards");
+    }
+}
+
+/// Scenario: names flood the symbol table, in the same records cut into other batches.
+/// Guarantees: it is told at the same tick with the same count.
+#[test]
+fn when_names_find_no_room_does_not_depend_on_where_batches_are_cut() {
+    let mut flood = Traffic::seeded(12);
+    flood.repeat(20, "web -> cart");
+    for number in 0..1_000 {
+        flood.send(Request::along(&format!("web -> host{number}.example")));
+        flood.wait(Duration::from_millis(7));
+    }
+    let run = |frames: &[RawFrame]| {
+        let config = EngineConfig { symbol_bytes_max: 12 << 10, ..EngineConfig::default() };
+        let pipeline = Pipeline::new(&config, RuleSet::shipped());
+        let mut run = Run { pipeline, effects: Vec::new() };
+        run.feed(frames).finish();
+        (format!("{:?}", run.findings()), run.pipeline.stats().symbols_overflowed)
+    };
+    let frames = flood.frames();
+    let (told, pooled) = run(&frames);
+    assert!(told.contains("records_with_pooled_names") && pooled > 500, "{pooled} {told}");
+    for seed in [1, 17, 4_711] {
+        assert!(run(&recut(&frames, seed)) == (told.clone(), pooled), "recut with seed {seed}");
+    }
 }

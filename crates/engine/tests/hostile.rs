@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_engine::{Engine, EngineConfig, Pipeline, RuleSet, Snapshot};
-use selvedge_model::{Fate, ObservedTime, SignalKind};
+use selvedge_model::{Fate, ObservedTime, SignalKind, SteadyTime};
 use selvedge_receive::{Clock, OtlpSection, ReceiveConfig, Receivers};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,10 @@ struct FixedClock;
 impl Clock for FixedClock {
     fn now(&self) -> ObservedTime {
         ObservedTime(NOW)
+    }
+
+    fn steady(&self) -> SteadyTime {
+        SteadyTime(NOW)
     }
 }
 
@@ -213,6 +217,7 @@ fn every_hostile_body_gets_its_answer_and_costs_nothing_but_itself() {
     let ledger = &view.stats.ledger;
     assert!(ledger.balanced(), "{ledger:?}");
     assert_eq!(ledger.count(SignalKind::Traces, Fate::Open), 0);
+    assert!(view.stats.overloads.iter().any(|overload| overload.limit == "findings_shown"));
     let good = cases().len() as u64;
     assert!(
         ledger.count(SignalKind::Traces, Fate::Joined) + ledger.count(SignalKind::Traces, Fate::Unmatched)

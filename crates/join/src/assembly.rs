@@ -82,12 +82,15 @@ impl Assembly {
         }
     }
 
-    /// True when nothing better can be learned of the call by waiting: both sides' access logs are here, and they
-    /// certainly belong together.
+    /// True when nothing better can be learned of the call by waiting: both sides have said their last word, and they
+    /// certainly belong together, or as certainly as it ever gets where callees cannot tell who calls them.
     pub(crate) fn whole(&self, root: u32) -> bool {
         let hop = &self.hops[root as usize];
         let mate = self.hops.get(hop.mate as usize);
-        hop.link >= Link::Strict && hop.has_log() && mate.is_some_and(Hop::has_log)
+        let nobody_tells = hop.link == Link::Unconfirmed && !hop.facts.peer.workload.present();
+        (hop.link >= Link::Strict || nobody_tells)
+            && hop.facts.last_word
+            && mate.is_some_and(|mate| mate.facts.last_word)
     }
 
     fn load(&mut self, records: &Slab<Observation>, head: u32) {
@@ -163,7 +166,7 @@ impl Assembly {
 
     fn link_to_parent(&mut self, server: u32, confirmed: bool) {
         let facts = &self.hops[server as usize].facts;
-        let link = if confirmed { Link::Exact } else { Link::Loose };
+        let link = if confirmed { Link::Exact } else { Link::Unconfirmed };
         let mut parent = None;
         for at in self.named(Side::Client, facts.parent_span_id) {
             let client = &self.hops[at as usize];

@@ -16,6 +16,8 @@ pub const FUTURE_MAX_DEFAULT: Duration = Duration::from_secs(10);
 pub const PAIR_GRACE_DEFAULT: Duration = Duration::from_millis(500);
 /// Some 600,000 open records: seconds of the heaviest traffic that one process takes.
 pub const OPEN_BYTES_MAX_DEFAULT: usize = 256 << 20;
+/// Twice what a mesh of 10,000 workloads with some callees each has. Only invented host names make more.
+pub const TICK_EDGES_MAX_DEFAULT: usize = 1 << 16;
 /// Records open in one group. Real traces have hundreds; ids can be chosen and reused by an attacker.
 pub const GROUP_RECORDS_MAX_DEFAULT: usize = 4096;
 /// Three signals of twenty thousand proxies.
@@ -44,8 +46,12 @@ pub struct JoinConfig {
     /// How long past its end a call that one side reported waits for the other side.
     pub pair_grace: Duration,
     /// Bytes of open records and of the stubs of counted calls, all shards together.
-    /// Past it: stubs are forgotten, then groups evicted (policy `oldest_group_first`).
+    /// Past it: stubs are forgotten, then groups evicted (policy `oldest_group_first`). Looked at at each tick and
+    /// every some thousand records, so that it strikes at the same records for any number of shards.
     pub open_bytes_max: usize,
+    /// Edges and windows counted apart in one tick, all shards together; past it those whose names became known last are
+    /// counted together (policy `pool_newest`).
+    pub tick_edges_max: usize,
     /// Open records of one group; past it the group's new records are evicted (policy `group_full`).
     pub group_records_max: usize,
     /// Origins whose progress is tracked; past it new ones hold nobody up (policy `untracked`).
@@ -68,6 +74,7 @@ impl Default for JoinConfig {
             future_max: FUTURE_MAX_DEFAULT,
             pair_grace: PAIR_GRACE_DEFAULT,
             open_bytes_max: OPEN_BYTES_MAX_DEFAULT,
+            tick_edges_max: TICK_EDGES_MAX_DEFAULT,
             group_records_max: GROUP_RECORDS_MAX_DEFAULT,
             origins_max: ORIGINS_MAX_DEFAULT,
             aliases_max: ALIASES_MAX_DEFAULT,

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use selvedge_model::hash::{FixedMap, fixed_state};
-use selvedge_model::{Call, EdgeKey, EdgeWindow, EventTime, Node, Reported, Symbol, Window};
+use selvedge_model::{Call, EdgeKey, EdgeWindow, EventTime, Reported, Window};
 
-/// Edges and windows counted apart in one tick; past it, calls are counted on an edge whose callee is
-/// [`Symbol::OVERFLOW`] (policy `pool`). Only invented host names make that many.
-const EDGES_MAX: usize = 1 << 16;
+use crate::config::JoinConfig;
 
 /// Which sides reported the calls of an edge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,48 +44,164 @@ pub struct TickDelta {
     pub completeness: FixedMap<EdgeKey, Completeness>,
     /// Calls completed.
     pub calls: u64,
+    /// Of these, calls of edges that found no room and were counted together.
+    pub calls_pooled: u64,
 }
 
 impl Default for TickDelta {
     fn default() -> Self {
-        Self { edges: Vec::new(), completeness: FixedMap::with_hasher(fixed_state()), calls: 0 }
+        let completeness = FixedMap::with_hasher(fixed_state());
+        Self { edges: Vec::new(), completeness, calls: 0, calls_pooled: 0 }
+    }
+}
+
+impl TickDelta {
+    /// What all shards counted, within the bound of all. The edges that are kept are the smallest, and those are among
+    /// the smallest of each shard, complete: so the result is that of one shard.
+    #[must_use]
+    pub fn bounded(deltas: Vec<Self>, config: &JoinConfig) -> Vec<Self> {
+        let edges: usize = deltas.iter().map(|delta| delta.edges.len()).sum();
+        if edges <= config.tick_edges_max {
+            return deltas;
+        }
+        let mut all = Tally::new(config);
+        let mut completeness = FixedMap::<EdgeKey, Completeness>::with_hasher(fixed_state());
+        for delta in deltas {
+            all.calls += delta.calls;
+            all.calls_pooled += delta.calls_pooled;
+            for (key, edge) in delta.edges {
+                all.edges.entry(key).or_default().0.merge(&edge);
+            }
+            for (key, counts) in delta.completeness {
+                completeness.entry(key).or_default().merge(&counts);
+            }
+        }
+        let delta = all.take();
+        vec![Self { completeness, ..delta }]
     }
 }
 
 /// Counts calls until the next tick takes the counts away.
 pub(crate) struct Tally {
     edges: FixedMap<(Window, EdgeKey), (EdgeWindow, Completeness)>,
+    edges_max: usize,
     window_length: Duration,
     calls: u64,
+    calls_pooled: u64,
 }
 
 impl Tally {
-    pub(crate) fn new(window_length: Duration) -> Self {
-        Self { edges: FixedMap::with_hasher(fixed_state()), window_length, calls: 0 }
+    pub(crate) fn new(config: &JoinConfig) -> Self {
+        Self {
+            edges: FixedMap::with_hasher(fixed_state()),
+            edges_max: config.tick_edges_max,
+            window_length: config.window_length,
+            calls: 0,
+            calls_pooled: 0,
+        }
     }
 
     /// Counts a call into the window of its end, or when that was closed by `watermark`, into the earliest that was
     /// not: a closed window was judged and learned from.
     pub(crate) fn count(&mut self, call: &Call, watermark: EventTime) {
         let window = Window::holding(call.end.max(watermark), self.window_length);
-        let mut key = (window, call.edge);
-        if self.edges.len() >= EDGES_MAX && !self.edges.contains_key(&key) {
-            key.1.destination = Node { workload: Symbol::OVERFLOW, ..Node::default() };
-        }
-        let (edge, completeness) = self.edges.entry(key).or_default();
+        let (edge, completeness) = self.edges.entry((window, call.edge)).or_default();
         edge.record(call);
         completeness.count(call.shape.reported);
         self.calls += 1;
+        // Not at each call past the bound: to find the smallest is a look at all.
+        if self.edges.len() > 2 * self.edges_max {
+            self.pool();
+        }
     }
 
     /// Everything counted since the last time.
     pub(crate) fn take(&mut self) -> TickDelta {
-        let mut delta = TickDelta { calls: std::mem::take(&mut self.calls), ..TickDelta::default() };
+        if self.edges.len() > self.edges_max {
+            self.pool();
+        }
+        let mut delta = TickDelta {
+            calls: std::mem::take(&mut self.calls),
+            calls_pooled: std::mem::take(&mut self.calls_pooled),
+            ..TickDelta::default()
+        };
         delta.edges.reserve(self.edges.len());
         for ((window, key), (edge, completeness)) in self.edges.drain() {
             delta.completeness.entry(key).or_default().merge(&completeness);
             delta.edges.push(((window, key), edge));
         }
         delta
+    }
+
+    /// Keeps the smallest edges: those whose names were known first, whatever order they came in.
+    fn pool(&mut self) {
+        let keys = self.edges.keys().filter(|(_, key)| *key != key.pooled());
+        let mut keys: Vec<(EdgeKey, Window)> = keys.map(|(window, key)| (*key, *window)).collect();
+        if keys.len() <= self.edges_max {
+            return;
+        }
+        keys.select_nth_unstable(self.edges_max);
+        for (key, window) in keys.drain(self.edges_max..) {
+            let Some((edge, completeness)) = self.edges.remove(&(window, key)) else { continue };
+            self.calls_pooled += edge.calls();
+            let pool = self.edges.entry((window, key.pooled())).or_default();
+            pool.0.merge(&edge);
+            pool.1.merge(&completeness);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use selvedge_model::{CallShape, Node, Symbol};
+
+    use super::*;
+
+    fn call(number: u32) -> Call {
+        let node = |workload| Node { workload: Symbol(workload), ..Node::default() };
+        let edge = EdgeKey {
+            source: node(5),
+            destination: node(10 + number * 7_919 % 1_000),
+            external: number.is_multiple_of(3),
+        };
+        let end = EventTime(1 + u64::from(number % 2) * 20_000_000_000);
+        let shape = CallShape { status: u16::try_from(number % 5).unwrap(), ..CallShape::default() };
+        Call { edge, start: end, end, shape, ..Call::default() }
+    }
+
+    /// Scenario: far more edges than are counted apart, by one, two or seven shards.
+    /// Guarantees: the same edges are kept with the same counts, the same calls are pooled, and none is lost.
+    #[test]
+    fn which_edges_are_counted_apart_does_not_depend_on_shards() {
+        let config = JoinConfig { tick_edges_max: 100, ..JoinConfig::default() };
+        let run = |shards: usize| {
+            let mut tallies: Vec<Tally> = (0..shards).map(|_| Tally::new(&config)).collect();
+            for number in 0..5_000_u32 {
+                tallies[(number / 3) as usize % shards].count(&call(number), EventTime::ABSENT);
+            }
+            let deltas = tallies.iter_mut().rev().map(Tally::take).collect();
+            let (mut edges, mut calls, mut reported) = (BTreeMap::new(), (0, 0), [0; 3]);
+            for delta in TickDelta::bounded(deltas, &config) {
+                calls = (calls.0 + delta.calls, calls.1 + delta.calls_pooled);
+                for ((window, key), edge) in delta.edges {
+                    let mut shapes: Vec<_> = edge.shapes.into_iter().collect();
+                    shapes.sort_by_key(|(shape, _)| *shape);
+                    edges.insert((window, key), (shapes, edge.shapes_overflowed, edge.arrivals));
+                }
+                for counts in delta.completeness.values() {
+                    reported[0] += counts.both + counts.client_only + counts.server_only;
+                }
+            }
+            (edges, calls, reported)
+        };
+        let alone = run(1);
+        assert_eq!(alone.1.0, 5_000);
+        assert!(alone.1.1 > 4_000 && alone.0.len() <= 104, "{:?} {}", alone.1, alone.0.len());
+        assert_eq!(alone.2[0], 5_000);
+        for shards in [2, 7] {
+            assert!(run(shards) == alone, "{shards} shards");
+        }
     }
 }

@@ -32,13 +32,13 @@ impl<K: Copy + Eq + Hash, V: Copy> Generations<K, V> {
         Some(value)
     }
 
+    /// Inserts a key that [`Self::get`] did not find a moment ago, or overwrites one that it found.
     pub(crate) fn insert(&mut self, key: K, value: V) {
         if self.young.len() >= self.young_max && !self.young.contains_key(&key) {
             self.forgotten += self.old.len() as u64;
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
-        self.old.remove(&key);
         self.young.insert(key, value);
     }
 

@@ -1,6 +1,6 @@
 //! All records of one request: the open ones, stubs of what was counted, and who only waits to belong.
 
-use selvedge_model::{EventTime, Observation, ObservationKind, Side, SignalKind};
+use selvedge_model::{EventTime, Observation, Side, SignalKind};
 
 use crate::slab::{NIL, Slab};
 
@@ -17,15 +17,17 @@ pub(crate) struct Group {
     pub(crate) stub_count: u32,
     /// Internal spans and application logs that wait for a call to belong to.
     waiting: [u32; 2],
-    /// Bucket in the due schedule that counts; others are stale.
+    /// Bucket in which the group is due.
     pub(crate) due: u64,
+    /// Bucket in which it stands in the due schedule, if that is the one that counts.
+    pub(crate) scheduled: u64,
     /// Bucket in the expiry schedule that counts.
     pub(crate) expiry: u64,
     /// Latest end of what is not an open record.
     pub(crate) latest: EventTime,
     pub(crate) touched: bool,
-    /// An open access log of this side is here.
-    logs: [bool; 2],
+    /// The last word of this side's reporter is open here.
+    last_words: [bool; 2],
 }
 
 const SIGNALS: [SignalKind; 2] = [SignalKind::Traces, SignalKind::Logs];
@@ -40,10 +42,11 @@ impl Default for Group {
             stub_count: 0,
             waiting: [0; 2],
             due: Self::NEVER,
+            scheduled: Self::NEVER,
             expiry: Self::NEVER,
             latest: EventTime::ABSENT,
             touched: false,
-            logs: [false; 2],
+            last_words: [false; 2],
         }
     }
 }
@@ -52,7 +55,7 @@ impl Group {
     /// The bucket of what is in no schedule.
     pub(crate) const NEVER: u64 = u64::MAX;
     /// Bytes of a group: its slot, and its entry in an index whose capacity is up to twice its length.
-    pub(crate) const ENTRY_BYTES: usize = Slab::<Self>::SLOT_BYTES + 2 * (size_of::<(u128, u32)>() + 1);
+    pub(crate) const ENTRY_BYTES: usize = Slab::<Self>::SLOT_BYTES + 2 * (size_of::<u32>() + 1);
 
     pub(crate) fn new(key: u128) -> Self {
         Self { key, ..Self::default() }
@@ -66,6 +69,13 @@ impl Group {
     /// True when an internal span or application log would belong to a call here.
     pub(crate) fn holds_call(&self) -> bool {
         self.first != NIL || self.stubs != NIL
+    }
+
+    /// The entry of this bucket of the due schedule is gone.
+    pub(crate) fn leave_schedule(&mut self, bucket: u64) {
+        if self.scheduled == bucket {
+            self.scheduled = Self::NEVER;
+        }
     }
 
     pub(crate) fn waits(&self) -> bool {
@@ -83,19 +93,19 @@ impl Group {
         SIGNALS.into_iter().zip(waiting.map(u64::from)).filter(|(_, count)| *count > 0)
     }
 
-    pub(crate) fn note_log(&mut self, record: &Observation) {
-        if record.kind == ObservationKind::AccessLog {
-            self.logs[usize::from(record.side == Side::Server)] = true;
+    pub(crate) fn note(&mut self, record: &Observation) {
+        if record.last_word {
+            self.last_words[usize::from(record.side == Side::Server)] = true;
         }
     }
 
-    pub(crate) fn forget_logs(&mut self) {
-        self.logs = [false; 2];
+    pub(crate) fn forget_last_words(&mut self) {
+        self.last_words = [false; 2];
     }
 
-    /// True when the next tick may find more than the watermark alone says: both sides' access logs are open, or
+    /// True when settling may find more than the watermark alone says: both sides have said their last word, or
     /// counted calls are here that a record can join.
     pub(crate) fn may_be_whole(&self) -> bool {
-        self.logs == [true; 2] || self.stubs != NIL
+        self.last_words == [true; 2] || self.stubs != NIL
     }
 }

@@ -24,8 +24,10 @@ pub(crate) enum Link {
     /// It did not.
     #[default]
     None,
-    /// By request id, names and time; or by a span id whose owner nobody confirms.
+    /// By request id, names and time.
     Loose,
+    /// By a span id whose owner nobody confirms.
+    Unconfirmed,
     /// By request id, names, time, route and status, with a confirmed caller.
     Strict,
     /// By span id, with a confirmed caller.
@@ -88,10 +90,6 @@ impl Hop {
         }
     }
 
-    pub(crate) fn has_log(&self) -> bool {
-        self.log != NIL
-    }
-
     /// True while nothing else speaks for this hop or counted it.
     pub(crate) fn free(&self) -> bool {
         self.mate == NIL && self.keeper == NIL && self.counted == Counted::No
@@ -108,6 +106,8 @@ impl Hop {
         let own = if record.kind == ObservationKind::Span { self.span } else { self.log };
         if own != NIL {
             let again = fingerprint(records.get(own)) == fingerprint(record);
+            // Whether it is the last word may be known only of the second.
+            self.facts.last_word |= again && record.last_word;
             return if again { Offer::Duplicate } else { Offer::Refused };
         }
         let fits = if record.span_id.present() {
@@ -239,6 +239,7 @@ pub(crate) fn fill_what(facts: &mut Observation, other: &Observation) {
         facts.forwarded = other.forwarded;
     }
     facts.error |= other.error;
+    facts.last_word |= other.last_word;
     facts.repaired = facts.repaired.max(other.repaired);
 }
 

@@ -11,11 +11,13 @@ mod aliases;
 mod assembly;
 mod build;
 mod config;
+mod contest;
 mod delta;
 mod directory;
 mod generations;
 mod group;
 mod hop;
+mod reporters;
 mod schedule;
 mod series;
 mod slab;
@@ -30,10 +32,12 @@ pub use aliases::Aliases;
 pub use config::{
     ALIASES_MAX_DEFAULT, ALLOWED_LATENESS_DEFAULT, DIRECTORY_MAX_DEFAULT, FUTURE_MAX_DEFAULT,
     GROUP_RECORDS_MAX_DEFAULT, IDLE_TIMEOUT_DEFAULT, JoinConfig, OPEN_BYTES_MAX_DEFAULT, ORIGINS_MAX_DEFAULT,
-    PAIR_GRACE_DEFAULT, SERIES_BYTES_MAX_DEFAULT, WATERMARK_DELAY_DEFAULT, WINDOW_LENGTH_DEFAULT,
+    PAIR_GRACE_DEFAULT, SERIES_BYTES_MAX_DEFAULT, TICK_EDGES_MAX_DEFAULT, WATERMARK_DELAY_DEFAULT,
+    WINDOW_LENGTH_DEFAULT,
 };
 pub use delta::{Completeness, TickDelta};
 pub use directory::Directory;
+pub use reporters::Reporters;
 pub use series::{SeriesStore, SeriesUpdate};
-pub use store::{Admission, CallStore};
+pub use store::{Admission, CallStore, Oldest, Pressure};
 pub use watermark::Progress;

@@ -38,16 +38,24 @@ impl Schedule {
         Some((bucket, groups))
     }
 
-    /// Takes out the group that is due first.
-    pub(crate) fn pop_oldest(&mut self) -> Option<(u64, u32)> {
-        let mut entry = self.buckets.first_entry()?;
-        let bucket = *entry.key();
-        let group = entry.get_mut().pop_front();
-        if entry.get().is_empty() {
-            entry.remove();
+    /// The first bucket.
+    pub(crate) fn first_bucket(&self) -> Option<u64> {
+        self.buckets.first_key_value().map(|(bucket, _)| *bucket)
+    }
+
+    /// Takes out a bucket.
+    pub(crate) fn take(&mut self, bucket: u64) -> VecDeque<u32> {
+        let groups = self.buckets.remove(&bucket).unwrap_or_default();
+        self.entries -= groups.len();
+        groups
+    }
+
+    /// Puts back what is left of a bucket.
+    pub(crate) fn put_back(&mut self, bucket: u64, groups: VecDeque<u32>) {
+        if !groups.is_empty() {
+            self.entries += groups.len();
+            self.buckets.insert(bucket, groups);
         }
-        self.entries -= usize::from(group.is_some());
-        group.map(|group| (bucket, group))
     }
 
     /// Entries in all buckets.
@@ -72,7 +80,10 @@ mod tests {
         for (due, key) in [(3, 30), (1, 10), (1, 11), (9, 90)] {
             schedule.push(Schedule::bucket(second(due)), key);
         }
-        assert_eq!(schedule.pop_oldest().map(|(_, key)| key), Some(10));
+        let first = schedule.first_bucket().unwrap();
+        let mut groups = schedule.take(first);
+        assert_eq!(groups.pop_front(), Some(10));
+        schedule.put_back(first, groups);
         let (_, keys) = schedule.pop_due(second(4)).unwrap();
         assert_eq!(keys, [11]);
         let (_, keys) = schedule.pop_due(second(4)).unwrap();

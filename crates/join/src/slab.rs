@@ -7,9 +7,12 @@ pub(crate) const NIL: u32 = u32::MAX;
 const CHUNK: usize = 8_192;
 
 /// Slots by number. Freed slots are used again; chunks are kept, so memory is that of the fullest moment.
+///
+/// Free slots are kept beside the slots: a slot that was freed long ago is out of the cache, and taking it must not wait
+/// for it to be read.
 pub(crate) struct Slab<T> {
     chunks: Vec<Box<[Slot<T>]>>,
-    free: u32,
+    free: Vec<u32>,
     used: usize,
 }
 
@@ -24,32 +27,25 @@ impl<T: Copy + Default> Slab<T> {
     pub(crate) const SLOT_BYTES: usize = size_of::<Slot<T>>();
 
     pub(crate) fn new() -> Self {
-        Self { chunks: Vec::new(), free: NIL, used: 0 }
+        Self { chunks: Vec::new(), free: Vec::new(), used: 0 }
     }
 
     /// Puts `value` in front of the list that starts at `next`; the new start.
     pub(crate) fn push(&mut self, value: T, next: u32) -> u32 {
-        if self.free == NIL {
+        if self.free.is_empty() {
             self.grow();
         }
-        let at = self.free;
-        let slot = self.slot_mut(at);
-        let free = slot.next;
-        *slot = Slot { value, next };
-        self.free = free;
+        let at = self.free.pop().unwrap_or(NIL);
+        *self.slot_mut(at) = Slot { value, next };
         self.used += 1;
         at
     }
 
     /// Frees a slot; the slot after it in its list.
     pub(crate) fn free(&mut self, at: u32) -> u32 {
-        let free = self.free;
-        let slot = self.slot_mut(at);
-        let next = slot.next;
-        slot.next = free;
-        self.free = at;
+        self.free.push(at);
         self.used -= 1;
-        next
+        self.next(at)
     }
 
     pub(crate) fn get(&self, at: u32) -> &T {
@@ -87,12 +83,9 @@ impl<T: Copy + Default> Slab<T> {
         let number = |at: usize| {
             u32::try_from(at).ok().filter(|at| *at < NIL).expect("the byte budget ends before u32 does")
         };
-        let mut chunk = vec![Slot { value: T::default(), next: NIL }; CHUNK].into_boxed_slice();
-        for (at, slot) in chunk.iter_mut().enumerate() {
-            slot.next = if at + 1 < CHUNK { number(first + at + 1) } else { NIL };
-        }
-        self.chunks.push(chunk);
-        self.free = number(first);
+        self.chunks.push(vec![Slot { value: T::default(), next: NIL }; CHUNK].into_boxed_slice());
+        // The lowest number last, so that it is taken first: new slots are used in the order of their places.
+        self.free.extend((0..CHUNK).rev().map(|at| number(first + at)));
     }
 }
 

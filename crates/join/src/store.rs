@@ -3,9 +3,11 @@
 //! Admission only stores a record; what it joins is decided at the next tick, by a sorted view of its group. So
 //! between two ticks the order of arrival has no say, and the cost of a record is one look-up and one copy.
 
+use std::hash::BuildHasher;
 use std::time::Duration;
 
-use selvedge_model::hash::{FixedMap, fixed_state};
+use hashbrown::HashTable;
+use selvedge_model::hash::fixed_state;
 use selvedge_model::{Call, EventTime, Fate, FateLedger, Observation, ObservationKind, Reported, Side};
 
 use crate::assembly::{Assembly, Part};
@@ -35,11 +37,6 @@ pub enum Admission {
         /// How much too late.
         by: Duration,
     },
-    /// It is open, and to make room others were evicted (policy `oldest_group_first`), perhaps itself.
-    OverBudget {
-        /// Number of observations evicted.
-        evicted: u64,
-    },
     /// Dropped: its group holds as many open records as a group may (policy `group_full`).
     GroupFull,
 }
@@ -47,9 +44,9 @@ pub enum Admission {
 /// The open calls of one shard.
 pub struct CallStore {
     config: JoinConfig,
-    bytes_max: usize,
-    /// Where a request's group is. Schedules name groups by their slot, so that only admission pays for hashing.
-    index: FixedMap<u128, u32>,
+    /// Where a request's group is, by the key that stands in the group: a table of numbers alone stays near the cache.
+    /// Schedules name groups by their slot, so that only admission pays for hashing.
+    index: HashTable<u32>,
     groups: Slab<Group>,
     records: Slab<Observation>,
     stubs: Slab<Stub>,
@@ -57,7 +54,7 @@ pub struct CallStore {
     due: Schedule,
     /// Groups with stubs only, by when these can be forgotten.
     expiry: Schedule,
-    /// Groups that may be complete before the watermark says so.
+    /// Groups with records that came since the touched were settled last.
     touched: Vec<u32>,
     assembly: Assembly,
     /// Of the assembly in hand, by hop: its call's fate, if that is complete.
@@ -74,13 +71,12 @@ struct Verdict {
 }
 
 impl CallStore {
-    /// An empty store with its share of the byte budget of `shards` stores.
+    /// An empty store.
     #[must_use]
-    pub fn new(config: &JoinConfig, shards: usize) -> Self {
+    pub fn new(config: &JoinConfig) -> Self {
         Self {
             config: *config,
-            bytes_max: config.open_bytes_max / shards.max(1),
-            index: FixedMap::with_hasher(fixed_state()),
+            index: HashTable::new(),
             groups: Slab::new(),
             records: Slab::new(),
             stubs: Slab::new(),
@@ -89,7 +85,7 @@ impl CallStore {
             touched: Vec::new(),
             assembly: Assembly::default(),
             verdicts: Vec::new(),
-            tally: Tally::new(config.window_length),
+            tally: Tally::new(config),
             ledger: FateLedger::default(),
             watermark: EventTime::ABSENT,
         }
@@ -117,21 +113,25 @@ impl CallStore {
         }
     }
 
+    /// Completes the calls about which everybody has said their last word. Between ticks, so that the records of a busy
+    /// mesh are joined while they are in the cache; to be called at the same records in every shard.
+    pub fn settle_touched(&mut self) {
+        self.settle_touched_by(self.watermark);
+    }
+
     /// Completes what is due at `watermark` and hands out what was counted since the last tick.
     pub fn advance(&mut self, watermark: EventTime) -> TickDelta {
         let watermark = self.watermark.max(watermark);
-        for at in std::mem::take(&mut self.touched) {
-            if self.groups.get(at).touched {
-                self.settle(at, watermark);
-            }
-        }
+        self.settle_touched_by(watermark);
         let mut due = Vec::new();
         while let Some(bucket) = self.due.pop_due(watermark) {
             due.push(bucket);
         }
         for (bucket, groups) in due {
             for at in groups {
-                if self.groups.get(at).due == bucket {
+                let group = self.groups.get_mut(at);
+                group.leave_schedule(bucket);
+                if group.due == bucket {
                     self.settle(at, watermark);
                 }
             }
@@ -147,7 +147,7 @@ impl CallStore {
     /// The input ended, or pauses for an unknown time: completes everything and forgets all stubs. What comes next
     /// may be older.
     pub fn flush(&mut self) -> TickDelta {
-        let mut groups: Vec<u32> = self.index.values().copied().collect();
+        let mut groups: Vec<u32> = self.index.iter().copied().collect();
         groups.sort_unstable();
         for at in groups {
             self.settle(at, END_OF_TIME);
@@ -183,6 +183,32 @@ impl CallStore {
         self.groups.used()
     }
 
+    fn settle_touched_by(&mut self, watermark: EventTime) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for at in touched.drain(..) {
+            let group = self.groups.get_mut(at);
+            if !group.touched {
+                continue;
+            }
+            group.touched = false;
+            if group.may_be_whole() {
+                self.settle(at, watermark);
+            } else {
+                self.schedule(at);
+            }
+        }
+        self.touched = touched;
+    }
+
+    /// Has the group settled when it is due.
+    fn schedule(&mut self, at: u32) {
+        let group = self.groups.get_mut(at);
+        if group.scheduled != group.due {
+            group.scheduled = group.due;
+            self.due.push(group.due, at);
+        }
+    }
+
     fn settle_alone(&mut self, observation: &Observation, is_call: bool) -> Admission {
         if is_call && let Some(call) = build_alone(observation) {
             self.tally.count(&call, self.watermark);
@@ -192,8 +218,30 @@ impl CallStore {
     }
 
     fn hold(&mut self, key: u128, observation: &Observation) -> Admission {
+        let hash = fixed_state().hash_one(key);
+        match self.find(key, hash) {
+            Some(at) => self.hold_in(at, observation),
+            None => self.hold_first(key, hash, observation),
+        }
+    }
+
+    /// The first record of a request. Its group is written in one go and not read again: the memory it goes to was
+    /// last used by another group long ago, and a read would wait until it is there.
+    fn hold_first(&mut self, key: u128, hash: u64, observation: &Observation) -> Admission {
+        self.ledger.settle(observation.signal(), Fate::Open, 1);
+        let mut group = Group::new(key);
+        group.first = self.records.push(*observation, NIL);
+        group.open = 1;
+        group.note(observation);
+        group.due = Schedule::bucket(observation.end);
+        group.touched = true;
+        let at = self.insert(group, hash);
+        self.touch(at);
+        Admission::Admitted
+    }
+
+    fn hold_in(&mut self, at: u32, observation: &Observation) -> Admission {
         let signal = observation.signal();
-        let at = self.group_of(key);
         let group = self.groups.get_mut(at);
         if group.open as usize >= self.config.group_records_max {
             self.ledger.settle(signal, Fate::Evicted, 1);
@@ -205,18 +253,13 @@ impl CallStore {
         }
         group.first = self.records.push(*observation, group.first);
         group.open += 1;
-        group.note_log(observation);
-        let touched = group.may_be_whole() && !group.touched;
-        group.touched |= touched;
-        let bucket = Schedule::bucket(observation.end);
-        if bucket < group.due {
-            group.due = bucket;
-            self.due.push(bucket, at);
-        }
-        if touched {
+        group.note(observation);
+        // It is scheduled when the touched are settled: most are complete by then, and need not be looked at again.
+        group.due = group.due.min(Schedule::bucket(observation.end));
+        if !std::mem::replace(&mut group.touched, true) {
             self.touch(at);
         }
-        self.make_room()
+        Admission::Admitted
     }
 
     /// Marks a group for the next tick. Groups that were evicted since, or came back, leave the list when it is far
@@ -232,8 +275,19 @@ impl CallStore {
 
     /// The slot of a request's group, which is made if it is not there.
     fn group_of(&mut self, key: u128) -> u32 {
+        let hash = fixed_state().hash_one(key);
+        self.find(key, hash).unwrap_or_else(|| self.insert(Group::new(key), hash))
+    }
+
+    fn find(&self, key: u128, hash: u64) -> Option<u32> {
+        self.index.find(hash, |at| self.groups.get(*at).key == key).copied()
+    }
+
+    fn insert(&mut self, group: Group, hash: u64) -> u32 {
         let Self { index, groups, .. } = self;
-        *index.entry(key).or_insert_with(|| groups.push(Group::new(key), NIL))
+        let at = groups.push(group, NIL);
+        index.insert_unique(hash, at, |at| fixed_state().hash_one(groups.get(*at).key));
+        at
     }
 
     /// An internal span or an application log says nothing about a call; it only belongs to one, or does not.
@@ -252,26 +306,9 @@ impl CallStore {
         let bucket = Schedule::bucket(group.latest.after(self.config.allowed_lateness));
         if group.due == Group::NEVER {
             group.due = bucket;
-            self.due.push(bucket, at);
+            self.schedule(at);
         }
-        self.make_room()
-    }
-
-    /// Drops the oldest until the store is inside its budget: first stubs, which were counted, then open groups.
-    fn make_room(&mut self) -> Admission {
-        let mut evicted = 0;
-        while self.bytes() > self.bytes_max {
-            if let Some((bucket, at)) = self.expiry.pop_oldest() {
-                self.expire(at, bucket);
-            } else if let Some((bucket, at)) = self.due.pop_oldest() {
-                if self.groups.get(at).due == bucket {
-                    evicted += self.evict(at);
-                }
-            } else {
-                break;
-            }
-        }
-        if evicted > 0 { Admission::OverBudget { evicted } } else { Admission::Admitted }
+        Admission::Admitted
     }
 
     /// Forgets the group's stubs, if this entry of the schedule is the one that counts and nothing is open.
@@ -285,28 +322,16 @@ impl CallStore {
         }
     }
 
-    fn evict(&mut self, at: u32) -> u64 {
-        let mut evicted = 0;
-        for (signal, waiting) in self.groups.get_mut(at).take_waiting() {
-            self.ledger.close(signal, Fate::Evicted, waiting);
-            evicted += waiting;
-        }
-        let mut record = std::mem::replace(&mut self.groups.get_mut(at).first, NIL);
-        while record != NIL {
-            self.ledger.close(self.records.get(record).signal(), Fate::Evicted, 1);
-            record = self.records.free(record);
-            evicted += 1;
-        }
-        self.forget(at);
-        evicted
-    }
-
     /// Removes a group that has nothing open. Its slot becomes one that no schedule entry can mean.
     fn forget(&mut self, at: u32) {
         let group = std::mem::take(self.groups.get_mut(at));
         debug_assert!(group.idle(), "what is open has a fate before its group goes");
         self.groups.free(at);
-        self.index.remove(&group.key);
+        let entry = self.index.find_entry(fixed_state().hash_one(group.key), |found| *found == at);
+        debug_assert!(entry.is_ok(), "a group is in the index for as long as it has a slot");
+        if let Ok(entry) = entry {
+            entry.remove();
+        }
         let mut stub = group.stubs;
         while stub != NIL {
             stub = self.stubs.free(stub);
@@ -331,9 +356,8 @@ impl CallStore {
         if group.idle() {
             self.retire(at, watermark);
         } else {
-            let bucket = Schedule::bucket(next_due);
-            self.groups.get_mut(at).due = bucket;
-            self.due.push(bucket, at);
+            self.groups.get_mut(at).due = Schedule::bucket(next_due);
+            self.schedule(at);
         }
     }
 
@@ -416,7 +440,7 @@ impl CallStore {
     fn release(&mut self, group: &mut Group) {
         group.first = NIL;
         group.open = 0;
-        group.forget_logs();
+        group.forget_last_words();
         for at in 0..self.assembly.parts().len() {
             let part = self.assembly.parts()[at];
             match self.fate_of(part) {
@@ -428,7 +452,7 @@ impl CallStore {
                     self.records.link(part.slot, group.first);
                     group.first = part.slot;
                     group.open += 1;
-                    group.note_log(self.records.get(part.slot));
+                    group.note(self.records.get(part.slot));
                 }
             }
         }
@@ -447,6 +471,11 @@ impl CallStore {
         verdict.complete.then_some(if joined { Fate::Joined } else { Fate::Unmatched })
     }
 }
+
+#[path = "store_eviction.rs"]
+mod eviction;
+
+pub use eviction::{Oldest, Pressure};
 
 #[cfg(test)]
 #[path = "store_tests.rs"]

@@ -12,7 +12,7 @@ use crate::testing::{
 };
 
 fn store() -> CallStore {
-    CallStore::new(&JoinConfig::default(), 1)
+    CallStore::new(&JoinConfig::default())
 }
 
 /// Admits under the given key and checks the ledger.
@@ -481,24 +481,39 @@ fn a_call_that_left_the_mesh_is_external_unless_somebody_inside_answered() {
     assert_eq!(only(delta).2, CART);
 }
 
+/// Evicts as the owner of the stores does.
+fn make_room(store: &mut CallStore, bytes_max: usize) {
+    store.settle_touched();
+    while store.bytes() > bytes_max {
+        let oldest = store.pressure().oldest.unwrap();
+        (0..CallStore::SLICES).for_each(|slice| store.make_room(oldest, slice));
+        assert_ne!(store.pressure().oldest, Some(oldest), "every round goes on");
+    }
+}
+
 #[test]
 fn past_its_budget_a_store_forgets_stubs_first_and_then_evicts_the_oldest_groups() {
-    let mut store = CallStore::new(&JoinConfig { open_bytes_max: 64 << 10, ..JoinConfig::default() }, 1);
+    let mut store = CallStore::new(&JoinConfig::default());
     let counted = exchange();
     admit(&mut store, counted.key(), &counted.all());
     advance(&mut store, 100);
-    let mut evicted = 0;
     for number in 0..200_u64 {
         let exchange = Exchange::new(9, 1, WEB, CART, 2_000 + number * 300);
-        for admission in admit(&mut store, Some(u128::from(number) + 1), &exchange.all()) {
-            if let Admission::OverBudget { evicted: more } = admission {
-                evicted += more;
-            }
+        let before = store.bytes();
+        let spans = [exchange.client_span(), exchange.server_span()];
+        admit(&mut store, Some(u128::from(number) + 1), &spans);
+        assert!(store.bytes() - before <= 4 * CallStore::RECORD_BYTES_MAX);
+        if number == 0 {
+            store.settle_touched();
+            let stubs = store.pressure().oldest;
+            assert!(matches!(stubs, Some(Oldest::Stubs(_))));
+            let all_but_a_byte = store.bytes() - 1;
+            make_room(&mut store, all_but_a_byte);
+            assert_eq!((fate(&store, Fate::Evicted), store.groups()), (0, 1));
         }
-        assert!(store.bytes() <= 64 << 10);
+        make_room(&mut store, 64 << 10);
     }
-    assert!(evicted > 400);
-    assert_eq!(fate(&store, Fate::Evicted), evicted);
+    assert!(fate(&store, Fate::Evicted) > 100);
     let newest = advance(&mut store, 200_000);
     let last = merged(vec![newest]).into_iter().next_back().unwrap();
     assert_eq!(last.0.0.start, at_millis(60_000), "the newest are kept");
@@ -507,7 +522,7 @@ fn past_its_budget_a_store_forgets_stubs_first_and_then_evicts_the_oldest_groups
 
 #[test]
 fn a_group_that_is_full_refuses_more_and_harms_no_other() {
-    let mut store = CallStore::new(&JoinConfig { group_records_max: 8, ..JoinConfig::default() }, 1);
+    let mut store = CallStore::new(&JoinConfig { group_records_max: 8, ..JoinConfig::default() });
     let exchange = exchange();
     for number in 0..20 {
         admit(&mut store, exchange.key(), &[Exchange { number, ..exchange }.server_log()]);
@@ -576,8 +591,7 @@ mod properties {
 
     /// Runs the records through `shards` stores, a tick after each part.
     fn run(parts: &[Vec<(u8, Observation)>], shards: usize) -> (Vec<String>, FateLedger) {
-        let mut stores: Vec<_> =
-            (0..shards).map(|_| CallStore::new(&JoinConfig::default(), shards)).collect();
+        let mut stores: Vec<_> = (0..shards).map(|_| CallStore::new(&JoinConfig::default())).collect();
         let mut deltas = Vec::new();
         for (tick, part) in parts.iter().enumerate() {
             for (trace, record) in part {

@@ -107,6 +107,7 @@ impl Exchange {
             request_bytes: 100,
             response_bytes: 50,
             security: if client { Security::Unknown } else { Security::MutualTls },
+            last_word: kind == ObservationKind::AccessLog,
             ..Observation::default()
         }
     }

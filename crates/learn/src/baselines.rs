@@ -15,7 +15,19 @@ pub struct Baselines {
     config: LearnConfig,
     edges: FixedMap<EdgeKey, EdgeBaseline>,
     edges_overflowed: u64,
+    routes_overflowed: u64,
     mesh: MeshBaseline,
+}
+
+/// What found no room in the baselines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overflows {
+    /// Windows of edges.
+    pub edges: u64,
+    /// Calls of routes of an edge.
+    pub routes: u64,
+    /// Sightings of identities, callers and callees.
+    pub mesh: u64,
 }
 
 impl Baselines {
@@ -23,7 +35,13 @@ impl Baselines {
     #[must_use]
     pub fn new(config: LearnConfig) -> Self {
         let mesh = MeshBaseline::new(&config);
-        Self { config, edges: FixedMap::with_hasher(fixed_state()), edges_overflowed: 0, mesh }
+        Self {
+            config,
+            edges: FixedMap::with_hasher(fixed_state()),
+            edges_overflowed: 0,
+            routes_overflowed: 0,
+            mesh,
+        }
     }
 
     /// Learns one edge of a closed window, without the shapes that were `flagged` when it was judged.
@@ -59,7 +77,9 @@ impl Baselines {
         self.mesh.close_edge(&key);
         if let Some(baseline) = self.edge_mut(key) {
             baseline.provenance = baseline.provenance.max(provenance);
+            let before = baseline.routes_overflowed();
             learn_edge(baseline, &shapes);
+            self.routes_overflowed += baseline.routes_overflowed() - before;
         }
     }
 
@@ -92,10 +112,14 @@ impl Baselines {
         self.edges.len() >= self.config.edges_max
     }
 
-    /// Windows of edges that found no room.
+    /// What found no room (policy `keep_known`).
     #[must_use]
-    pub fn edges_overflowed(&self) -> u64 {
-        self.edges_overflowed
+    pub fn overflows(&self) -> Overflows {
+        Overflows {
+            edges: self.edges_overflowed,
+            routes: self.routes_overflowed,
+            mesh: self.mesh.overflowed(),
+        }
     }
 
     fn edge_mut(&mut self, key: EdgeKey) -> Option<&mut EdgeBaseline> {

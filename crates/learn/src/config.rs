@@ -13,6 +13,9 @@ pub struct LearnConfig {
     pub edge_routes_max: usize,
     /// Routes kept for one callee, over all its callers.
     pub callee_routes_max: usize,
+    /// Bytes of the route templates that are learned from paths, for all callees together; past it what is known stays
+    /// (policy `keep_known`).
+    pub route_bytes_max: usize,
     /// Identities and certificate fingerprints kept for the mesh, each.
     pub identities_max: usize,
     /// Traffic time after which a mesh that nobody approved is warm.
@@ -29,6 +32,8 @@ impl Default for LearnConfig {
             nodes_max: 20_000,
             edge_routes_max: 128,
             callee_routes_max: 1_024,
+            // Some 180 bytes a segment: 350,000 of them. An ordinary callee has some dozens.
+            route_bytes_max: 64 << 20,
             identities_max: 65_536,
             // Half an hour sees the quarter-hourly and half-hourly jobs; after 1,000 calls anything with a share of
             // at least 0.3 % of the traffic has been seen with 95 % certainty (rule of three).

@@ -14,7 +14,7 @@ mod mesh;
 mod routes;
 mod tally;
 
-pub use baselines::Baselines;
+pub use baselines::{Baselines, Overflows};
 pub use config::LearnConfig;
 pub use edge::{EdgeBaseline, Moments, RouteBaseline, RouteKey, Volume, describes_request};
 pub use identity::{principal_namespace, principal_service_account, trust_domain};

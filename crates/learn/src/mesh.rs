@@ -116,6 +116,7 @@ pub struct MeshBaseline {
     destinations: FixedMap<Node, DestinationBaseline>,
     sources: FixedMap<Node, SourceBaseline>,
     config: LearnConfig,
+    overflowed: u64,
 }
 
 impl MeshBaseline {
@@ -136,7 +137,14 @@ impl MeshBaseline {
             destinations: FixedMap::with_hasher(fixed_state()),
             sources: FixedMap::with_hasher(fixed_state()),
             config: config.clone(),
+            overflowed: 0,
         }
+    }
+
+    /// Sightings of identities, callers and callees that found no room.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        self.overflowed
     }
 
     /// True when the mesh is known well enough to call something new: a person approved a baseline, or enough
@@ -260,6 +268,8 @@ impl MeshBaseline {
                     *count += stats.calls;
                 } else if self.trust_domains.len() < TRUST_DOMAINS_MAX {
                     self.trust_domains.insert(domain.to_owned(), stats.calls);
+                } else {
+                    self.overflowed += 1;
                 }
             }
         }
@@ -285,6 +295,7 @@ impl MeshBaseline {
             return;
         }
         if self.holders.len() >= self.config.identities_max && !self.holders.contains_key(&principal) {
+            self.overflowed += 1;
             return;
         }
         let holders = self.holders.entry(principal).or_default();
@@ -296,11 +307,14 @@ impl MeshBaseline {
     fn keep_fingerprint(&mut self, fingerprint: Symbol, node: Node) {
         if self.fingerprints.len() < self.config.identities_max {
             self.fingerprints.entry(fingerprint).or_insert(node);
+        } else if !self.fingerprints.contains_key(&fingerprint) {
+            self.overflowed += 1;
         }
     }
 
     fn destination_mut(&mut self, node: Node) -> Option<&mut DestinationBaseline> {
         if self.destinations.len() >= self.config.nodes_max && !self.destinations.contains_key(&node) {
+            self.overflowed += 1;
             return None;
         }
         let routes_max = self.config.callee_routes_max;
@@ -309,6 +323,7 @@ impl MeshBaseline {
 
     fn source_mut(&mut self, node: Node) -> Option<&mut SourceBaseline> {
         if self.sources.len() >= self.config.nodes_max && !self.sources.contains_key(&node) {
+            self.overflowed += 1;
             return None;
         }
         Some(self.sources.entry(node).or_insert_with(SourceBaseline::new))

@@ -4,8 +4,10 @@
 //! most of them are rare: identifiers rarely repeat, names of resources do. Values that were known before stay
 //! literal, so that a learned route never changes its name.
 
-use selvedge_model::hash::FixedMap;
+use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{Symbol, SymbolTable};
+
+use crate::config::LearnConfig;
 
 /// What a learned variable segment is written as. Heuristic placeholders of `decode` name what they stand for.
 const PLACEHOLDER: &str = "{*}";
@@ -22,16 +24,42 @@ const DEPTH_MAX: usize = 10;
 const CALLEES_MAX: usize = 4_096;
 /// Trie nodes of one callee; past it paths through unknown nodes stay as they are.
 const NODES_MAX: usize = 4_096;
+/// Bytes of a node beside its segment's text: itself, in a vector that doubles; its entry in its parent's map, which is
+/// half empty at worst; and what an allocation costs.
+const NODE_BYTES: usize = 2 * size_of::<TrieNode>() + 2 * (size_of::<(Box<str>, u32)>() + 1) + 16;
+/// Bytes of a trie without a segment.
+const TRIE_BYTES: usize = 2 * (size_of::<(Symbol, Trie)>() + 1) + NODE_BYTES;
 /// Templates remembered; past it each is worked out again.
 const CACHE_MAX: usize = 65_536;
 /// Observations of one route after which the trie learns nothing more from it: its values are no longer rare.
 const TAUGHT_MAX: u32 = 4 * RARE_OBSERVATIONS;
 
-/// Learns route templates per callee.
-#[derive(Default)]
+/// Learns route templates per callee. One for all shards, in the order of arrival: what finds room depends on neither.
 pub struct RouteLearner {
     tries: FixedMap<Symbol, Trie>,
     cache: FixedMap<(Symbol, Symbol), Cached>,
+    room: Room,
+}
+
+/// What all tries may still grow by. Past it what is known stays, and paths through unknown segments keep their own
+/// text (policy `keep_known`).
+struct Room {
+    bytes: usize,
+    bytes_max: usize,
+    overflowed: u64,
+}
+
+impl Room {
+    /// Takes `bytes`, if they are left and the caller's own bound is not reached; else counts.
+    fn take(&mut self, bytes: usize, bounded: bool) -> bool {
+        let fits = !bounded && self.bytes + bytes <= self.bytes_max;
+        if fits {
+            self.bytes += bytes;
+        } else {
+            self.overflowed += 1;
+        }
+        fits
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -54,6 +82,28 @@ struct TrieNode {
 }
 
 impl RouteLearner {
+    /// A learner that knows no route.
+    #[must_use]
+    pub fn new(config: &LearnConfig) -> Self {
+        Self {
+            tries: FixedMap::with_hasher(fixed_state()),
+            cache: FixedMap::with_hasher(fixed_state()),
+            room: Room { bytes: 0, bytes_max: config.route_bytes_max, overflowed: 0 },
+        }
+    }
+
+    /// Bytes that count against the bound: the tries of all callees.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.room.bytes
+    }
+
+    /// Times that a segment, or a callee, found no room.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        self.room.overflowed
+    }
+
     /// The template of a route of a callee. Answers other than 4xx teach: a scanner of paths that do not exist
     /// cannot make a position variable.
     ///
@@ -79,12 +129,13 @@ impl RouteLearner {
         if !text.starts_with('/') {
             return route;
         }
-        if !self.tries.contains_key(&destination) && self.tries.len() >= CALLEES_MAX {
+        let Self { tries, room, .. } = self;
+        if !tries.contains_key(&destination) && !room.take(TRIE_BYTES, tries.len() >= CALLEES_MAX) {
             return route;
         }
-        let trie = self.tries.entry(destination).or_insert_with(Trie::new);
+        let trie = tries.entry(destination).or_insert_with(Trie::new);
         if !refused {
-            trie.teach(text);
+            trie.teach(text, room);
         }
         let template = trie.template(text).map_or(route, |template| symbols.intern(&template));
         if refused { template } else { self.remember(destination, route, template) }
@@ -125,10 +176,10 @@ impl Trie {
     }
 
     /// Counts a path.
-    fn teach(&mut self, path: &str) {
+    fn teach(&mut self, path: &str, room: &mut Room) {
         let mut at = 0;
         for segment in segments(path) {
-            match self.grow(at, segment) {
+            match self.grow(at, segment, room) {
                 Some(node) => at = node,
                 None => return,
             }
@@ -145,16 +196,16 @@ impl Trie {
     }
 
     /// Counts a segment below a node, and decides whether the position is variable. `None` when there is no room.
-    fn grow(&mut self, at: u32, segment: &str) -> Option<u32> {
+    fn grow(&mut self, at: u32, segment: &str, room: &mut Room) -> Option<u32> {
         let known = match self.step(at, segment) {
             Step::Literal(node) | Step::Variable(node) => Some(node),
             Step::Unknown if self.is_variable(at) => {
-                let node = self.push()?;
+                let node = self.push("", room)?;
                 self.nodes[at as usize].variable = Some(node);
                 Some(node)
             }
             Step::Unknown => {
-                let node = self.push()?;
+                let node = self.push(segment, room)?;
                 self.nodes[at as usize].children.insert(segment.into(), node);
                 Some(node)
             }
@@ -179,8 +230,8 @@ impl Trie {
         children.len() >= CHILDREN_LIMIT || rare * 2 >= children.len()
     }
 
-    fn push(&mut self) -> Option<u32> {
-        if self.nodes.len() >= NODES_MAX {
+    fn push(&mut self, segment: &str, room: &mut Room) -> Option<u32> {
+        if !room.take(NODE_BYTES + segment.len(), self.nodes.len() >= NODES_MAX) {
             return None;
         }
         self.nodes.push(TrieNode::default());
@@ -224,7 +275,8 @@ mod tests {
 
     #[test]
     fn a_position_with_many_rare_values_becomes_variable_and_known_values_keep_their_names() {
-        let (mut learner, mut symbols) = (RouteLearner::default(), SymbolTable::new(1 << 20));
+        let (mut learner, mut symbols) =
+            (RouteLearner::new(&LearnConfig::default()), SymbolTable::new(1 << 20));
         for person in 0..20 {
             let path = format!("/people/p{person}x/baskets");
             assert_eq!(template(&mut learner, &path, 200, &mut symbols), path);
@@ -237,7 +289,8 @@ mod tests {
 
     #[test]
     fn a_scanner_of_paths_that_do_not_exist_teaches_nothing() {
-        let (mut learner, mut symbols) = (RouteLearner::default(), SymbolTable::new(1 << 20));
+        let (mut learner, mut symbols) =
+            (RouteLearner::new(&LearnConfig::default()), SymbolTable::new(1 << 20));
         for number in 0..500 {
             template(&mut learner, &format!("/probe{number}"), 404, &mut symbols);
         }
@@ -247,7 +300,8 @@ mod tests {
 
     #[test]
     fn an_interface_with_many_busy_resources_keeps_their_names() {
-        let (mut learner, mut symbols) = (RouteLearner::default(), SymbolTable::new(1 << 20));
+        let (mut learner, mut symbols) =
+            (RouteLearner::new(&LearnConfig::default()), SymbolTable::new(1 << 20));
         for resource in 0..60 {
             for _ in 0..20 {
                 let path = format!("/resource-{resource}/list");
@@ -258,11 +312,34 @@ mod tests {
 
     #[test]
     fn a_flood_of_callees_and_paths_stays_bounded() {
-        let (mut learner, mut symbols) = (RouteLearner::default(), SymbolTable::new(8 << 20));
+        let (mut learner, mut symbols) =
+            (RouteLearner::new(&LearnConfig::default()), SymbolTable::new(8 << 20));
         for number in 0..CACHE_MAX + 1_000 {
             template(&mut learner, &format!("/a{number}/b{number}/c{number}"), 200, &mut symbols);
         }
         assert!(learner.cache.len() <= CACHE_MAX);
         assert!(learner.tries.values().all(|trie| trie.nodes.len() <= NODES_MAX));
+    }
+
+    /// Scenario: thousands of callees, each with paths as long as it can have them.
+    /// Guarantees: all tries together stay inside the bound, what found no room is counted, and what was known before
+    /// keeps its template.
+    #[test]
+    fn a_flood_over_many_callees_stays_inside_the_bytes_of_all() {
+        let mut symbols = SymbolTable::new(64 << 20);
+        let mut learner =
+            RouteLearner::new(&LearnConfig { route_bytes_max: 256 << 10, ..LearnConfig::default() });
+        for person in 0..=CHILDREN_MAX {
+            template(&mut learner, &format!("/people/p{person}x/baskets"), 200, &mut symbols);
+        }
+        for number in 0..5_000 {
+            let (callee, path) =
+                (format!("callee-{}", number % 1_000), format!("/{number}/{}", "x".repeat(900)));
+            let (callee, route) = (symbols.intern(&callee), symbols.intern(&path));
+            assert_eq!(learner.template(callee, route, 200, &mut symbols), route);
+        }
+        assert!(learner.bytes() <= 256 << 10, "{}", learner.bytes());
+        assert!(learner.overflowed() >= 4_000, "{}", learner.overflowed());
+        assert_eq!(template(&mut learner, "/people/zoe/baskets", 200, &mut symbols), "/people/{*}/baskets");
     }
 }

@@ -170,7 +170,7 @@ fn limits_hold_and_what_is_known_is_never_pushed_out() {
     }
     assert!(bench.baselines.full());
     assert_eq!(bench.baselines.edges().count(), 3);
-    assert!(bench.baselines.edges_overflowed() > 0);
+    assert!(bench.baselines.overflows().edges > 0);
     let edge = bench.baselines.edge(&first).expect("still known");
     assert_eq!((edge.route_count(), edge.routes_overflowed(), edge.calls), (4, 6, 10));
 }

@@ -3,8 +3,9 @@
 use crate::observation::Party;
 use crate::symbol::{Symbol, SymbolTable};
 
-/// One end of an edge: a workload, without the identity it happens to present.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// One end of an edge: a workload, without the identity it happens to present. Ordered by the numbers of names, which
+/// follow the order of arrival: only which node finds room may depend on it, never what is put out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Node {
     /// Cluster name.
     pub cluster: Symbol,
@@ -15,8 +16,8 @@ pub struct Node {
 }
 
 /// The key of an edge. The principal is deliberately not part of it: the same workload with another certificate is
-/// the same edge with a new principal, which is a finding, and not a new edge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// the same edge with a new principal, which is a finding, and not a new edge. Ordered as nodes are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EdgeKey {
     /// Caller.
     pub source: Node,
@@ -74,6 +75,13 @@ impl Node {
 }
 
 impl EdgeKey {
+    /// What edges without room are counted as together.
+    #[must_use]
+    pub fn pooled(self) -> Self {
+        let overflow = Node { workload: Symbol::OVERFLOW, ..Node::default() };
+        Self { source: overflow, destination: overflow, external: self.external }
+    }
+
     /// The key's text fields in a fixed order: what sorting and stable hashes use, never the symbols' numbers.
     #[must_use]
     pub fn names<'a>(&self, symbols: &'a SymbolTable) -> [&'a str; 6] {

@@ -85,12 +85,6 @@ impl RequestId {
     }
 }
 
-/// Text positions of the hex digits of `8-4-4-4-12`, without 14, where Envoy writes its trace decision.
-const UUID_DIGITS: [u8; 31] = [
-    0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 15, 16, 17, 19, 20, 21, 22, 24, 25, 26, 27, 28, 29, 30, 31, 32,
-    33, 34, 35,
-];
-
 /// What [`HEX_DIGITS`] holds for a byte that is no hex digit.
 const NO_DIGIT: u8 = 0xff;
 
@@ -112,20 +106,29 @@ fn uuid_without_trace_digit(text: &[u8]) -> Option<u128> {
     if [text[8], text[13], text[18], text[23]] != [b'-'; 4] {
         return None;
     }
-    let (high, first) = digits(text, &UUID_DIGITS[..15]);
-    let (low, second) = digits(text, &UUID_DIGITS[15..]);
-    (first && second).then_some(u128::from(high) << 64 | u128::from(low))
+    let mut digits = [b'0'; 32];
+    digits[1..9].copy_from_slice(&text[..8]);
+    digits[9..13].copy_from_slice(&text[9..13]);
+    digits[13..16].copy_from_slice(&text[15..18]);
+    digits[16..20].copy_from_slice(&text[19..23]);
+    digits[20..].copy_from_slice(&text[24..]);
+    let mut number = 0;
+    for eight in digits.as_chunks::<8>().0 {
+        number = number << 32 | u128::from(eight_digits(*eight)?);
+    }
+    Some(number)
 }
 
-/// The digits at these positions as a number, and whether all of them are digits.
-fn digits(text: &[u8; 36], positions: &[u8]) -> (u64, bool) {
-    let (mut value, mut seen) = (0_u64, 0_u8);
-    for position in positions {
-        let digit = HEX_DIGITS[usize::from(text[usize::from(*position)])];
-        seen |= digit;
-        value = value << 4 | u64::from(digit & 0xf);
-    }
-    (value, seen <= 0xf)
+/// Eight hex digits as a number, all at once: request ids are read for every record.
+fn eight_digits(text: [u8; 8]) -> Option<u32> {
+    let valid = text.iter().fold(0, |seen, byte| seen | HEX_DIGITS[usize::from(*byte)]) != NO_DIGIT;
+    // A digit's value is its low four bits, and nine more for a letter, which has bit 6 set.
+    let text = u64::from_be_bytes(text);
+    let values = (text & 0x0f0f_0f0f_0f0f_0f0f) + 9 * (text >> 6 & 0x0101_0101_0101_0101);
+    let pairs = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+    let number = (fours | fours >> 16) & 0xffff_ffff;
+    u32::try_from(number).ok().filter(|_| valid)
 }
 
 fn from_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
@@ -181,7 +184,11 @@ mod tests {
         let other = RequestId::from_text(b"7a391762-31bf-9d00-95df-c3e9671236fe");
         assert_eq!(sampled, forced);
         assert_ne!(sampled, other);
+        assert_eq!(sampled, RequestId(0x7a39_1762_31bf_d00_95df_c3e9_6712_36ff));
+        assert_eq!(RequestId::from_text(b"7A391762-31BF-9D00-95DF-C3E9671236FF"), sampled);
         assert!(!RequestId::from_text(b"-").present());
+        let not_hex = RequestId::from_text(b"7a391762-31bf-9d00-95df-c3e9671236fg");
+        assert!(not_hex.0 >> 127 == 1, "hashed");
         assert_ne!(RequestId::from_text(b"x"), RequestId::from_text(b"y"));
     }
 }

@@ -35,4 +35,4 @@ pub use observation::{
     Certificate, ForwardedIdentity, IdentitySource, Observation, ObservationKind, Party, Security, Side,
 };
 pub use symbol::{Symbol, SymbolTable, TableId};
-pub use time::{EventTime, ObservedTime, Window};
+pub use time::{EventTime, ObservedTime, SteadyTime, Window};

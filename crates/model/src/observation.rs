@@ -189,9 +189,42 @@ pub struct Observation {
     pub denied_by: Symbol,
     /// Strings of this record that were not UTF-8 and had to be repaired.
     pub repaired: u16,
+    /// Nothing better is expected of this reporter about this call: see `join`'s `Reporters`, which says so before
+    /// the record is joined.
+    pub last_word: bool,
+}
+
+impl Party {
+    /// True when one of its names found no room in the symbol table.
+    #[must_use]
+    pub fn pooled(&self) -> bool {
+        [self.cluster, self.namespace, self.workload, self.principal].contains(&Symbol::OVERFLOW)
+    }
 }
 
 impl Observation {
+    /// True when one of its names found no room in the symbol table.
+    #[must_use]
+    pub fn pooled(&self) -> bool {
+        let names = [
+            self.origin,
+            self.method,
+            self.route,
+            self.tls_version,
+            self.tls_cipher,
+            self.sni,
+            self.certificate.fingerprint,
+            self.certificate.serial,
+            self.certificate.issuer,
+            self.handshake_failure,
+            self.claimed_principal,
+            self.user_agent,
+            self.protocol,
+            self.denied_by,
+        ];
+        names.contains(&Symbol::OVERFLOW) || self.reporter.pooled() || self.peer.pooled()
+    }
+
     /// The signal kind this observation was received as.
     #[must_use]
     pub fn signal(&self) -> SignalKind {

@@ -1,4 +1,4 @@
-//! Two times that are never mixed: when it happened (sender) and when we received it (us).
+//! Three times that are never mixed: when it happened (sender), when we received it (us), and how long we have run.
 
 use std::time::Duration;
 
@@ -9,6 +9,11 @@ pub struct EventTime(pub u64);
 /// When we received something, by our clock: nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObservedTime(pub u64);
+
+/// How far a clock of ours that nobody can set has run: nanoseconds since an arbitrary start, the same for the life of
+/// the process. Only differences mean anything; they do not change when the wall clock is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SteadyTime(pub u64);
 
 impl EventTime {
     /// The sender gave no time.
@@ -50,6 +55,26 @@ impl ObservedTime {
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
         Self(self.0.saturating_add(nanos(by)))
+    }
+}
+
+impl SteadyTime {
+    /// In a recording the receipt times are the only clock there is: they play both parts.
+    #[must_use]
+    pub fn recorded(observed: ObservedTime) -> Self {
+        Self(observed.0)
+    }
+
+    /// This time moved later; stops at the end of the representable range.
+    #[must_use]
+    pub fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(by)))
+    }
+
+    /// Time since `earlier`; zero when `earlier` is not earlier.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 

@@ -123,9 +123,9 @@ pub(crate) struct Endings {
     pub(crate) abort: CancellationToken,
 }
 
-/// A bound socket and what serves it.
-pub(crate) struct Listener<S> {
-    pub(crate) socket: TcpListener,
+/// A socket, and what serves it once it listens.
+pub(crate) struct Listener<S, L = TcpListener> {
+    pub(crate) socket: L,
     pub(crate) host: Host<S>,
     pub(crate) connections_max: usize,
 }

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use selvedge_model::{ObservedTime, SignalKind};
+use selvedge_model::{ObservedTime, SignalKind, SteadyTime};
 use tokio::sync::oneshot;
 
 use crate::admission::Permit;
 
 /// Where "now" comes from. The binary implements it by the system clock, tests by a number.
 pub trait Clock: Send + Sync {
-    /// The present, by our clock.
+    /// The present, by our wall clock, which may be set forward or back at any time.
     fn now(&self) -> ObservedTime;
+
+    /// How far a clock has run that nobody can set: for how long something took, or did not happen.
+    fn steady(&self) -> SteadyTime;
 }
 
 /// How the body of a batch is written.

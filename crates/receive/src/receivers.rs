@@ -1,4 +1,4 @@
-//! The receivers as a whole: bound eagerly, so that a taken port is an error at once; served; drained.
+//! The receivers as a whole: ports reserved eagerly, so that a taken one is an error at once; listening; drained.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_model::SignalKind;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -31,10 +31,15 @@ const HEALTH_REQUEST_BYTES_MAX: usize = 4096;
 /// How long tasks may take to notice that their connection is gone.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bound receivers. Nothing is accepted before [`Receivers::serve`].
-pub struct Receivers {
-    grpc: Option<Listener<GrpcService>>,
-    http: Option<Listener<HttpService>>,
+/// Connections that the system completes for us before we take them, as the standard library has it.
+const BACKLOG: u32 = 1024;
+
+/// Receivers whose ports are ours. Nothing is accepted before [`Receivers::serve`]. While their sockets are only
+/// reserved (`L` is [`TcpSocket`]), clients are refused at once, as by a program that does not run; once they listen,
+/// clients wait.
+pub struct Receivers<L = TcpListener> {
+    grpc: Option<Listener<GrpcService, L>>,
+    http: Option<Listener<HttpService, L>>,
     addresses: Addresses,
     reloader: Reloader,
     door: Arc<Door>,
@@ -95,13 +100,27 @@ impl Reloader {
 }
 
 impl Receivers {
-    /// Reads certificates and tokens and binds the sockets.
+    /// [`Receivers::reserve`] and [`Receivers::listen`] in one.
+    ///
+    /// # Errors
+    /// As these.
+    pub async fn bind(
+        config: ReceiveConfig,
+        clock: Arc<dyn Clock>,
+        submissions: mpsc::Sender<Submission>,
+    ) -> Result<Self, ReceiveError> {
+        Receivers::reserve(config, clock, submissions).await?.listen()
+    }
+}
+
+impl Receivers<TcpSocket> {
+    /// Reads certificates and tokens and reserves the ports, without listening yet.
     ///
     /// `submissions` is where batches go; when it is full, senders are told to come again.
     ///
     /// # Errors
     /// When an address is in use or cannot be bound, or a certificate or token file is no good.
-    pub async fn bind(
+    pub async fn reserve(
         config: ReceiveConfig,
         clock: Arc<dyn Clock>,
         submissions: mpsc::Sender<Submission>,
@@ -141,6 +160,19 @@ impl Receivers {
         Ok(Self { grpc, http, addresses, reloader, door, health, connections, endings, drain_timeout })
     }
 
+    /// Begins to listen: clients may connect from now on.
+    ///
+    /// # Errors
+    /// When somebody else began to listen on a port in the meantime.
+    pub fn listen(self) -> Result<Receivers, ReceiveError> {
+        let Self { addresses, reloader, door, health, connections, endings, drain_timeout, .. } = self;
+        let grpc = self.grpc.map(|listener| listener.listen(PROTOCOL_GRPC, KEY_GRPC)).transpose()?;
+        let http = self.http.map(|listener| listener.listen(PROTOCOL_HTTP, KEY_HTTP)).transpose()?;
+        Ok(Receivers { grpc, http, addresses, reloader, door, health, connections, endings, drain_timeout })
+    }
+}
+
+impl<L> Receivers<L> {
     /// Where the receivers listen, with the ports they got.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
@@ -158,7 +190,9 @@ impl Receivers {
     pub fn reloader(&self) -> Reloader {
         self.reloader.clone()
     }
+}
 
+impl Receivers {
     /// Serves until `shutdown`, then drains: health says `NOT_SERVING`, the sockets close, what is in flight is
     /// answered (for at most the drain timeout), connections end. Then the submissions channel is dropped, by which
     /// the engine sees the end; so the engine must keep answering until then.
@@ -220,29 +254,30 @@ impl Site {
         &self,
         config: GrpcConfig,
         health: HealthServer<HealthService>,
-    ) -> Result<(Listener<GrpcService>, Arc<Gate>), ReceiveError> {
-        const PROTOCOL: &str = "OTLP/gRPC";
-        let gate = Arc::new(Gate::load(&config.listen, PROTOCOL, &["h2"]).await?);
-        let socket = bind(config.listen.address, PROTOCOL, "receivers.otlp.protocols.grpc.endpoint").await?;
+    ) -> Result<(Listener<GrpcService, TcpSocket>, Arc<Gate>), ReceiveError> {
+        let gate = Arc::new(Gate::load(&config.listen, PROTOCOL_GRPC, &["h2"]).await?);
+        let socket = reserve(config.listen.address, PROTOCOL_GRPC, KEY_GRPC)?;
         let service = GrpcService::new(Arc::clone(&self.door), Arc::clone(&gate), health);
         Ok((self.listener(socket, service, &gate, &config.listen), gate))
     }
 
-    async fn http(&self, config: HttpConfig) -> Result<(Listener<HttpService>, Arc<Gate>), ReceiveError> {
-        const PROTOCOL: &str = "OTLP/HTTP";
-        let gate = Arc::new(Gate::load(&config.listen, PROTOCOL, &["h2", "http/1.1"]).await?);
-        let socket = bind(config.listen.address, PROTOCOL, "receivers.otlp.protocols.http.endpoint").await?;
+    async fn http(
+        &self,
+        config: HttpConfig,
+    ) -> Result<(Listener<HttpService, TcpSocket>, Arc<Gate>), ReceiveError> {
+        let gate = Arc::new(Gate::load(&config.listen, PROTOCOL_HTTP, &["h2", "http/1.1"]).await?);
+        let socket = reserve(config.listen.address, PROTOCOL_HTTP, KEY_HTTP)?;
         let service = HttpService::new(Arc::clone(&self.door), Arc::clone(&gate), config.paths, config.cors);
         Ok((self.listener(socket, service, &gate, &config.listen), gate))
     }
 
     fn listener<S>(
         &self,
-        socket: TcpListener,
+        socket: TcpSocket,
         service: S,
         gate: &Arc<Gate>,
         config: &ListenConfig,
-    ) -> Listener<S> {
+    ) -> Listener<S, TcpSocket> {
         let host = Host::new(
             service,
             Arc::clone(gate),
@@ -255,15 +290,46 @@ impl Site {
     }
 }
 
-async fn bind(
+const PROTOCOL_GRPC: &str = "OTLP/gRPC";
+const KEY_GRPC: &str = "receivers.otlp.protocols.grpc.endpoint";
+const PROTOCOL_HTTP: &str = "OTLP/HTTP";
+const KEY_HTTP: &str = "receivers.otlp.protocols.http.endpoint";
+
+/// Makes the port ours: fails when somebody listens there.
+fn reserve(
     address: SocketAddr,
     protocol: &'static str,
     key: &'static str,
-) -> Result<TcpListener, ReceiveError> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+) -> Result<TcpSocket, ReceiveError> {
+    let reserved = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A restart must not wait for the connections of the process before to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    reserved().map_err(|source| refused(source, protocol, address, key))
+}
+
+fn refused(
+    source: io::Error,
+    protocol: &'static str,
+    address: SocketAddr,
+    key: &'static str,
+) -> ReceiveError {
+    match source.kind() {
         io::ErrorKind::AddrInUse => ReceiveError::AddressInUse { protocol, address, key },
         _ => ReceiveError::Bind { protocol, address, source },
-    })
+    }
+}
+
+impl<S> Listener<S, TcpSocket> {
+    fn listen(self, protocol: &'static str, key: &'static str) -> Result<Listener<S>, ReceiveError> {
+        let Self { socket, host, connections_max } = self;
+        let address = socket.local_addr().unwrap_or_else(|_| SocketAddr::from(([0; 4], 0)));
+        let socket = socket.listen(BACKLOG).map_err(|source| refused(source, protocol, address, key))?;
+        Ok(Listener { socket, host, connections_max })
+    }
 }
 
 async fn health() -> (HealthReporter, HealthServer<HealthService>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use selvedge_decode::{Decoded, Decoder};
 use selvedge_engine::{Effect, Encoding, EngineConfig, Mode, Pipeline, RawBatch, RuleSet, Stats};
-use selvedge_model::{Incident, ObservedTime, SymbolTable};
+use selvedge_model::{Incident, ObservedTime, SteadyTime, SymbolTable};
 
 use crate::capture::{CaptureError, CaptureReader, Frame, FrameEncoding};
 use crate::transcript::Transcript;
@@ -116,12 +116,13 @@ fn play_capture(
         let since = if clock.0 == 0 { Duration::ZERO } else { Duration::from_nanos(observed.0 - clock.0) };
         clock = observed;
         pace.frame(path, since, reader.bytes_read(), reader.bytes_total());
-        pipeline.advance_clock(observed, &mut effects);
+        let steady = SteadyTime::recorded(observed);
+        pipeline.advance_clock(steady, &mut effects);
         let encoding = match frame.encoding {
             FrameEncoding::Protobuf => Encoding::Protobuf,
             FrameEncoding::Json => Encoding::Json,
         };
-        let batch = RawBatch { signal: frame.signal, encoding, body: &frame.body, observed };
+        let batch = RawBatch { signal: frame.signal, encoding, body: &frame.body, observed, steady };
         if let Err(error) = pipeline.ingest(batch, &mut effects) {
             played.frames_malformed += 1;
             played

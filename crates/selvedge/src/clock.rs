@@ -1,14 +1,28 @@
-//! The one place that reads the system's clock.
+//! The one place that reads the system's clocks.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use selvedge_model::ObservedTime;
+use selvedge_model::time::nanos;
+use selvedge_model::{ObservedTime, SteadyTime};
 
-/// The system's clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SystemClock;
+/// The system's wall clock, and its monotonic clock since this was made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SystemClock {
+    started: Instant,
+}
 
 impl SystemClock {
+    /// Starts the monotonic clock.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else is given")]
+    pub(crate) fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    /// Nanoseconds since the start, by the clock that nobody can set.
+    pub(crate) fn run_for(&self) -> SteadyTime {
+        SteadyTime(nanos(self.started.elapsed()))
+    }
+
     /// Nanoseconds since the Unix epoch; zero for a clock set before it.
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else is given")]
     pub(crate) fn read() -> ObservedTime {
@@ -20,6 +34,10 @@ impl SystemClock {
 impl selvedge_receive::Clock for SystemClock {
     fn now(&self) -> ObservedTime {
         Self::read()
+    }
+
+    fn steady(&self) -> SteadyTime {
+        self.run_for()
     }
 }
 

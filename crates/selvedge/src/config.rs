@@ -10,7 +10,7 @@ use selvedge_serve::{ServeConfig, ServeSection};
 use serde::Deserialize;
 
 use crate::exit::Failure;
-use crate::yaml;
+use crate::{logging, yaml};
 
 /// Log level unless configured.
 const LOG_LEVEL_DEFAULT: &str = "info";
@@ -67,7 +67,20 @@ struct RulesSection {
 #[serde(deny_unknown_fields, default)]
 struct LogSection {
     /// `error`, `warn`, `info`, `debug`, or a filter in the syntax of `RUST_LOG`.
-    level: Option<String>,
+    level: Option<LogFilter>,
+}
+
+/// A filter that logging can be started with.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct LogFilter(String);
+
+impl TryFrom<String> for LogFilter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        logging::check(&text).map(|()| Self(text))
+    }
 }
 
 /// Everything checked.
@@ -124,7 +137,7 @@ fn check(file: FileSection, folder: &Path) -> Result<Config, InvalidConfig> {
     let rules = file.rules.check(folder, &mut problems);
     match (receive, serve, act, rules) {
         (Some(receive), Some(serve), Some(act), Some(rules)) if problems.is_empty() => {
-            let log_level = file.log.level.unwrap_or_else(|| LOG_LEVEL_DEFAULT.to_owned());
+            let log_level = file.log.level.map_or_else(|| LOG_LEVEL_DEFAULT.to_owned(), |filter| filter.0);
             Ok(Config { receive, serve, engine, rules, act, log_level })
         }
         _ => Err(InvalidConfig { problems }),

@@ -9,17 +9,17 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A measurement that began.
 pub(crate) struct Measure {
-    started_nanos: u64,
+    clock: SystemClock,
 }
 
 impl Measure {
     pub(crate) fn start() -> Self {
-        Self { started_nanos: SystemClock::read().0 }
+        Self { clock: SystemClock::start() }
     }
 
     /// Wall time since the start, CPU time and peak memory of the process.
     pub(crate) fn read(&self) -> Usage {
-        let wall = std::time::Duration::from_nanos(SystemClock::read().0.saturating_sub(self.started_nanos));
+        let wall = std::time::Duration::from_nanos(self.clock.run_for().0);
         Usage {
             wall_seconds: wall.as_secs_f64(),
             cpu_seconds: cpu_seconds().unwrap_or(0.0),

@@ -1,8 +1,11 @@
 //! The program from outside: exit codes, and what a person reads when something is wrong.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn selvedge(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_selvedge")).args(args).env("NO_COLOR", "1").output().unwrap()
@@ -59,6 +62,28 @@ fn a_listener_off_loopback_without_tls_and_token_is_refused() {
     assert_eq!(output.status.code(), Some(3));
     let told = stderr(&output);
     assert!(told.contains("tls") && told.contains("serve.endpoint"), "{told}");
+}
+
+#[test]
+fn a_log_filter_that_cannot_be_used_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    for (level, part) in [
+        ("selvedge_act=loud", "is no log filter"),
+        ("inof", "did you mean `info`?"),
+        ("warn,selvedge_act=debgu", "5:10: "),
+    ] {
+        let text = format!("engine:\n  shards: 1\n\nlog:\n  level: \"{level}\"\n");
+        let path = written(&folder, "log.yaml", &text);
+        let output = selvedge(&["check", "--config", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(3), "{level}: {}", stderr(&output));
+        let told = stderr(&output);
+        assert!(told.contains("log.yaml:5:10: ") && told.contains(part), "`{part}` is missing in:\n{told}");
+    }
+    for level in ["debug", "WARN", "info,selvedge_act=trace", "selvedge_engine", "off"] {
+        let path = written(&folder, "log.yaml", &format!("log: {{level: \"{level}\"}}\n"));
+        let output = selvedge(&["check", "--config", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{level}: {}", stderr(&output));
+    }
 }
 
 #[test]
@@ -148,4 +173,73 @@ fn completions_and_rules_are_printed() {
     let rules = selvedge(&["rules", "list"]);
     assert_eq!(rules.status.code(), Some(0), "{}", stderr(&rules));
     assert!(stdout(&rules).contains("mtls_downgrade"));
+}
+
+/// Addresses on which nobody listens.
+fn free() -> [SocketAddr; 3] {
+    let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap())
+}
+
+fn live_config(folder: &tempfile::TempDir, [grpc, http, api]: [SocketAddr; 3]) -> PathBuf {
+    let protocols = format!("{{grpc: {{endpoint: \"{grpc}\"}}, http: {{endpoint: \"{http}\"}}}}");
+    let text = format!("receivers: {{otlp: {{protocols: {protocols}}}}}\nserve: {{endpoint: \"{api}\"}}\n");
+    written(folder, "live.yaml", &text)
+}
+
+/// The status of `/readyz`; `None` when the API does not answer.
+fn readiness(api: SocketAddr) -> Option<u16> {
+    let mut stream = TcpStream::connect(api).ok()?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.split(' ').nth(1)?.parse().ok()
+}
+
+#[test]
+fn a_taken_port_ends_run_before_a_baseline_is_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let [grpc, _, api] = free();
+    let config = live_config(&folder, [grpc, taken.local_addr().unwrap(), api]);
+    let (config, capture) = (config.to_str().unwrap(), fixture("normal_1.otlpcap.zst"));
+    let output = selvedge(&["run", "--config", config, "--learn", &capture]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = stderr(&output);
+    assert!(told.contains("already in use") && !told.contains("baseline learned"), "{told}");
+}
+
+/// Guarantees: while a baseline is learned the API answers, says that it is not ready, and nobody is let in with
+/// telemetry; when it says that it is ready, telemetry is taken.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the patience of a test with another process is real time")]
+fn nothing_is_received_before_the_baseline_is_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let addresses = free();
+    let [grpc, http, api] = addresses;
+    let (config, capture) = (live_config(&folder, addresses), fixture("normal_1.otlpcap.zst"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));
+    command.args(["run", "--config", config.to_str().unwrap()]);
+    // Enough to learn that the test sees it being done.
+    command.args(["--learn", &capture].repeat(10));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (started, mut refused) = (Instant::now(), 0);
+    loop {
+        assert!(started.elapsed() < Duration::from_secs(60), "never ready");
+        assert!(child.try_wait().unwrap().is_none(), "ended");
+        // The ports are reserved before the API answers.
+        match readiness(api) {
+            None => continue,
+            Some(200) => break,
+            Some(status) => assert_eq!(status, 503),
+        }
+        let let_in = TcpStream::connect(grpc).is_ok() || TcpStream::connect(http).is_ok();
+        // Between the opening of the ports and the word that they are open lies a moment, but not at the start.
+        assert!(!let_in || refused > 0, "let in while the baseline is learned");
+        refused += usize::from(!let_in);
+    }
+    let received = TcpStream::connect(grpc).is_ok() && TcpStream::connect(http).is_ok();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(refused > 0 && received);
 }

@@ -29,6 +29,7 @@ struct Filter {
     severity: Option<String>,
     kind: Option<String>,
     limit: Option<usize>,
+    offset: Option<usize>,
 }
 
 pub(crate) fn router(sources: Sources) -> axum::Router {
@@ -60,11 +61,11 @@ async fn healthz() -> &'static str {
     std::future::ready("ok\n").await
 }
 
-/// Ready: all ports are bound and telemetry is taken.
+/// Ready: the baseline is learned, all ports are open and telemetry is taken.
 async fn readyz(State(sources): State<Sources>) -> Response {
     let answer = match sources.health.get() {
         Lifecycle::Ready => (StatusCode::OK, "ready\n"),
-        Lifecycle::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        Lifecycle::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting: nothing is received yet\n"),
         Lifecycle::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
     };
     std::future::ready(answer.into_response()).await
@@ -86,7 +87,7 @@ async fn incidents(State(sources): State<Sources>, filter: Query<Filter>) -> Res
             && filter.severity.as_ref().is_none_or(|severity| incident.severity.name() == severity)
             && filter.kind.as_ref().is_none_or(|kind| incident.kinds.iter().any(|other| other.name() == kind))
     });
-    std::future::ready(page("incidents", rows.map(IncidentDocument::from), &filter)).await
+    std::future::ready(page("incidents", rows, IncidentDocument::from, &filter)).await
 }
 
 /// One incident: where the links in alerts lead.
@@ -105,17 +106,17 @@ async fn findings(State(sources): State<Sources>, filter: Query<Filter>) -> Resp
         filter.severity.as_ref().is_none_or(|severity| finding.severity.name() == severity)
             && filter.kind.as_ref().is_none_or(|kind| finding.kind.name() == kind)
     });
-    std::future::ready(page("findings", rows.map(FindingDocument::from), &filter)).await
+    std::future::ready(page("findings", rows, FindingDocument::from, &filter)).await
 }
 
 async fn edges(State(sources): State<Sources>, filter: Query<Filter>) -> Response {
     let view = sources.view.load();
-    std::future::ready(page("edges", view.edges.iter().map(EdgeRow::from), &filter)).await
+    std::future::ready(page("edges", view.edges.iter(), EdgeRow::from, &filter)).await
 }
 
 async fn deliveries(State(sources): State<Sources>, filter: Query<Filter>) -> Response {
     let rows = sources.deliveries.recent();
-    std::future::ready(page("deliveries", rows.into_iter(), &filter)).await
+    std::future::ready(page("deliveries", rows.into_iter(), std::convert::identity, &filter)).await
 }
 
 async fn not_found() -> Response {
@@ -132,13 +133,24 @@ fn problem(status: StatusCode, detail: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
 }
 
-/// `{ "<name>": [rows], "total": n }`, at most `limit` rows.
-fn page<T: Serialize>(name: &str, rows: impl Iterator<Item = T>, filter: &Filter) -> Response {
+/// `{ "<name>": [rows], "total": n, "next_offset": n }`: at most `limit` rows from `offset` on; `next_offset` only when
+/// there are more. Only the rows that are shown are made.
+fn page<R, T: Serialize>(
+    name: &str,
+    rows: impl Iterator<Item = R>,
+    row: impl Fn(R) -> T,
+    filter: &Filter,
+) -> Response {
     let limit = filter.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
-    let rows: Vec<T> = rows.collect();
+    let offset = filter.offset.unwrap_or(0);
+    let rows: Vec<R> = rows.collect();
     let total = rows.len();
-    let shown: Vec<&T> = rows.iter().take(limit).collect();
-    let body = BTreeMap::from([(name, json!(shown)), ("total", json!(total))]);
+    let shown: Vec<T> = rows.into_iter().skip(offset).take(limit).map(row).collect();
+    let next = offset.saturating_add(shown.len());
+    let mut body = BTreeMap::from([(name, json!(shown)), ("total", json!(total))]);
+    if next < total && !shown.is_empty() {
+        body.insert("next_offset", json!(next));
+    }
     Json(body).into_response()
 }
 

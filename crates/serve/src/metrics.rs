@@ -43,8 +43,11 @@ impl Collector for View {
         let view = sources.view.load();
         signals(&mut encoder, &view)?;
         totals(&mut encoder, &view)?;
+        overloads(&mut encoder, &view)?;
         incidents(&mut encoder, &view)?;
-        outside(&mut encoder, sources)
+        deliveries(&mut encoder, sources)?;
+        requests(&mut encoder, sources)?;
+        connections(&mut encoder, sources)
     }
 }
 
@@ -102,7 +105,11 @@ fn totals(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Er
         ("batch_bytes", "Bytes of uncompressed batches", stats.bytes),
         ("windows", "Windows closed and judged", stats.windows),
         ("repaired_strings", "Strings that were not UTF-8 and were repaired", stats.repaired_strings),
-        ("symbols_overflowed", "Names that found no room in the symbol table", stats.symbols_overflowed),
+        (
+            "symbols_overflowed",
+            "Records with a name that found no room in the symbol table",
+            stats.symbols_overflowed,
+        ),
     ];
     for (name, help, value) in counters {
         let counter = ConstCounter::new(value);
@@ -113,6 +120,16 @@ fn totals(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Er
     lag.encode(encoder.encode_descriptor("watermark_lag_seconds", help, None, MetricType::Gauge)?)?;
     let edges = ConstGauge::new(i64::try_from(view.edges.len()).unwrap_or(i64::MAX));
     edges.encode(encoder.encode_descriptor("edges", "Edges with a baseline", None, MetricType::Gauge)?)
+}
+
+fn overloads(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Error> {
+    let rows = view
+        .stats
+        .overloads
+        .iter()
+        .map(|overload| (vec![("limit", overload.limit), ("policy", overload.policy)], overload.count));
+    let help = "How often a limit of the engine struck, and what happened then";
+    family(encoder, "overloads", help, MetricType::Counter, rows.collect())
 }
 
 fn incidents(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Error> {
@@ -127,7 +144,7 @@ fn incidents(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(),
     family(encoder, "incidents", "Incidents kept, by status and severity", MetricType::Gauge, rows.collect())
 }
 
-fn outside(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> Result<(), Error> {
+fn deliveries(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> Result<(), Error> {
     let counts = sources.deliveries.counts();
     let rows = counts
         .iter()
@@ -138,7 +155,10 @@ fn outside(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> Result<(),
         "Recent alert deliveries, by sink and status",
         MetricType::Gauge,
         rows.collect(),
-    )?;
+    )
+}
+
+fn requests(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> Result<(), Error> {
     let mut rows = Vec::new();
     for (transport, signal) in Transport::ALL.iter().flat_map(|t| SignalKind::ALL.map(|signal| (*t, signal)))
     {
@@ -162,4 +182,25 @@ fn outside(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> Result<(),
         ConstGauge::new(i64::try_from(sources.received.admission().bytes_in_flight()).unwrap_or(i64::MAX));
     let help = "Bytes admitted and not yet acknowledged";
     in_flight.encode(encoder.encode_descriptor("receiver_bytes_in_flight", help, None, MetricType::Gauge)?)
+}
+
+fn connections(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> Result<(), Error> {
+    let received = &sources.received;
+    let outcomes = [
+        ("accepted", &received.connections_accepted),
+        ("refused", &received.connections_refused),
+        ("handshake_failed", &received.handshakes_failed),
+    ];
+    let rows = outcomes.map(|(outcome, count)| (vec![("outcome", outcome)], count.get()));
+    let help = "Connections of senders; refused ones found as many open as there may be";
+    family(encoder, "receiver_connections", help, MetricType::Counter, rows.into())?;
+    let strangers =
+        [("unrouted", &received.requests_unrouted), ("unauthenticated", &received.requests_unauthenticated)];
+    let rows = strangers.map(|(reason, count)| (vec![("reason", reason)], count.get()));
+    let help = "Requests for no path of ours, or without a valid token";
+    family(encoder, "receiver_strangers", help, MetricType::Counter, rows.into())?;
+    let reloads = [("taken", &received.reloads), ("broken", &received.reload_failures)];
+    let rows = reloads.map(|(outcome, count)| (vec![("outcome", outcome)], count.get()));
+    let help = "Changed certificate and token files, taken over or too broken for it";
+    family(encoder, "receiver_reloads", help, MetricType::Counter, rows.into())
 }

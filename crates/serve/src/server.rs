@@ -73,7 +73,7 @@ impl TryFrom<ServeSection> for ServeConfig {
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifecycle {
-    /// Not all ports are bound yet.
+    /// A baseline is being learned, or not all ports are open yet: nothing is received.
     Starting,
     /// Receiving.
     Ready,
@@ -86,6 +86,12 @@ pub enum Lifecycle {
 pub struct Health(AtomicU8);
 
 impl Health {
+    /// Receives from now on, unless it was told to end in the meantime: then false, and it drains.
+    pub fn begin(&self) -> bool {
+        let (starting, ready) = (Lifecycle::Starting as u8, Lifecycle::Ready as u8);
+        self.0.compare_exchange(starting, ready, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
     /// Moves on.
     pub fn set(&self, state: Lifecycle) {
         self.0.store(state as u8, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use selvedge_act::DeliveryLedger;
 use selvedge_engine::{Effect, EngineConfig, Pipeline, RawBatch, RuleSet, Snapshot};
-use selvedge_model::ObservedTime;
+use selvedge_model::{ObservedTime, SteadyTime};
 use selvedge_receive::{Clock, OtlpSection, ReceiveConfig, Receivers};
 use selvedge_serve::{Health, Lifecycle, ServeConfig, ServeSection, Server, Sources};
 use selvedge_testkit::{Refusal, Traffic};
@@ -21,6 +21,10 @@ struct FixedClock;
 impl Clock for FixedClock {
     fn now(&self) -> ObservedTime {
         ObservedTime(1)
+    }
+
+    fn steady(&self) -> SteadyTime {
+        SteadyTime(1)
     }
 }
 
@@ -53,8 +57,8 @@ fn view() -> Snapshot {
         (Pipeline::new(&EngineConfig::default(), RuleSet::shipped()), Vec::new());
     for frame in traffic.frames() {
         let encoding = selvedge_engine::Encoding::Protobuf;
-        let batch =
-            RawBatch { signal: frame.signal, encoding, body: &frame.payload, observed: frame.observed };
+        let (observed, steady) = (frame.observed, SteadyTime::recorded(frame.observed));
+        let batch = RawBatch { signal: frame.signal, encoding, body: &frame.payload, observed, steady };
         pipeline.ingest(batch, &mut effects).unwrap();
     }
     pipeline.finish(&mut effects);
@@ -72,6 +76,10 @@ fn view() -> Snapshot {
 
 /// Serves `view` while `ask` runs on a thread of its own.
 fn serving(health: &Arc<Health>, ask: impl FnOnce(SocketAddr) + Send + 'static) {
+    serving_view(view(), health, ask);
+}
+
+fn serving_view(view: Snapshot, health: &Arc<Health>, ask: impl FnOnce(SocketAddr) + Send + 'static) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut config = ReceiveConfig::try_from(OtlpSection::default()).unwrap();
@@ -79,7 +87,7 @@ fn serving(health: &Arc<Health>, ask: impl FnOnce(SocketAddr) + Send + 'static) 
         let (submissions, _inbox) = tokio::sync::mpsc::channel(1);
         let receivers = Receivers::bind(config, Arc::new(FixedClock), submissions).await.unwrap();
         let sources = Sources {
-            view: Arc::new(ArcSwap::from_pointee(view())),
+            view: Arc::new(ArcSwap::from_pointee(view)),
             deliveries: Arc::new(DeliveryLedger::default()),
             received: receivers.stats(),
             health: Arc::clone(health),
@@ -135,6 +143,33 @@ fn incidents_findings_and_edges_are_listed_filtered_and_found_by_id() {
     });
 }
 
+/// Guarantees: whoever follows `next_offset` sees every row of every list once, also past what one answer may hold.
+#[test]
+fn a_list_is_read_page_by_page_to_its_end() {
+    let mut view = view();
+    let edge = view.edges[0].clone();
+    view.edges = Arc::new(vec![edge; 10_500]);
+    serving_view(view, &Arc::new(Health::default()), |address| {
+        let list = |path: &str| -> Value { serde_json::from_str(&get(address, path).body).unwrap() };
+        for (name, limit, pages) in [("edges", 20_000, 2), ("findings", 1, 1), ("incidents", 1, 1)] {
+            let (mut offset, mut seen, mut asked) = (Some(0), 0, 0);
+            while let Some(from) = offset {
+                let page = list(&format!("/api/v1/{name}?limit={limit}&offset={from}"));
+                seen += page[name].as_array().unwrap().len();
+                asked += 1;
+                assert!(page[name].as_array().unwrap().len() <= 10_000);
+                offset = page["next_offset"].as_u64();
+                assert!(offset.is_some() || page["total"] == seen);
+            }
+            assert!(asked >= pages, "{name}: {asked} pages");
+        }
+        let past = list("/api/v1/edges?offset=18446744073709551615");
+        assert_eq!((past["edges"].as_array().unwrap().len(), past.get("next_offset")), (0, None));
+        assert_eq!(list("/api/v1/deliveries?offset=3")["total"], 0);
+        assert_eq!(get(address, "/api/v1/edges?offset=-1").status, 400);
+    });
+}
+
 #[test]
 fn a_wrong_question_gets_an_answer_that_says_so() {
     serving(&Arc::new(Health::default()), |address| {
@@ -159,5 +194,48 @@ fn the_fates_in_the_metrics_add_up_to_the_signals() {
         assert!(sum("selvedge_signals_total{") > 0);
         assert_eq!(sum("selvedge_signals_total{"), sum("selvedge_fates{"));
         assert!(text.trim_end().ends_with("# EOF"));
+    });
+}
+
+/// Guarantees: every limit whose counter the engine or a receiver keeps can be watched, also before it strikes.
+#[test]
+fn every_limit_is_in_the_metrics_with_its_policy() {
+    serving(&Arc::new(Health::default()), |address| {
+        let text = get(address, "/metrics").body;
+        let limits = [
+            ("symbols", "pool"),
+            ("origins", "untracked"),
+            ("clock_ahead", "moves_nothing"),
+            ("request_ids", "forget_older_half"),
+            ("directory", "keep_first"),
+            ("directory_contests", "oldest_contest_first"),
+            ("reporters", "await_log"),
+            ("route_templates", "keep_known"),
+            ("tick_edges", "pool_newest"),
+            ("window_edges", "pool_newest"),
+            ("window_shapes", "count_only"),
+            ("baseline_edges", "keep_known"),
+            ("baseline_routes", "keep_known"),
+            ("baseline_identities_and_nodes", "keep_known"),
+            ("findings_per_window", "count_only"),
+            ("detector_windows", "oldest_window_first"),
+            ("frozen_edges", "stay_frozen"),
+            ("followed_callers", "keep_known"),
+            ("incidents", "oldest"),
+        ];
+        for (limit, policy) in limits {
+            let row = format!("selvedge_overloads_total{{limit=\"{limit}\",policy=\"{policy}\"}} 0");
+            assert!(text.contains(&row), "{row} is missing in\n{text}");
+        }
+        assert_eq!(text.matches("selvedge_overloads_total{").count(), limits.len(), "list the new one here");
+        for row in [
+            "selvedge_receiver_connections_total{outcome=\"refused\"}",
+            "selvedge_receiver_connections_total{outcome=\"handshake_failed\"}",
+            "selvedge_receiver_strangers_total{reason=\"unauthenticated\"}",
+            "selvedge_receiver_reloads_total{outcome=\"broken\"}",
+            "selvedge_receiver_requests_total{transport=\"http\",signal=\"logs\",outcome=\"refused\"}",
+        ] {
+            assert!(text.contains(row), "{row} is missing in\n{text}");
+        }
     });
 }

@@ -108,7 +108,7 @@ fn resource<'a, S: RecordSink>(
             }
         }
     }
-    let resource = sink.resource(&scratch.fields);
+    let resource = sink.resource(&scratch.fields, None);
     let mut visit = Visit { sink, scratch, resource };
     element.object()?;
     while let Some(key) = element.key() {

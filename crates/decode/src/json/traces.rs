@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::cursor::Cursor;
 use super::{record_object, value};
 use crate::fault::Fault;
-use crate::record::SpanRecord;
+use crate::record::{SpanHead, SpanRecord};
 use crate::sink::{RecordSink, Visit};
 
 /// Reads one span.
@@ -49,14 +49,16 @@ pub(super) fn span<'a, S: RecordSink>(
         }
     }
     let record = SpanRecord {
-        trace_id: &trace_id[..trace_id_length],
-        span_id: &span_id[..span_id_length],
-        parent_span_id: &parent_id[..parent_id_length],
-        name: &name,
-        kind,
-        start_unix_nano,
-        end_unix_nano,
-        status_code,
+        head: SpanHead {
+            trace_id: &trace_id[..trace_id_length],
+            span_id: &span_id[..span_id_length],
+            parent_span_id: &parent_id[..parent_id_length],
+            name: &name,
+            kind,
+            start_unix_nano,
+            end_unix_nano,
+            status_code,
+        },
         fields,
     };
     visit.sink.span(&visit.resource, &record);

@@ -66,16 +66,38 @@ pub(crate) fn observation(
     }
     let kind = kind(cx, &reading, body.is_some());
     let side = if kind == ObservationKind::ApplicationLog { Side::Internal } else { side(cx, &mut reading) };
+    let decided = reading.looked_at();
     let times = times(record, &mut reading, observed)?;
+    reading.set_looked_at(decided);
     let mut seen = facts::observe(cx, &mut reading, kind, side, b"", memory, symbols);
-    (seen.trace_id, seen.span_id) = ids(record, &reading);
+    finish(&mut seen, record, times, &mut reading);
+    Ok(seen)
+}
+
+/// A log record that says what an earlier one said: `seen` holds that already.
+pub(crate) fn again(
+    seen: &mut Observation,
+    cx: &ResourceContext,
+    record: &LogRecord<'_, '_>,
+    observed: ObservedTime,
+    memory: &mut Memory,
+    symbols: &mut SymbolTable,
+) -> Result<(), Rejection> {
+    let mut reading = Reading::new(record.fields, None);
+    let times = times(record, &mut reading, observed)?;
+    facts::complete(seen, cx, &mut reading, b"", memory, symbols);
+    finish(seen, record, times, &mut reading);
+    Ok(())
+}
+
+fn finish(seen: &mut Observation, record: &LogRecord<'_, '_>, times: Extent, reading: &mut Reading<'_>) {
+    (seen.trace_id, seen.span_id) = ids(record, reading);
     seen.start = times.start;
     seen.end = times.end;
     // ztunnel's `error` is a text; Envoy's and Linkerd's is a truth value.
-    seen.error =
-        record.severity_number >= SEVERITY_ERROR || reading.has(Field::Error) && !denies(&mut reading);
+    seen.error = record.severity_number >= SEVERITY_ERROR || reading.has(Field::Error) && !denies(reading);
     seen.repaired = reading.repaired();
-    Ok(seen)
+    facts::assert_handed_on(reading);
 }
 
 fn denies(reading: &mut Reading<'_>) -> bool {

@@ -4,17 +4,65 @@ use selvedge_model::{
     Certificate, ForwardedIdentity, Observation, ObservationKind, Party, RequestId, Side, Symbol, SymbolTable,
 };
 
-use super::memo::{CallKey, Memory};
+use super::memo::{Lesson, Memory};
 use super::party::{self, PRINCIPAL_MAX};
 use super::reading::{Reading, cut};
 use super::{ResourceContext, http, security, xfcc};
 use crate::field::Field;
+use crate::patterns::Uses;
 
 /// Fields whose text comes from the client: broken UTF-8 in them is noticed even when they are not used.
 const CLIENT_TEXT: [Field; 6] =
     [Field::UserAgent, Field::Path, Field::Url, Field::Method, Field::Authority, Field::RequestId];
 
-/// Fills everything but ids, times and the error mark.
+/// Fields that are read of every record, because they differ from call to call.
+const EACH: u128 = bits(&[
+    Field::RequestId,
+    Field::TraceId,
+    Field::SpanId,
+    Field::Traceparent,
+    Field::StartTime,
+    Field::Duration,
+    Field::DurationNanos,
+    Field::Route,
+    Field::Path,
+    Field::Url,
+    Field::GrpcPath,
+    Field::RpcMethod,
+    Field::RpcService,
+    Field::Messaging,
+    Field::Status,
+    Field::GrpcStatus,
+    Field::RequestBytes,
+    Field::ResponseBytes,
+    Field::Error,
+]);
+
+const fn bits(fields: &[Field]) -> u128 {
+    let (mut bits, mut at) = (0, 0);
+    while at < fields.len() {
+        bits |= fields[at].bit();
+        at += 1;
+    }
+    bits
+}
+
+/// How the fields of a record are used whose answer the fields in `decided` had a part in.
+pub(crate) fn uses(decided: u128, tag: u8) -> Uses {
+    Uses { decided, read: EACH, checked: bits(&CLIENT_TEXT), tag }
+}
+
+/// Nothing is read of every record but what is handed on of a record that is not read in full.
+pub(crate) fn assert_handed_on(reading: &Reading<'_>) {
+    debug_assert_eq!(
+        reading.looked_at() & !(EACH | bits(&CLIENT_TEXT)),
+        0,
+        "the field must be among those of each record"
+    );
+}
+
+/// Fills everything but ids, times and the error mark. Only what `reading` looked at so far decides with it what there
+/// is to learn.
 pub(crate) fn observe(
     cx: &ResourceContext,
     reading: &mut Reading<'_>,
@@ -24,64 +72,59 @@ pub(crate) fn observe(
     memory: &mut Memory,
     symbols: &mut SymbolTable,
 ) -> Observation {
+    let overflowed = symbols.overflowed();
+    let answer = understand(cx, reading, kind, side, symbols);
+    let decided = reading.looked_at();
+    reading.set_looked_at(0);
+    let mut seen = answer;
+    complete(&mut seen, cx, reading, span_name, memory, symbols);
+    let leaves_no_trace = reading.repaired() == 0 && symbols.overflowed() == overflowed;
+    memory.lesson = leaves_no_trace.then_some(Lesson { decided, answer });
+    seen
+}
+
+/// What a record says of everything that repeats from call to call.
+fn understand(
+    cx: &ResourceContext,
+    reading: &mut Reading<'_>,
+    kind: ObservationKind,
+    side: Side,
+    symbols: &mut SymbolTable,
+) -> Observation {
+    let mut seen =
+        Observation { kind, side, reporter: cx.reporter, grpc_status: -1, ..Observation::default() };
+    if side != Side::Internal {
+        transport(&mut seen, &cx.reporter, reading, symbols);
+        seen.method = http::method(reading, symbols);
+        seen.user_agent = http::user_agent(reading, symbols);
+        seen.protocol = http::protocol(reading, symbols);
+        seen.denied_by = http::denied_by(reading, symbols);
+    }
+    seen
+}
+
+/// Fills what differs from call to call.
+pub(crate) fn complete(
+    seen: &mut Observation,
+    cx: &ResourceContext,
+    reading: &mut Reading<'_>,
+    span_name: &[u8],
+    memory: &mut Memory,
+    symbols: &mut SymbolTable,
+) {
     for field in CLIENT_TEXT {
         reading.check(field);
     }
-    let request_id = reading.bytes(Field::RequestId).map_or(RequestId::default(), RequestId::from_text);
-    if side == Side::Internal {
-        let (origin, reporter) = (cx.origin, cx.reporter);
-        return Observation {
-            kind,
-            side,
-            origin,
-            request_id,
-            reporter,
-            grpc_status: -1,
-            ..Observation::default()
-        };
-    }
-    memory.use_table(symbols);
-    let key = CallKey::new(kind, side, cx.reporter, reading);
-    let mut seen = match memory.calls.recall(&key, reading) {
-        Some(known) => {
-            let known = *known;
-            Observation { route: http::route(reading, span_name, memory, symbols), ..known }
-        }
-        None => understand(reading, &key, span_name, memory, symbols),
-    };
     seen.origin = cx.origin;
-    seen.request_id = request_id;
+    seen.request_id = reading.bytes(Field::RequestId).map_or(RequestId::default(), RequestId::from_text);
+    if seen.side == Side::Internal {
+        return;
+    }
+    seen.route = http::route(reading, span_name, memory, symbols);
     seen.status = http::status(reading);
     seen.grpc_status = http::grpc_status(reading);
     seen.request_bytes = reading.number(Field::RequestBytes).unwrap_or(0);
     seen.response_bytes = reading.number(Field::ResponseBytes).unwrap_or(0);
-    seen
-}
-
-/// What a call's record says of everything that repeats from call to call, and of its route.
-fn understand(
-    reading: &mut Reading<'_>,
-    key: &CallKey,
-    span_name: &[u8],
-    memory: &mut Memory,
-    symbols: &mut SymbolTable,
-) -> Observation {
-    let overflowed = symbols.overflowed();
-    reading.set_looked_at(0);
-    let mut seen = Observation { kind: key.kind(), side: key.side(), ..Observation::default() };
-    transport(&mut seen, key.reporter(), reading, symbols);
-    seen.method = http::method(reading, symbols);
-    // In its place, so that names are numbered in the order of the record, but not remembered with the rest.
-    let looked_at = reading.looked_at();
-    seen.route = http::route(reading, span_name, memory, symbols);
-    reading.set_looked_at(looked_at);
-    seen.user_agent = http::user_agent(reading, symbols);
-    seen.protocol = http::protocol(reading, symbols);
-    seen.denied_by = http::denied_by(reading, symbols);
-    if reading.repaired() == 0 && symbols.overflowed() == overflowed {
-        memory.calls.keep(*key, reading.looked_at(), reading, &seen);
-    }
-    seen
 }
 
 /// Who spoke to whom, and how that was protected. The one place that decides whether an identity counts.

@@ -29,9 +29,14 @@ use selvedge_model::{MetricPoint, Observation, ObservedTime, Party, Side, Signal
 
 use self::memo::Memory;
 use self::reading::{NAME_MAX, Reading, cut};
+use self::times::Extent;
+use crate::fault::Fault;
 use crate::field::Field;
-use crate::record::{Fields, LogRecord, PointRecord, SpanRecord};
+use crate::patterns::{Following, Root, Sender};
+use crate::record::{Fields, LogRecord, PointRecord, SpanRecord, Value};
 use crate::rejection::Rejection;
+use crate::wire::Reader;
+use crate::{logs, traces};
 
 /// What names one instance of a sender, best first.
 const INSTANCE: [Field; 5] =
@@ -48,6 +53,8 @@ pub(crate) struct ResourceContext {
     side: Option<Side>,
     /// It is a proxy's own log (Envoy's built-in labels).
     proxy: bool,
+    /// Where what is known of its records begins.
+    root: Root,
 }
 
 /// Turns record views into the words of `model`. Keeps scratch memory, memos that only save work, and a count.
@@ -62,14 +69,28 @@ impl Normaliser {
         Self::default()
     }
 
-    /// Reads a resource's attributes, once per resource of a batch.
+    /// The resource of these bytes, if it is known already.
+    pub(crate) fn resource_again(
+        &mut self,
+        signal: SignalKind,
+        encoded: &[u8],
+        symbols: &SymbolTable,
+    ) -> Option<ResourceContext> {
+        self.memory.use_table(symbols);
+        let known = self.memory.resources.recall(signal, encoded)?;
+        self.memory.patterns.holds(known.root).then_some(known)
+    }
+
+    /// Reads a resource's attributes, once per resource of a batch. `encoded`: its bytes, by which it is known again.
     pub(crate) fn resource(
         &mut self,
         signal: SignalKind,
         fields: &Fields<'_>,
-        (): (),
+        encoded: Option<&[u8]>,
         symbols: &mut SymbolTable,
     ) -> ResourceContext {
+        self.memory.use_table(symbols);
+        let overflowed = symbols.overflowed();
         let mut reading = Reading::new(fields, None);
         let reporter = party::reporter(&mut reading, symbols);
         let instance = reading.first_name(&INSTANCE).unwrap_or_default();
@@ -86,12 +107,17 @@ impl Normaliser {
         let words = [reading.text(Field::Reporter), reading.text(Field::Direction), log_name];
         let side = words.iter().flatten().find_map(|word| access_log::side_of_word(word));
         self.repaired += u64::from(reading.repaired());
-        ResourceContext {
-            origin: symbols.intern(&self.memory.scratch),
-            reporter,
-            side,
-            proxy: reading.has(Field::LogName),
+        let proxy = reading.has(Field::LogName);
+        let root = self.memory.patterns.root(Sender { signal, reporter, side, proxy });
+        let origin = symbols.intern(&self.memory.scratch);
+        let resource = ResourceContext { origin, reporter, side, proxy, root };
+        if let Some(encoded) = encoded
+            && reading.repaired() == 0
+            && symbols.overflowed() == overflowed
+        {
+            self.memory.resources.keep(signal, encoded, resource);
         }
+        resource
     }
 
     /// One span.
@@ -102,6 +128,7 @@ impl Normaliser {
         observed: ObservedTime,
         symbols: &mut SymbolTable,
     ) -> Result<Observation, Rejection> {
+        self.memory.lesson = None;
         let seen = span::observation(cx, record, observed, &mut self.memory, symbols)?;
         self.repaired += u64::from(seen.repaired);
         Ok(seen)
@@ -115,9 +142,113 @@ impl Normaliser {
         observed: ObservedTime,
         symbols: &mut SymbolTable,
     ) -> Result<Observation, Rejection> {
+        self.memory.lesson = None;
         let seen = access_log::observation(cx, record, observed, &mut self.memory, symbols)?;
         self.repaired += u64::from(seen.repaired);
         Ok(seen)
+    }
+
+    /// A span that says what an earlier one said, added to `out`; false when it has to be understood.
+    pub(crate) fn span_again<'a>(
+        &mut self,
+        cx: &ResourceContext,
+        span: Reader<'a>,
+        fields: &mut Fields<'a>,
+        observed: ObservedTime,
+        symbols: &mut SymbolTable,
+        out: &mut Vec<Observation>,
+    ) -> bool {
+        let patterns = &self.memory.patterns;
+        let mut following = Following { patterns, place: patterns.begin(cx.root), fields };
+        let Ok(Some(head)) = traces::walk(span, &mut following) else { return false };
+        let place = following.place;
+        let Some(answer) = patterns.answer(place, Some(span::side_of(head.kind))) else {
+            return false;
+        };
+        let Ok(times) = Extent::between(head.start_unix_nano, head.end_unix_nano, observed) else {
+            return false;
+        };
+        out.push(*answer);
+        if let Some(seen) = out.last_mut() {
+            span::again(seen, cx, &head, times, fields, &mut self.memory, symbols);
+            self.repaired += u64::from(seen.repaired);
+        }
+        true
+    }
+
+    /// A log record that says what an earlier one said, added to `out`; false when it has to be understood.
+    pub(crate) fn log_again<'a>(
+        &mut self,
+        cx: &ResourceContext,
+        log: Reader<'a>,
+        fields: &mut Fields<'a>,
+        observed: ObservedTime,
+        symbols: &mut SymbolTable,
+        out: &mut Vec<Observation>,
+    ) -> bool {
+        let patterns = &self.memory.patterns;
+        let mut following = Following { patterns, place: patterns.begin(cx.root), fields };
+        let Ok(Some(head)) = logs::walk(log, &mut following) else { return false };
+        let place = following.place;
+        let Some(answer) = patterns.answer(place, None).filter(|_| head.is_bare()) else {
+            return false;
+        };
+        let mut seen = *answer;
+        let record = LogRecord {
+            time_unix_nano: head.time_unix_nano,
+            observed_unix_nano: head.observed_unix_nano,
+            severity_number: head.severity_number,
+            trace_id: head.trace_id,
+            span_id: head.span_id,
+            body: &Value::Absent,
+            fields,
+        };
+        if access_log::again(&mut seen, cx, &record, observed, &mut self.memory, symbols).is_err() {
+            return false;
+        }
+        self.repaired += u64::from(seen.repaired);
+        out.push(seen);
+        true
+    }
+
+    /// Learns the span that was understood last.
+    pub(crate) fn learn_span(&mut self, cx: &ResourceContext, span: Reader<'_>) {
+        self.learn(cx, traces::ATTRIBUTE_TAG, |attribute| {
+            traces::walk(span, attribute).is_ok_and(|head| head.is_some())
+        });
+    }
+
+    /// Learns the log record that was understood last.
+    pub(crate) fn learn_log(&mut self, cx: &ResourceContext, log: Reader<'_>) {
+        self.learn(cx, logs::ATTRIBUTE_TAG, |attribute| {
+            logs::walk(log, attribute).is_ok_and(|head| head.is_some())
+        });
+    }
+
+    /// There is nothing to learn from the record in hand: it was not understood.
+    pub(crate) fn nothing_to_learn(&mut self) {
+        self.memory.lesson = None;
+    }
+
+    fn learn<'a>(
+        &mut self,
+        cx: &ResourceContext,
+        tag: u8,
+        walk: impl FnOnce(&mut dyn FnMut(Reader<'a>) -> Result<bool, Fault>) -> bool,
+    ) {
+        let patterns = &mut self.memory.patterns;
+        patterns.begin_to_learn();
+        let Some(lesson) = self.memory.lesson.take() else { return };
+        let uses = facts::uses(lesson.decided, tag);
+        let mut place = patterns.begin(cx.root);
+        let mut teach = |attribute: Reader<'a>| {
+            let next = patterns.teach(place, attribute, &uses);
+            place = next.unwrap_or(place);
+            Ok(next.is_some())
+        };
+        if walk(&mut teach) {
+            patterns.conclude(place, &lesson.answer);
+        }
     }
 
     /// One metric point.

@@ -20,13 +20,15 @@ const PLACEHOLDER: &str = "{id}";
 /// Writes the template of a path into `template`. Query and fragment are cut; percent-escapes stay as they are.
 pub(crate) fn write_template(path: &str, template: &mut String) {
     template.clear();
-    let path = path.split(['?', '#']).next().unwrap_or("");
+    // Bytes, not characters: what is looked for is ASCII, and every path of every call comes by here.
+    let end = path.bytes().position(|byte| byte == b'?' || byte == b'#').unwrap_or(path.len());
+    let path = &path[..end];
     let Some(inner) = path.strip_prefix('/') else {
         // `*` of OPTIONS, or the host and port of CONNECT: a word at most.
         template.push_str(if path == "*" || path.is_empty() { path } else { PLACEHOLDER });
         return;
     };
-    for (count, segment) in inner.split('/').enumerate() {
+    for (count, segment) in segments(inner).enumerate() {
         template.push('/');
         if count == SEGMENTS_MAX {
             template.push('*');
@@ -49,6 +51,17 @@ pub fn route_template(path: &str) -> String {
     template
 }
 
+/// The text between slashes.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(path);
+    std::iter::from_fn(move || {
+        let path = rest?;
+        let end = path.bytes().position(|byte| byte == b'/');
+        rest = end.map(|end| &path[end + 1..]);
+        Some(&path[..end.unwrap_or(path.len())])
+    })
+}
+
 /// The path of a URL: what follows the authority, `/` when nothing does. A path alone is itself.
 pub(crate) fn path_of_url(url: &str) -> &str {
     if url.starts_with('/') {
@@ -57,7 +70,8 @@ pub(crate) fn path_of_url(url: &str) -> &str {
     // A scan of three bytes at a time: a searcher for so short a text costs more to set up than to run.
     let Some(at) = url.as_bytes().windows(3).position(|bytes| bytes == b"://") else { return url };
     let rest = &url[at + 3..];
-    rest.find(['/', '?', '#']).map_or("/", |at| if rest[at..].starts_with('/') { &rest[at..] } else { "/" })
+    let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    end.map_or("/", |at| if rest.as_bytes()[at] == b'/' { &rest[at..] } else { "/" })
 }
 
 /// True for segments that name one thing out of many: numbers, ids, dates, addresses, tokens.
@@ -106,6 +120,9 @@ fn is_date(bytes: &[u8]) -> bool {
 }
 
 fn is_email(segment: &str) -> bool {
+    if !segment.bytes().any(|byte| byte == b'@' || byte == b'%') {
+        return false;
+    }
     let domain = segment.split_once('@').or_else(|| segment.split_once("%40")).map(|(_, domain)| domain);
     domain.is_some_and(|domain| domain.contains('.'))
 }

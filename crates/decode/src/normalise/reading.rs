@@ -8,8 +8,7 @@ use std::cell::Cell;
 
 use selvedge_model::{Symbol, SymbolTable};
 
-use super::memo::Said;
-use crate::field::{FIELDS, Field};
+use crate::field::Field;
 use crate::record::{Fields, Value};
 
 /// Longest name that is interned: a DNS name has 253 bytes.
@@ -91,42 +90,6 @@ impl<'r> Reading<'r> {
     /// Takes these for the fields that were looked at so far.
     pub(crate) fn set_looked_at(&mut self, fields: u128) {
         self.looked_at.set(fields);
-    }
-
-    /// Writes down what the record says in these fields; false when that is longer than `bytes_max`.
-    pub(crate) fn write_said(&self, looked_at: u128, bytes_max: usize, said: &mut Said) -> bool {
-        said.looked_at = looked_at;
-        said.sent = self.sent_bits() & looked_at;
-        said.values.clear();
-        for field in fields_of(said.sent) {
-            let mut number = [0; 8];
-            let (kind, length, bytes) = parts(self.value(field), &mut number);
-            if said.values.len() + VALUE_HEAD + bytes.len() > bytes_max {
-                return false;
-            }
-            said.values.push(kind);
-            said.values.extend_from_slice(&length);
-            said.values.extend_from_slice(bytes);
-        }
-        true
-    }
-
-    /// True when the record says exactly that, in the fields that were looked at then.
-    pub(crate) fn says(&self, said: &Said) -> bool {
-        if self.sent_bits() & said.looked_at != said.sent {
-            return false;
-        }
-        let mut rest = said.values.as_slice();
-        for field in fields_of(said.sent) {
-            let mut number = [0; 8];
-            let (kind, length, bytes) = parts(self.value(field), &mut number);
-            let same = rest.split_first_chunk::<VALUE_HEAD>().and_then(|(head, values)| {
-                (head[0] == kind && head[1..] == length).then(|| values.strip_prefix(bytes)).flatten()
-            });
-            let Some(values) = same else { return false };
-            rest = values;
-        }
-        true
     }
 
     /// The field's bytes, when it is text.
@@ -224,41 +187,6 @@ impl<'r> Reading<'r> {
             Value::Double(_) | Value::Absent => false,
         }
     }
-}
-
-/// What stands before each value in [`Said`]: its kind and its length.
-const VALUE_HEAD: usize = 5;
-
-/// A value's kind, the length and the bytes that tell it from every other value; `number` is room for those.
-fn parts<'v>(value: &'v Value<'_>, number: &'v mut [u8; 8]) -> (u8, [u8; 4], &'v [u8]) {
-    let kind = match value {
-        Value::Absent => return (0, [0; 4], &[]),
-        Value::Text(bytes) => {
-            return (1, u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes(), bytes);
-        }
-        Value::Int(integer) => {
-            *number = integer.to_le_bytes();
-            2
-        }
-        Value::Double(double) => {
-            *number = double.to_bits().to_le_bytes();
-            3
-        }
-        Value::Bool(truth) => {
-            number[0] = u8::from(*truth);
-            4
-        }
-    };
-    (kind, [0; 4], number)
-}
-
-/// The fields of a set, in order.
-fn fields_of(mut bits: u128) -> impl Iterator<Item = Field> {
-    std::iter::from_fn(move || {
-        let at = usize::try_from(bits.trailing_zeros()).ok()?;
-        bits &= bits.wrapping_sub(1);
-        FIELDS.get(at).copied()
-    })
 }
 
 /// A quantity as it was sent.

@@ -7,7 +7,7 @@ use super::reading::Reading;
 use super::times::Extent;
 use super::{ResourceContext, facts};
 use crate::field::Field;
-use crate::record::SpanRecord;
+use crate::record::{Fields, SpanHead, SpanRecord};
 use crate::rejection::Rejection;
 
 /// OTLP span kinds.
@@ -18,6 +18,7 @@ const CONSUMER: i32 = 5;
 /// OTLP's status code for errors.
 const ERROR: i32 = 2;
 
+/// A span that has to be understood.
 pub(crate) fn observation(
     cx: &ResourceContext,
     record: &SpanRecord<'_, '_>,
@@ -25,25 +26,54 @@ pub(crate) fn observation(
     memory: &mut Memory,
     symbols: &mut SymbolTable,
 ) -> Result<Observation, Rejection> {
-    let times = Extent::between(record.start_unix_nano, record.end_unix_nano, observed)?;
+    let head = &record.head;
+    let times = Extent::between(head.start_unix_nano, head.end_unix_nano, observed)?;
     let mut reading = Reading::new(record.fields, None);
-    let side = match record.kind {
+    let side = side_of(head.kind);
+    check_name(head.name, &mut reading);
+    let mut seen = facts::observe(cx, &mut reading, ObservationKind::Span, side, head.name, memory, symbols);
+    finish(&mut seen, head, times, &reading);
+    Ok(seen)
+}
+
+/// A span that says what an earlier one said: `seen` holds that already.
+pub(crate) fn again(
+    seen: &mut Observation,
+    cx: &ResourceContext,
+    head: &SpanHead<'_>,
+    times: Extent,
+    fields: &Fields<'_>,
+    memory: &mut Memory,
+    symbols: &mut SymbolTable,
+) {
+    let mut reading = Reading::new(fields, None);
+    check_name(head.name, &mut reading);
+    facts::complete(seen, cx, &mut reading, head.name, memory, symbols);
+    finish(seen, head, times, &reading);
+}
+
+pub(crate) fn side_of(kind: i32) -> Side {
+    match kind {
         SERVER | CONSUMER => Side::Server,
         CLIENT | PRODUCER => Side::Client,
         _ => Side::Internal,
-    };
-    // Envoy puts the Host header into the span's name, so it breaks where that breaks.
-    if !record.name.is_ascii() && std::str::from_utf8(record.name).is_err() {
+    }
+}
+
+/// Envoy puts the Host header into the span's name, so it breaks where that breaks.
+fn check_name(name: &[u8], reading: &mut Reading<'_>) {
+    if !name.is_ascii() && std::str::from_utf8(name).is_err() {
         reading.count_repair();
     }
-    let mut seen =
-        facts::observe(cx, &mut reading, ObservationKind::Span, side, record.name, memory, symbols);
-    seen.trace_id = TraceId::from_wire(record.trace_id);
-    seen.span_id = SpanId::from_wire(record.span_id);
-    seen.parent_span_id = SpanId::from_wire(record.parent_span_id);
+}
+
+fn finish(seen: &mut Observation, head: &SpanHead<'_>, times: Extent, reading: &Reading<'_>) {
+    seen.trace_id = TraceId::from_wire(head.trace_id);
+    seen.span_id = SpanId::from_wire(head.span_id);
+    seen.parent_span_id = SpanId::from_wire(head.parent_span_id);
     seen.start = times.start;
     seen.end = times.end;
-    seen.error = record.status_code == ERROR || reading.truth(Field::Error);
+    seen.error = head.status_code == ERROR || reading.truth(Field::Error);
     seen.repaired = reading.repaired();
-    Ok(seen)
+    facts::assert_handed_on(reading);
 }

@@ -15,7 +15,7 @@ use selvedge_model::{SignalKind, Temporality};
 use crate::decoder::{Encoding, walk};
 use crate::fault::Fault;
 use crate::field::field_of;
-use crate::record::{Fields, LogRecord, PointRecord, PointValue, SpanRecord, Value};
+use crate::record::{Fields, LogRecord, PointRecord, PointValue, SpanHead, SpanRecord, Value};
 use crate::rejection::Rejection;
 use crate::sink::{Contents, RecordSink, Scratch};
 
@@ -60,7 +60,7 @@ fn id(bytes: &[u8], length: usize) -> &[u8] {
 impl RecordSink for Notes {
     type Resource = usize;
 
-    fn resource(&mut self, fields: &Fields<'_>) -> usize {
+    fn resource(&mut self, fields: &Fields<'_>, _: Option<&[u8]>) -> usize {
         self.0.push(format!("resource {}", values(fields)));
         self.0.len()
     }
@@ -68,14 +68,14 @@ impl RecordSink for Notes {
     fn span(&mut self, _: &usize, record: &SpanRecord<'_, '_>) {
         self.0.push(format!(
             "span {:?} {:?} {:?} {:?} kind {} times {} {} status {} {}",
-            id(record.trace_id, 16),
-            id(record.span_id, 8),
-            id(record.parent_span_id, 8),
-            String::from_utf8_lossy(record.name),
-            record.kind,
-            record.start_unix_nano,
-            record.end_unix_nano,
-            record.status_code,
+            id(record.head.trace_id, 16),
+            id(record.head.span_id, 8),
+            id(record.head.parent_span_id, 8),
+            String::from_utf8_lossy(record.head.name),
+            record.head.kind,
+            record.head.start_unix_nano,
+            record.head.end_unix_nano,
+            record.head.status_code,
             values(record.fields)
         ));
     }
@@ -173,7 +173,7 @@ fn number(point: &NumberDataPoint) -> f64 {
 
 impl Notes {
     fn wire_resource(&mut self, resource: Option<&Resource>) {
-        self.resource(&fields_of(resource.map_or(&[], |resource| &resource.attributes)));
+        self.resource(&fields_of(resource.map_or(&[], |resource| &resource.attributes)), None);
     }
 
     pub(super) fn traces(request: &ExportTraceServiceRequest) -> Vec<String> {
@@ -187,14 +187,16 @@ impl Notes {
 
     fn wire_span(&mut self, span: &Span) {
         let record = SpanRecord {
-            trace_id: &span.trace_id,
-            span_id: &span.span_id,
-            parent_span_id: &span.parent_span_id,
-            name: span.name.as_bytes(),
-            kind: span.kind,
-            start_unix_nano: span.start_time_unix_nano,
-            end_unix_nano: span.end_time_unix_nano,
-            status_code: span.status.as_ref().map_or(0, |status| status.code),
+            head: SpanHead {
+                trace_id: &span.trace_id,
+                span_id: &span.span_id,
+                parent_span_id: &span.parent_span_id,
+                name: span.name.as_bytes(),
+                kind: span.kind,
+                start_unix_nano: span.start_time_unix_nano,
+                end_unix_nano: span.end_time_unix_nano,
+                status_code: span.status.as_ref().map_or(0, |status| status.code),
+            },
             fields: &fields_of(&span.attributes),
         };
         self.span(&0, &record);

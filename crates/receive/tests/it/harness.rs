@@ -9,7 +9,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use selvedge_model::{ObservedTime, SignalKind};
+use selvedge_model::{ObservedTime, SignalKind, SteadyTime};
 use selvedge_receive::{
     Addresses, Batch, Clock, Encoding, OtlpSection, Receipt, ReceiveConfig, ReceiveStats, Receivers,
     Reloader, Submission,
@@ -31,6 +31,10 @@ pub(crate) const NOW: ObservedTime = ObservedTime(1_700_000_000_000_000_000);
 impl Clock for FixedClock {
     fn now(&self) -> ObservedTime {
         NOW
+    }
+
+    fn steady(&self) -> SteadyTime {
+        SteadyTime(NOW.0)
     }
 }
 

@@ -105,6 +105,27 @@ async fn a_taken_port_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
+async fn a_reserved_port_lets_nobody_in_until_it_listens() {
+    let any = json!({"endpoint": "127.0.0.1:0"});
+    let section = json!({"protocols": {"grpc": any, "http": any}});
+    let section = serde_json::from_value::<selvedge_receive::OtlpSection>(section).unwrap();
+    let (sender, _receiver) = mpsc::channel(1);
+    let config = ReceiveConfig::try_from(section).unwrap();
+    let reserved = Receivers::reserve(config, Arc::new(FixedClock), sender).await.unwrap();
+    let addresses = reserved.addresses();
+    let (grpc, http) = (addresses.grpc.unwrap(), addresses.http.unwrap());
+    for address in [grpc, http] {
+        let refused = TcpStream::connect(address).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+    let listening = reserved.listen().unwrap();
+    assert_eq!(listening.addresses(), addresses);
+    for address in [grpc, http] {
+        TcpStream::connect(address).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn connections_beyond_the_limit_are_closed_at_once() {
     let running = start(json!({"connections_max": 1})).await;
     let first = TcpStream::connect(running.http()).await.unwrap();

@@ -12,7 +12,7 @@ pub(crate) fn run(args: &AlertsArgs) -> Outcome {
     let AlertsCommand::Test { config: path } = &args.command;
     let config = config::load(Some(path))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let results = runtime.block_on(selvedge_act::test_fire(config.act, Arc::new(SystemClock)));
+    let results = runtime.block_on(selvedge_act::test_fire(config.act, Arc::new(SystemClock::start())));
     let mut out = std::io::stdout().lock();
     let mut failed = 0;
     for (sink, result) in &results {

@@ -4,6 +4,7 @@
 //! API have a thread of their own: a slow webhook or a large answer never holds up telemetry.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,19 +53,17 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
 }
 
 async fn live(config: Config, args: &RunArgs, control: &tokio::runtime::Runtime) -> anyhow::Result<()> {
-    let clock = Arc::new(SystemClock);
+    let clock = Arc::new(SystemClock::start());
     let (submissions, inbox) = tokio::sync::mpsc::channel(SUBMISSIONS_MAX);
-    let receivers = Receivers::bind(config.receive, clock.clone(), submissions).await?;
+    // All ports are ours before the work begins, but nobody can send before the baseline is learned: a sender that is
+    // refused comes again, one that is let in and not answered waits, and gives up what it has.
+    let receivers = Receivers::reserve(config.receive, clock.clone(), submissions).await?;
     let server = control.spawn(Server::bind(config.serve)).await??;
     let (mut alerts, wall_clock) = (config.act, clock.clone());
     alerts.colour_unless_configured(std::io::stdout().is_terminal() && logging::colour_allowed());
     let dispatcher = control.spawn(async move { Dispatcher::start(alerts, wall_clock) }).await??;
-    let mut pipeline = Pipeline::new(&config.engine, config.rules);
-    for path in &args.learn {
-        selvedge_replay::teach(&mut pipeline, path)?;
-        tracing::info!(capture = %path.display(), "baseline learned and approved");
-    }
-    let engine = Engine::new(pipeline, config.engine.findings_kept_max);
+    let pipeline = Pipeline::new(&config.engine, config.rules);
+    let mut engine = Engine::new(pipeline, config.engine.findings_kept_max);
     let health = Arc::new(Health::default());
     let sources = Sources {
         view: engine.view(),
@@ -74,11 +73,17 @@ async fn live(config: Config, args: &RunArgs, control: &tokio::runtime::Runtime)
         version: env!("CARGO_PKG_VERSION"),
     };
     let (intake, api) = (CancellationToken::new(), CancellationToken::new());
+    let endpoint = server.endpoint();
+    let served = control.spawn(server.serve(sources, api.clone()));
+    for path in &args.learn {
+        selvedge_replay::teach(engine.pipeline_mut(), path)?;
+        tracing::info!(capture = %path.display(), "baseline learned and approved");
+    }
+    let receivers = receivers.listen()?;
     let signals = Signals::listen()?;
     control.spawn(signals.watch(intake.clone(), Arc::clone(&health)));
-    announce(&receivers, &server);
-    let served = control.spawn(server.serve(sources, api.clone()));
-    health.set(Lifecycle::Ready);
+    announce(&receivers, endpoint);
+    health.begin();
     // The receivers end first, their queue runs dry, then the engine completes what is open and ends.
     let ((), ()) = tokio::join!(
         receivers.serve(intake),
@@ -127,14 +132,14 @@ impl Signals {
     }
 }
 
-fn announce(receivers: &Receivers, server: &Server) {
+fn announce(receivers: &Receivers, endpoint: SocketAddr) {
     let addresses = receivers.addresses();
     for (protocol, address) in [("grpc", addresses.grpc), ("http", addresses.http)] {
         if let Some(address) = address {
             tracing::info!(protocol, %address, "receiving OTLP");
         }
     }
-    tracing::info!(address = %server.endpoint(), "serving the API, /metrics and /healthz");
+    tracing::info!(address = %endpoint, "serving the API, /metrics and /healthz");
 }
 
 fn notify(dispatcher: &Dispatcher, effect: Effect) {

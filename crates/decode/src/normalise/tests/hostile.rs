@@ -7,7 +7,7 @@ use selvedge_model::SymbolTable;
 
 use super::{Bench, NOW};
 use crate::field::field_of;
-use crate::record::{Fields, LogRecord, SpanRecord, Value};
+use crate::record::{Fields, LogRecord, SpanHead, SpanRecord, Value};
 
 /// Names whose values are parsed, one of each parser.
 const PARSED: [&str; 24] = [
@@ -93,10 +93,10 @@ proptest! {
         }
         let mut bench = Bench::new();
         bench.symbols = SymbolTable::new(1 << 16);
-        let cx = bench.normaliser.resource(selvedge_model::SignalKind::Logs, &fields, (), &mut bench.symbols);
-        let span = SpanRecord {
+        let cx = bench.normaliser.resource(selvedge_model::SignalKind::Logs, &fields, None, &mut bench.symbols);
+        let span = SpanRecord { head: SpanHead {
             trace_id: &[], span_id: &[], parent_span_id: &[], name: &body, kind,
-            start_unix_nano: times.0, end_unix_nano: times.1, status_code: 0, fields: &fields,
+            start_unix_nano: times.0, end_unix_nano: times.1, status_code: 0, }, fields: &fields,
         };
         let span = bench.normaliser.span(&cx, &span, NOW, &mut bench.symbols).unwrap();
         let log = LogRecord {

@@ -8,7 +8,7 @@ use selvedge_model::{
 
 use super::Normaliser;
 use crate::field::field_of;
-use crate::record::{Fields, LogRecord, PointRecord, PointValue, SpanRecord, Value};
+use crate::record::{Fields, LogRecord, PointRecord, PointValue, SpanHead, SpanRecord, Value};
 
 const START: u64 = 1_795_467_355_421_859_000;
 const NOW: ObservedTime = ObservedTime(START + 1_000_000_000);
@@ -36,7 +36,7 @@ impl Bench {
     }
 
     fn resource(&mut self, signal: SignalKind, pairs: Pairs<'_>) -> super::ResourceContext {
-        self.normaliser.resource(signal, &fields(pairs), (), &mut self.symbols)
+        self.normaliser.resource(signal, &fields(pairs), None, &mut self.symbols)
     }
 
     fn log(&mut self, resource: Pairs<'_>, attributes: Pairs<'_>, body: &str) -> Observation {
@@ -60,14 +60,16 @@ impl Bench {
     fn span(&mut self, kind: i32, name: &str, resource: Pairs<'_>, attributes: Pairs<'_>) -> Observation {
         let cx = self.resource(SignalKind::Traces, resource);
         let record = SpanRecord {
-            trace_id: &[7; 16],
-            span_id: &[8; 8],
-            parent_span_id: &[9; 8],
-            name: name.as_bytes(),
-            kind,
-            start_unix_nano: START,
-            end_unix_nano: START + 5,
-            status_code: 0,
+            head: SpanHead {
+                trace_id: &[7; 16],
+                span_id: &[8; 8],
+                parent_span_id: &[9; 8],
+                name: name.as_bytes(),
+                kind,
+                start_unix_nano: START,
+                end_unix_nano: START + 5,
+                status_code: 0,
+            },
             fields: &fields(attributes),
         };
         self.normaliser.span(&cx, &record, NOW, &mut self.symbols).unwrap()
