@@ -186,7 +186,9 @@ impl SqlService {
         let watch = stop.clone();
         let rows_max =
             options.rows_max.map_or(self.inner.config.rows_max, |rows| rows.min(self.inner.config.rows_max));
-        let snapshot = self.inner.source.snapshot().await.ok_or(SqlError::Stopping)?;
+        let snapshot = tokio::time::timeout_at(deadline, self.inner.source.snapshot()).await;
+        let snapshot = snapshot.map_err(|_| SqlError::TimedOut { after: time_max })?;
+        let snapshot = snapshot.ok_or(SqlError::Stopping)?;
         // After the snapshot: what was dropped from memory before it is in the history by now.
         let files = self.inner.history.as_ref().map(|history| history.beside(&snapshot)).unwrap_or_default();
         let sight = Arc::new(Sight { snapshot, files });
