@@ -14,11 +14,15 @@ pub fn tables() -> String {
          nanoseconds UTC, by the senders' clocks.\n\nThis page is generated from the schemas: \
          `UPDATE_GOLDEN=1 cargo test -p selvedge-query` writes it.\n",
     );
-    let all = TABLES.into_iter().chain([&COLUMNS, &views::NODES, &views::EDGES]);
-    for table in all {
+    for table in table_definitions() {
         describe(&mut page, table);
     }
     page
+}
+
+/// All tables and views, with their columns and what these mean.
+pub fn table_definitions() -> impl Iterator<Item = &'static TableDef> {
+    TABLES.into_iter().chain([&COLUMNS, &views::NODES, &views::EDGES])
 }
 
 fn describe(page: &mut String, table: &TableDef) {

@@ -25,6 +25,8 @@ mod stop;
 mod views;
 mod watched;
 
+pub use datafusion::arrow::array::RecordBatch;
+pub use datafusion::arrow::datatypes::SchemaRef;
 pub use error::{Position, SqlError};
 pub use history::{History, HistoryConfig, HistoryError};
 pub use result::QueryResult;

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::csv;
+use arrow::buffer::Buffer;
+use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use arrow::json::Writer as JsonWriter;
 use arrow::json::writer::{JsonArray, LineDelimited, WriterBuilder};
@@ -119,6 +121,41 @@ pub async fn write(
     }
     writer.finish()?;
     Ok(rows)
+}
+
+/// Reads Arrow's IPC stream back, as its bytes arrive.
+#[derive(Default)]
+pub struct BatchReader {
+    decoder: StreamDecoder,
+}
+
+impl BatchReader {
+    /// The batches that end in the next bytes of the stream.
+    ///
+    /// # Errors
+    /// That is no such stream.
+    pub fn read(&mut self, bytes: Vec<u8>) -> Result<Vec<RecordBatch>, OutputError> {
+        let mut buffer = Buffer::from_vec(bytes);
+        let mut batches = Vec::new();
+        while !buffer.is_empty() {
+            batches.extend(self.decoder.decode(&mut buffer)?);
+        }
+        Ok(batches)
+    }
+
+    /// The columns, once they have arrived.
+    #[must_use]
+    pub fn schema(&self) -> Option<SchemaRef> {
+        self.decoder.schema()
+    }
+
+    /// The bytes ended.
+    ///
+    /// # Errors
+    /// They ended in the middle of a batch.
+    pub fn finish(mut self) -> Result<(), OutputError> {
+        Ok(self.decoder.finish()?)
+    }
 }
 
 /// Writes batches of one schema.

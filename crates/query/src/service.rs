@@ -167,6 +167,18 @@ impl SqlService {
         self.run(Ask::Text(sql.to_owned()), options).await
     }
 
+    /// Names of all functions, for completion.
+    #[must_use]
+    pub fn functions(&self) -> Vec<String> {
+        let template = &self.inner.template;
+        let scalar = template.scalar_functions().keys();
+        let mut names: Vec<String> = scalar.chain(template.aggregate_functions().keys()).cloned().collect();
+        names.extend(template.window_functions().keys().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+
     /// PostgreSQL's tables and functions over tables of ours that have no rows.
     pub(crate) fn pg_catalog(&self) -> datafusion::error::Result<PgCatalog> {
         let snapshot = Store::new(&StoreConfig::default()).snapshot(&SymbolTable::new(0));

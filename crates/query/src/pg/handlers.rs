@@ -37,14 +37,16 @@ use crate::service::{Ask, QueryOptions, SqlService};
 pub(crate) struct Handlers {
     session: Arc<PgSession>,
     user: Option<Arc<User>>,
+    tls_required: bool,
     connections: Arc<ConnectionManager>,
 }
 
 impl Handlers {
-    pub(crate) fn new(service: SqlService, user: Option<PgUser>) -> Result<Self> {
+    pub(crate) fn new(service: SqlService, user: Option<PgUser>, tls_required: bool) -> Result<Self> {
         Ok(Self {
             session: Arc::new(PgSession::new(service)?),
             user: user.as_ref().map(User::new).map(Arc::new),
+            tls_required,
             connections: Arc::new(ConnectionManager::new()),
         })
     }
@@ -60,7 +62,7 @@ impl PgWireServerHandlers for Handlers {
     }
 
     fn startup_handler(&self) -> Arc<impl StartupHandler> {
-        Arc::new(Startup::new(self.user.as_ref(), &self.connections))
+        Arc::new(Startup::new(self.user.as_ref(), self.tls_required, &self.connections))
     }
 
     fn cancel_handler(&self) -> Arc<impl CancelHandler> {

@@ -36,6 +36,8 @@ pub struct PgConfig {
     pub user: Option<PgUser>,
     /// TLS, when clients ask for it.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Clients that do not ask for it are refused, before they have sent anything worth reading.
+    pub tls_required: bool,
     /// Connections at once; 0 stands for 64. Past it a connection is closed at once.
     pub connections_max: usize,
 }
@@ -62,7 +64,7 @@ pub async fn serve(
     config: PgConfig,
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let handlers = Arc::new(Handlers::new(service, config.user).map_err(io::Error::other)?);
+    let handlers = Arc::new(Handlers::new(service, config.user, config.tls_required).map_err(io::Error::other)?);
     let tls = config.tls.map(TlsAcceptor::from);
     let limit = if config.connections_max == 0 { CONNECTIONS_MAX } else { config.connections_max };
     let places = Arc::new(Semaphore::new(limit));

@@ -54,14 +54,20 @@ impl AuthSource for User {
     }
 }
 
-/// The beginning of a connection: SCRAM, or nothing to prove.
-pub(crate) enum Startup {
+/// The beginning of a connection.
+pub(crate) struct Startup {
+    tls_required: bool,
+    proof: Proof,
+}
+
+/// SCRAM, or nothing to prove.
+enum Proof {
     Scram(Box<SASLAuthStartupHandler<DefaultServerParameterProvider>>),
     Open(Open),
 }
 
 /// Lets everybody in.
-pub(crate) struct Open(Arc<ConnectionManager>);
+struct Open(Arc<ConnectionManager>);
 
 impl NoopStartupHandler for Open {
     fn connection_manager(&self) -> Option<Arc<ConnectionManager>> {
@@ -70,13 +76,19 @@ impl NoopStartupHandler for Open {
 }
 
 impl Startup {
-    pub(crate) fn new(user: Option<&Arc<User>>, connections: &Arc<ConnectionManager>) -> Self {
-        let Some(user) = user else { return Self::Open(Open(Arc::clone(connections))) };
+    pub(crate) fn new(
+        user: Option<&Arc<User>>,
+        tls_required: bool,
+        connections: &Arc<ConnectionManager>,
+    ) -> Self {
+        let Some(user) = user else {
+            return Self { tls_required, proof: Proof::Open(Open(Arc::clone(connections))) };
+        };
         let scram = ScramAuth::new(Arc::clone(user) as Arc<dyn AuthSource>);
         let handler = SASLAuthStartupHandler::new(Arc::new(DefaultServerParameterProvider::default()))
             .with_scram(scram)
             .with_connection_manager(Arc::clone(connections));
-        Self::Scram(Box::new(handler))
+        Self { tls_required, proof: Proof::Scram(Box::new(handler)) }
     }
 }
 
@@ -88,9 +100,14 @@ impl StartupHandler for Startup {
         C::Error: fmt::Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        match self {
-            Self::Scram(handler) => handler.on_startup(client, message).await,
-            Self::Open(handler) => handler.on_startup(client, message).await,
+        if self.tls_required && !client.is_secure() {
+            let message = "this server takes TLS connections only: use sslmode=require".to_owned();
+            let info = ErrorInfo::new("FATAL".to_owned(), "28000".to_owned(), message);
+            return Err(PgWireError::UserError(Box::new(info)));
+        }
+        match &self.proof {
+            Proof::Scram(handler) => handler.on_startup(client, message).await,
+            Proof::Open(handler) => handler.on_startup(client, message).await,
         }
     }
 }
