@@ -69,6 +69,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("prometheus-client", &["selvedge-serve"]),
     ("clap", &["selvedge"]),
     ("indicatif", &["selvedge"]),
+    ("rustyline", &["selvedge"]),
     ("anyhow", &["selvedge"]),
     ("mimalloc", &["selvedge"]),
 ];

@@ -10,6 +10,8 @@ mod config;
 mod exit;
 mod logging;
 mod paths;
+mod sql_doors;
+mod sql_section;
 mod usage;
 mod yaml;
 
