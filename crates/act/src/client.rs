@@ -40,7 +40,7 @@ const ANSWER_CHARS_MAX: usize = 200;
 /// A connection that was not used for this long is closed: most servers do so soon after.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Who we are.
-const AGENT: &str = concat!("selvedge/", env!("CARGO_PKG_VERSION"));
+pub(crate) const AGENT: &str = concat!("selvedge/", env!("CARGO_PKG_VERSION"));
 
 type Connector = HttpsConnector<HttpConnector<GuardedResolver>>;
 
@@ -174,14 +174,22 @@ fn bearer(token: &Secret, settings: &HttpSettings) -> Result<HeaderValue, ActErr
     Ok(value)
 }
 
-fn tls(settings: &HttpSettings) -> Result<ClientConfig, ActError> {
+/// TLS with the roots that browsers trust.
+pub(crate) fn webpki() -> ClientConfig {
+    builder().with_webpki_roots().with_no_client_auth()
+}
+
+fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .expect("the ring provider supports the default versions");
+        .expect("the ring provider supports the default versions")
+}
+
+fn tls(settings: &HttpSettings) -> Result<ClientConfig, ActError> {
     let builder = match &settings.ca_file {
-        Some(path) => builder.with_root_certificates(roots(path, settings.key)?),
-        None => builder.with_webpki_roots(),
+        Some(path) => builder().with_root_certificates(roots(path, settings.key)?),
+        None => builder().with_webpki_roots(),
     };
     Ok(builder.with_no_client_auth())
 }

@@ -6,6 +6,7 @@
 //! Start reading at `plan.rs`, then `delivery.rs`, then a sink under `sink/`.
 
 mod alert;
+mod ask;
 mod backoff;
 pub mod card;
 mod client;
@@ -30,6 +31,7 @@ mod text;
 mod utc;
 
 pub use alert::{Alert, AlertStatus};
+pub use ask::{Answer, AskError, Asker, Piece};
 pub use backoff::RetryPolicy;
 pub use config::{
     ActConfig, AlertmanagerConfig, ConfigError, HttpSettings, JsonlConfig, PagerDutyConfig, SlackConfig,

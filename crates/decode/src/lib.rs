@@ -27,4 +27,5 @@ mod reading_tests;
 
 pub use decoder::{DecodeConfig, Decoded, Decoder, Encoding, SIGNALS_MAX_DEFAULT};
 pub use fault::DecodeError;
+pub use normalise::route_template;
 pub use rejection::{Rejection, RejectionCounts};

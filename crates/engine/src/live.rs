@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use selvedge_model::{Finding, SteadyTime};
+use selvedge_query::{History, Learned, SealedSegment, SnapshotSource, Watched};
 use selvedge_receive::{Clock, Receipt, Submission};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::overload::Overload;
 use crate::pipeline::{Effect, Pipeline, RawBatch};
@@ -20,9 +22,21 @@ const VIEW_INTERVAL: Duration = Duration::from_secs(1);
 /// How often its list of edges is.
 const EDGES_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Queries that wait for their snapshot; more wait at the door of SQL, which bounds them.
+const QUESTIONS_MAX: usize = 32;
+/// Lots of sealed segments on their way to the history; while there is no room they stay in the store, which bounds them.
+const SEALED_MAX: usize = 1;
+
+/// Everything that SQL sees, at one moment.
+type SqlSnapshot = Arc<selvedge_query::Snapshot>;
+
+/// A query that waits for its snapshot.
+type Question = oneshot::Sender<SqlSnapshot>;
+
 /// What the live loop can be woken by.
 enum Event {
     Submission(Submission),
+    Question(Question),
     Clock,
     InputEnded,
 }
@@ -38,14 +52,22 @@ pub struct Engine {
     /// When the view and its edges were replaced; absent before the first time.
     viewed_at: Option<SteadyTime>,
     edges_at: Option<SteadyTime>,
+    learned: Arc<Learned>,
+    questions: (mpsc::Sender<Question>, Option<mpsc::Receiver<Question>>),
+    /// Where sealed segments go, when there is a history.
+    sealed: Option<mpsc::Sender<Vec<SealedSegment>>>,
 }
 
 impl Engine {
     /// An engine around a pipeline; `view` is replaced once a second.
     #[must_use]
     pub fn new(pipeline: Pipeline, findings_kept_max: usize) -> Self {
+        let (asking, questions) = mpsc::channel(QUESTIONS_MAX);
         Self {
             pipeline,
+            learned: Arc::default(),
+            questions: (asking, Some(questions)),
+            sealed: None,
             view: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             latest: Snapshot::default(),
             findings: VecDeque::new(),
@@ -67,10 +89,25 @@ impl Engine {
         Arc::clone(&self.view)
     }
 
+    /// Where SQL gets its snapshots from.
+    #[must_use]
+    pub fn snapshots(&self) -> LiveSnapshots {
+        LiveSnapshots { asking: self.questions.0.clone() }
+    }
+
+    /// From now on what SQL keeps is written down when it is sealed, by the one who runs what this returns.
+    #[must_use]
+    pub fn keep_history(&mut self, history: History) -> HistoryWriter {
+        let (sealed, inbox) = mpsc::channel(SEALED_MAX);
+        self.sealed = Some(sealed);
+        HistoryWriter { history, inbox }
+    }
+
     fn apply(&mut self, event: Event, now: SteadyTime, effects: &mut Vec<Effect>) {
         let ended = matches!(event, Event::InputEnded);
         match event {
             Event::Submission(submission) => self.take(submission, now, effects),
+            Event::Question(question) => self.answer(question),
             Event::Clock => self.pipeline.advance_clock(now, effects),
             Event::InputEnded => self.pipeline.finish(effects),
         }
@@ -102,11 +139,43 @@ impl Engine {
         if is_due(self.edges_at, EDGES_INTERVAL, now) || ended {
             self.edges_at = Some(now);
             self.latest.edges = Arc::new(self.pipeline.edges());
+            if self.pipeline.recorded().on() {
+                self.learned = Arc::new(self.pipeline.learned());
+            }
         }
         self.latest.stats = self.pipeline.stats();
         let forgotten = Overload::new("findings_shown", "oldest_first", self.findings_forgotten);
         self.latest.stats.overloads.push(forgotten);
         self.view.store(Arc::new(self.latest.clone()));
+        self.pipeline.recorded().watch(Watched {
+            learned: Arc::clone(&self.learned),
+            findings: Arc::clone(&self.latest.findings),
+            incidents: Arc::clone(&self.latest.incidents),
+            ledger: self.latest.stats.ledger,
+        });
+        // Without room they wait in the store until the next time.
+        if let Some(Ok(room)) = self.sealed.as_ref().map(mpsc::Sender::try_reserve) {
+            let sealed = self.pipeline.recorded().take_sealed();
+            if !sealed.is_empty() {
+                room.send(sealed);
+            }
+        }
+    }
+
+    fn answer(&mut self, question: Question) {
+        if let Some(snapshot) = self.pipeline.recorded().snapshot()
+            && question.send(snapshot).is_err()
+        {
+            tracing::debug!("a query was gone before it got its snapshot");
+        }
+    }
+
+    /// The input ended: the history gets what is still open.
+    async fn close_history(&mut self) {
+        let Some(sealed) = self.sealed.take() else { return };
+        if sealed.send(self.pipeline.recorded().seal()).await.is_err() {
+            tracing::error!("the history was closed before the engine ended; its last rows are not written");
+        }
     }
 
     fn take(&mut self, submission: Submission, now: SteadyTime, effects: &mut Vec<Effect>) {
@@ -138,6 +207,42 @@ fn is_due(last: Option<SteadyTime>, interval: Duration, now: SteadyTime) -> bool
     last.is_none_or(|last| last.after(interval) <= now)
 }
 
+/// Snapshots of the live engine, made between two batches.
+#[derive(Clone)]
+pub struct LiveSnapshots {
+    asking: mpsc::Sender<Question>,
+}
+
+#[async_trait]
+impl SnapshotSource for LiveSnapshots {
+    async fn snapshot(&self) -> Option<SqlSnapshot> {
+        let (question, answer) = oneshot::channel();
+        self.asking.send(question).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// Writes sealed segments down. Never on the engine's thread: a slow disk must not hold up telemetry.
+pub struct HistoryWriter {
+    history: History,
+    inbox: mpsc::Receiver<Vec<SealedSegment>>,
+}
+
+impl HistoryWriter {
+    /// Writes until the engine has ended. Blocks.
+    pub fn run(mut self) {
+        while let Some(segments) = self.inbox.blocking_recv() {
+            for segment in segments {
+                if let Err(error) = self.history.write(&segment) {
+                    let (table, rows) = (segment.table(), segment.rows());
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(table, rows, error, "a segment is not in the history");
+                }
+            }
+        }
+    }
+}
+
 /// Runs until the submissions end (the receivers were dropped), then completes what is open and returns.
 pub async fn run(
     mut engine: Engine,
@@ -148,9 +253,12 @@ pub async fn run(
     let mut interval = tokio::time::interval(CLOCK_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut effects = Vec::new();
+    let mut questions = engine.questions.1.take().expect("an engine runs once: it is given away");
     loop {
         let event = tokio::select! {
             biased;
+            // First: there are few, for SQL bounds them, and people wait. The engine holds a sender, so it never ends.
+            Some(question) = questions.recv() => Event::Question(question),
             submission = submissions.recv() => submission.map_or(Event::InputEnded, Event::Submission),
             _ = interval.tick() => Event::Clock,
         };
@@ -158,6 +266,7 @@ pub async fn run(
         engine.apply(event, clock.steady(), &mut effects);
         effects.drain(..).for_each(&mut act);
         if ended {
+            engine.close_history().await;
             return;
         }
     }

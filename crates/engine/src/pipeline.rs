@@ -7,11 +7,14 @@ use selvedge_act::plan;
 use selvedge_correlate::{Correlator, IncidentChange};
 use selvedge_decode::{DecodeError, Encoding};
 use selvedge_detect::{Context, Detector, RuleSet, TelemetryCounts};
+use selvedge_join::JoinConfig;
 use selvedge_learn::{Baselines, Provenance};
 use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severity, SignalKind, SteadyTime};
+use selvedge_query::Learned;
 
 use crate::config::EngineConfig;
 use crate::overload::Overload;
+use crate::recorder::{Recorded, Recorder};
 use crate::router::Router;
 use crate::shards::Shards;
 use crate::snapshot::{EdgeSummary, edge_summaries};
@@ -61,6 +64,7 @@ pub struct Pipeline {
     router: Router,
     shards: Shards,
     windows: Windows,
+    recorder: Recorder,
     baselines: Baselines,
     detector: Detector,
     correlator: Correlator,
@@ -74,10 +78,12 @@ impl Pipeline {
     /// An engine that has seen nothing.
     #[must_use]
     pub fn new(config: &EngineConfig, rules: RuleSet) -> Self {
+        let join = JoinConfig { hand_out_calls: config.record.is_some(), ..config.join };
         Self {
             router: Router::new(config),
-            shards: Shards::start(&config.join, config.shards),
+            shards: Shards::start(&join, config.shards),
             windows: Windows::new(config.window_entries_max),
+            recorder: Recorder::new(config.record.as_ref()),
             baselines: Baselines::new(config.learn.clone()),
             detector: Detector::new(rules),
             correlator: Correlator::new(config.correlate.clone()),
@@ -88,9 +94,11 @@ impl Pipeline {
         }
     }
 
-    /// Switches between learning an approved baseline and judging.
+    /// Switches between learning an approved baseline and judging. What is taught is no recent traffic: SQL does not see
+    /// it.
     pub fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
+        self.recorder.pause(mode == Mode::Learning);
     }
 
     /// Takes one batch: every record goes to its shard, and each second of event time that passes is a tick.
@@ -111,11 +119,14 @@ impl Pipeline {
                 self.tick(now, effects);
             }
             let (key, observation) = self.router.route(at);
+            self.recorder.observation(observation);
             self.shards.admit(key, observation);
+            self.recorder.calls(self.shards.take_completed());
         }
         let points = self.router.decoded().points.len() as u64;
         self.stats.count_records(batch.signal, points, self.router.decoded().rejected_before(records));
         self.router.admit_points(&mut self.stats);
+        self.recorder.points(&self.router.decoded().points);
         Ok(self.router.decoded())
     }
 
@@ -131,6 +142,7 @@ impl Pipeline {
     pub fn finish(&mut self, effects: &mut Vec<Effect>) {
         let now = self.router.frontier();
         self.windows.merge(self.shards.flush(), &mut self.stats);
+        self.recorder.calls(self.shards.take_completed());
         self.judge(now, EventTime(u64::MAX), effects);
         self.router.restart_after_gap();
         self.correlator.gap();
@@ -165,6 +177,7 @@ impl Pipeline {
             Overload::new("followed_callers", "keep_known", told.unfollowed),
             Overload::new("incidents", "oldest", self.correlator.forgotten()),
         ]);
+        overloads.extend(self.recorder.overloads());
         overloads
     }
 
@@ -179,9 +192,21 @@ impl Pipeline {
         edge_summaries(&self.baselines, self.router.symbols())
     }
 
+    /// What is learned of every edge, route and baseline, as SQL shows it.
+    #[must_use]
+    pub fn learned(&self) -> Learned {
+        Learned::of(&self.baselines, self.router.symbols())
+    }
+
+    /// What is kept for SQL, with the names that its rows need.
+    pub fn recorded(&mut self) -> Recorded<'_> {
+        Recorded::new(&mut self.recorder, self.router.symbols())
+    }
+
     fn tick(&mut self, now: EventTime, effects: &mut Vec<Effect>) {
         let watermark = self.router.watermark();
         self.windows.merge(self.shards.advance(watermark), &mut self.stats);
+        self.recorder.calls(self.shards.take_completed());
         self.judge(now, watermark, effects);
     }
 

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use selvedge_join::{CallStore, JoinConfig, Oldest, Pressure, TickDelta};
 use selvedge_model::hash::partition;
-use selvedge_model::{EventTime, FateLedger, Observation};
+use selvedge_model::{Call, EventTime, FateLedger, Observation};
 
 /// Records handed to a shard's thread at once: enough to make the hand-over cheap, little enough to stay in cache.
 const HANDOVER_MAX: usize = 256;
@@ -15,6 +15,9 @@ const QUEUE_MAX: usize = 8;
 /// Records, in order of arrival over all shards, after which all settle what nobody will add to. Few enough that they are
 /// still in the cache, and counted, not timed, so that it is the same records wherever batches are cut.
 const SETTLE_EVERY: u32 = 200;
+/// Times of settling after which the completed calls of shards on other threads are fetched, when somebody keeps them:
+/// they wait there until all meet, which must not be for long, and costs a wait.
+const FETCH_EVERY: u32 = 64;
 
 /// The part of the join window that is made free when it is full.
 const ROOM_SHARE: usize = 16;
@@ -25,6 +28,9 @@ pub(crate) struct Shards {
     config: JoinConfig,
     watermark: EventTime,
     unsettled: u32,
+    /// Calls completed and not yet taken; empty unless the configuration has them handed out.
+    completed: Vec<Call>,
+    settled_unfetched: u32,
     /// What the shards may hold at most: as weighed the last time, and what has come in since.
     bytes: usize,
 }
@@ -49,6 +55,7 @@ enum Work {
     Admit(Vec<Record>),
     Settle,
     Weigh,
+    Fetch,
     MakeRoom(Oldest, u8),
     Advance(EventTime),
     Flush,
@@ -67,7 +74,15 @@ impl Shards {
         } else {
             Kind::Threads((0..shards).map(|number| Worker::start(config, number)).collect())
         };
-        Self { kind, config: *config, watermark: EventTime::ABSENT, unsettled: 0, bytes: 0 }
+        Self {
+            kind,
+            config: *config,
+            watermark: EventTime::ABSENT,
+            unsettled: 0,
+            completed: Vec::new(),
+            settled_unfetched: 0,
+            bytes: 0,
+        }
     }
 
     /// Hands a record to its shard. Lateness is judged by the watermark of the last tick, which is the same
@@ -93,14 +108,33 @@ impl Shards {
     fn settle(&mut self) {
         self.unsettled = 0;
         match &mut self.kind {
-            Kind::Inline(store) => store.settle_touched(),
+            Kind::Inline(store) => {
+                store.settle_touched();
+                store.take_completed(&mut self.completed);
+            }
             Kind::Threads(workers) => workers.iter_mut().for_each(|worker| worker.send(Work::Settle)),
         }
+        self.fetch_completed();
         // Shards meet for this only when it can be needed.
         if self.bytes > self.config.open_bytes_max {
             let (_, pressure) = self.meet(|_| TickDelta::default(), || Work::Weigh);
             self.make_room(pressure);
         }
+    }
+
+    fn fetch_completed(&mut self) {
+        self.settled_unfetched += 1;
+        if self.config.hand_out_calls
+            && self.settled_unfetched >= FETCH_EVERY
+            && matches!(self.kind, Kind::Threads(_))
+        {
+            self.meet(|_| TickDelta::default(), || Work::Fetch);
+        }
+    }
+
+    /// Takes the calls that completed since the last time.
+    pub(crate) fn take_completed(&mut self) -> std::vec::Drain<'_, Call> {
+        self.completed.drain(..)
     }
 
     /// Has the oldest evicted in all shards until they are inside the budget of all. It is asked for at the same records
@@ -161,12 +195,15 @@ impl Shards {
     ) -> (Vec<TickDelta>, Pressure) {
         match &mut self.kind {
             Kind::Inline(store) => {
-                let delta = inline(store);
+                let mut delta = inline(store);
+                self.completed.append(&mut delta.completed);
                 (vec![delta], store.pressure())
             }
             Kind::Threads(workers) => {
                 workers.iter_mut().for_each(|worker| worker.send(work()));
-                let replies: Vec<Reply> = workers.iter_mut().map(Worker::receive).collect();
+                let mut replies: Vec<Reply> = workers.iter_mut().map(Worker::receive).collect();
+                replies.iter_mut().for_each(|reply| self.completed.append(&mut reply.delta.completed));
+                self.settled_unfetched = 0;
                 let pressure = replies.iter().fold(Pressure::default(), |sum, reply| sum.and(reply.pressure));
                 (replies.into_iter().map(|reply| reply.delta).collect(), pressure)
             }
@@ -249,6 +286,11 @@ fn serve(store: &mut CallStore, inbox: &Receiver<Work>, outbox: &SyncSender<Repl
                 continue;
             }
             Work::Weigh => TickDelta::default(),
+            Work::Fetch => {
+                let mut delta = TickDelta::default();
+                store.take_completed(&mut delta.completed);
+                delta
+            }
             Work::MakeRoom(oldest, slice) => {
                 store.make_room(oldest, slice);
                 TickDelta::default()

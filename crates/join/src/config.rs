@@ -62,6 +62,8 @@ pub struct JoinConfig {
     pub directory_max: usize,
     /// Bytes of metric series; past it new series are refused (policy `keep_known`).
     pub series_bytes_max: usize,
+    /// Completed calls are handed out one by one beside their counts, for who keeps them ([`crate::TickDelta::completed`]).
+    pub hand_out_calls: bool,
 }
 
 impl Default for JoinConfig {
@@ -80,6 +82,7 @@ impl Default for JoinConfig {
             aliases_max: ALIASES_MAX_DEFAULT,
             directory_max: DIRECTORY_MAX_DEFAULT,
             series_bytes_max: SERIES_BYTES_MAX_DEFAULT,
+            hand_out_calls: false,
         }
     }
 }

@@ -42,6 +42,9 @@ pub struct TickDelta {
     pub edges: Vec<((Window, EdgeKey), EdgeWindow)>,
     /// Which sides reported, by edge.
     pub completeness: FixedMap<EdgeKey, Completeness>,
+    /// The calls themselves, unless they were taken earlier ([`crate::CallStore::take_completed`]). Empty without
+    /// [`JoinConfig::hand_out_calls`].
+    pub completed: Vec<Call>,
     /// Calls completed.
     pub calls: u64,
     /// Of these, calls of edges that found no room and were counted together.
@@ -51,7 +54,7 @@ pub struct TickDelta {
 impl Default for TickDelta {
     fn default() -> Self {
         let completeness = FixedMap::with_hasher(fixed_state());
-        Self { edges: Vec::new(), completeness, calls: 0, calls_pooled: 0 }
+        Self { edges: Vec::new(), completeness, completed: Vec::new(), calls: 0, calls_pooled: 0 }
     }
 }
 
@@ -67,6 +70,7 @@ impl TickDelta {
         let mut all = Tally::new(config);
         let mut completeness = FixedMap::<EdgeKey, Completeness>::with_hasher(fixed_state());
         for delta in deltas {
+            all.completed.extend(delta.completed);
             all.calls += delta.calls;
             all.calls_pooled += delta.calls_pooled;
             for (key, edge) in delta.edges {
@@ -86,6 +90,8 @@ pub(crate) struct Tally {
     edges: FixedMap<(Window, EdgeKey), (EdgeWindow, Completeness)>,
     edges_max: usize,
     window_length: Duration,
+    hand_out: bool,
+    completed: Vec<Call>,
     calls: u64,
     calls_pooled: u64,
 }
@@ -96,6 +102,8 @@ impl Tally {
             edges: FixedMap::with_hasher(fixed_state()),
             edges_max: config.tick_edges_max,
             window_length: config.window_length,
+            hand_out: config.hand_out_calls,
+            completed: Vec::new(),
             calls: 0,
             calls_pooled: 0,
         }
@@ -109,10 +117,18 @@ impl Tally {
         edge.record(call);
         completeness.count(call.shape.reported);
         self.calls += 1;
+        if self.hand_out {
+            self.completed.push(*call);
+        }
         // Not at each call past the bound: to find the smallest is a look at all.
         if self.edges.len() > 2 * self.edges_max {
             self.pool();
         }
+    }
+
+    /// Moves the calls completed since the last time to the end of `calls`.
+    pub(crate) fn take_completed(&mut self, calls: &mut Vec<Call>) {
+        calls.append(&mut self.completed);
     }
 
     /// Everything counted since the last time.
@@ -121,6 +137,7 @@ impl Tally {
             self.pool();
         }
         let mut delta = TickDelta {
+            completed: std::mem::take(&mut self.completed),
             calls: std::mem::take(&mut self.calls),
             calls_pooled: std::mem::take(&mut self.calls_pooled),
             ..TickDelta::default()

@@ -119,6 +119,12 @@ impl CallStore {
         self.settle_touched_by(self.watermark);
     }
 
+    /// Moves the calls that completed since the last time to the end of `calls`, without waiting for the tick: there may
+    /// be many, and the next tick far. Nothing without [`JoinConfig::hand_out_calls`].
+    pub fn take_completed(&mut self, calls: &mut Vec<Call>) {
+        self.tally.take_completed(calls);
+    }
+
     /// Completes what is due at `watermark` and hands out what was counted since the last tick.
     pub fn advance(&mut self, watermark: EventTime) -> TickDelta {
         let watermark = self.watermark.max(watermark);

@@ -18,6 +18,7 @@ pub mod incident;
 pub mod metric;
 pub mod observation;
 pub mod symbol;
+pub mod tables;
 pub mod time;
 
 pub use action::{Action, ActionKind};

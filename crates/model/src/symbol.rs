@@ -105,6 +105,18 @@ impl SymbolTable {
         slice(&self.text, &self.ends, symbol.0)
     }
 
+    /// How many names there are: symbols are the numbers below it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Never: the empty name and the overflow name are always there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     /// Bytes in use.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -2,8 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use selvedge_model::SignalKind;
 
 use crate::auth::Secret;
@@ -11,6 +13,8 @@ use crate::config_section::{
     AuthSection, CorsSection, GrpcSection, HttpSection, KeepaliveSection, OtlpSection, ProtocolsSection,
     TlsSection,
 };
+use crate::error::ReceiveError;
+use crate::tls::TlsFiles;
 
 const MIB: usize = 1 << 20;
 const GRPC_PORT: u16 = 4317;
@@ -218,6 +222,32 @@ impl TryFrom<OtlpSection> for ReceiveConfig {
             ),
         };
         if check.errors.is_empty() { Ok(config) } else { Err(check.errors) }
+    }
+}
+
+impl TlsSection {
+    /// The same section of another listener, whose keys begin with `key`.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its key.
+    pub fn check(self, key: &str) -> Result<TlsConfig, Vec<ConfigError>> {
+        let mut check = Check::default();
+        let config = check.tls("tls", self);
+        let own = |error: ConfigError| ConfigError {
+            key: error.key.replacen("receivers.otlp.tls", key, 1),
+            ..error
+        };
+        config.ok_or_else(|| check.errors.into_iter().map(own).collect())
+    }
+}
+
+impl TlsConfig {
+    /// Reads the files once, for a listener of another crate.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is not what it should be.
+    pub async fn load(&self) -> Result<Arc<ServerConfig>, ReceiveError> {
+        Ok(TlsFiles::load(self, &[]).await?.current())
     }
 }
 

@@ -12,5 +12,5 @@ mod transcript;
 
 pub use expect::{ExpectError, Expectations};
 pub use output::{Usage, write_outputs};
-pub use player::{Pace, Played, ReplayError, TornCapture, play, teach};
+pub use player::{Pace, Played, ReplayError, TornCapture, judge, play, teach};
 pub use transcript::Transcript;

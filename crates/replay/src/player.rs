@@ -77,9 +77,32 @@ pub fn play(
             play_capture(&mut pipeline, path, pace, &mut played)?;
         }
     }
-    played.incidents = pipeline.incidents().cloned().collect();
-    played.stats = pipeline.stats();
-    Ok(played)
+    Ok(played.sum_up(&pipeline))
+}
+
+/// Judges captures by a pipeline that the caller goes on to look into.
+///
+/// # Errors
+/// As [`play`].
+pub fn judge(
+    pipeline: &mut Pipeline,
+    captures: &[PathBuf],
+    pace: &mut dyn Pace,
+) -> Result<Played, ReplayError> {
+    let mut played = Played::default();
+    pipeline.set_mode(Mode::Judging);
+    for path in captures {
+        play_capture(pipeline, path, pace, &mut played)?;
+    }
+    Ok(played.sum_up(pipeline))
+}
+
+impl Played {
+    fn sum_up(mut self, pipeline: &Pipeline) -> Self {
+        self.incidents = pipeline.incidents().cloned().collect();
+        self.stats = pipeline.stats();
+        self
+    }
 }
 
 /// Takes a capture as an approved baseline of an engine that goes on to judge something else.

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Play captures through the engine by a virtual clock.
     Replay(ReplayArgs),
+    /// Ask SQL of a running engine, or of captures and history files without one.
+    Sql(SqlArgs),
     /// Check a configuration file and its rules.
     Check(CheckArgs),
     /// Look at the rules.
@@ -86,6 +88,68 @@ pub(crate) enum Speed {
     /// Ten times as fast as recorded.
     #[value(name = "10x")]
     TenTimes,
+}
+
+/// Arguments of `sql`.
+#[derive(Debug, Args)]
+pub(crate) struct SqlArgs {
+    /// The statement. Without it: from standard input, or a prompt when that is a terminal.
+    #[arg(value_name = "SQL")]
+    pub(crate) query: Option<String>,
+    /// Address of the running engine's API [default: http://127.0.0.1:4319].
+    #[arg(long, value_name = "URL", conflicts_with_all = ["capture", "history"])]
+    pub(crate) url: Option<String>,
+    /// Bearer token, for a proxy in front of the API; better in the variable SELVEDGE_TOKEN.
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["capture", "history"])]
+    pub(crate) token: Option<String>,
+    /// Captures to play and ask, without a running engine. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) capture: Vec<PathBuf>,
+    /// Captures to take as an approved baseline first; their calls are not in the tables. May be repeated.
+    #[arg(long, value_name = "FILE", requires = "capture")]
+    pub(crate) learn: Vec<PathBuf>,
+    /// Folder of history files, or one such file, to ask without a running engine.
+    #[arg(long, value_name = "PATH", num_args = 1)]
+    pub(crate) history: Option<PathBuf>,
+    /// Configuration file, for captures.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How the answer is written [default: by the extension of --output, else table].
+    #[arg(short, long, value_enum)]
+    pub(crate) format: Option<SqlFormat>,
+    /// Write the answer to this file.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Formats of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SqlFormat {
+    /// For people.
+    Table,
+    /// Comma-separated, with a header.
+    Csv,
+    /// One array of objects.
+    Json,
+    /// One object a line.
+    Jsonl,
+    /// A Parquet file.
+    Parquet,
+    /// Arrow's IPC stream.
+    Arrow,
+}
+
+impl From<SqlFormat> for selvedge_query::output::Format {
+    fn from(format: SqlFormat) -> Self {
+        match format {
+            SqlFormat::Table => Self::Table,
+            SqlFormat::Csv => Self::Csv,
+            SqlFormat::Json => Self::Json,
+            SqlFormat::Jsonl => Self::JsonLines,
+            SqlFormat::Parquet => Self::Parquet,
+            SqlFormat::Arrow => Self::Arrow,
+        }
+    }
 }
 
 /// Arguments of `check`.

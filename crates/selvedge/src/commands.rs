@@ -6,3 +6,4 @@ pub(crate) mod completions;
 pub(crate) mod replay;
 pub(crate) mod rules;
 pub(crate) mod run;
+pub(crate) mod sql;

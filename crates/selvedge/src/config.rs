@@ -10,6 +10,7 @@ use selvedge_serve::{ServeConfig, ServeSection};
 use serde::Deserialize;
 
 use crate::exit::Failure;
+use crate::sql_section::{SqlSection, SqlSettings};
 use crate::{logging, yaml};
 
 /// Log level unless configured.
@@ -25,6 +26,7 @@ const JOIN_BYTES_MIN: usize = 32 << 20;
 struct FileSection {
     receivers: ReceiversSection,
     serve: ServeSection,
+    sql: SqlSection,
     engine: EngineSection,
     rules: RulesSection,
     alerts: AlertsSection,
@@ -88,6 +90,8 @@ impl TryFrom<String> for LogFilter {
 pub(crate) struct Config {
     pub(crate) receive: ReceiveConfig,
     pub(crate) serve: ServeConfig,
+    /// `None`: off.
+    pub(crate) sql: Option<SqlSettings>,
     pub(crate) engine: EngineConfig,
     pub(crate) rules: RuleSet,
     pub(crate) act: ActConfig,
@@ -134,11 +138,12 @@ fn check(file: FileSection, folder: &Path) -> Result<Config, InvalidConfig> {
         .ok();
     let serve = ServeConfig::try_from(file.serve).map_err(|error| problems.push(error.to_string())).ok();
     let engine = file.engine.check(&mut problems);
+    let sql = file.sql.check(folder, &mut problems);
     let rules = file.rules.check(folder, &mut problems);
     match (receive, serve, act, rules) {
         (Some(receive), Some(serve), Some(act), Some(rules)) if problems.is_empty() => {
             let log_level = file.log.level.map_or_else(|| LOG_LEVEL_DEFAULT.to_owned(), |filter| filter.0);
-            Ok(Config { receive, serve, engine, rules, act, log_level })
+            Ok(Config { receive, serve, sql, engine, rules, act, log_level })
         }
         _ => Err(InvalidConfig { problems }),
     }
@@ -209,7 +214,7 @@ fn read_rules(folder: &Path) -> std::io::Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-fn duration(key: &str, text: Option<&String>, problems: &mut Vec<String>) -> Option<Duration> {
+pub(crate) fn duration(key: &str, text: Option<&String>, problems: &mut Vec<String>) -> Option<Duration> {
     let text = text?;
     match humantime::parse_duration(text) {
         Ok(duration) => Some(duration),

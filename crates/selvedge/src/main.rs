@@ -10,6 +10,8 @@ mod config;
 mod exit;
 mod logging;
 mod paths;
+mod sql_doors;
+mod sql_section;
 mod usage;
 mod yaml;
 
@@ -27,6 +29,7 @@ fn main() -> std::process::ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
+        Command::Sql(args) => commands::sql::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Rules(args) => commands::rules::run(&args),
         Command::Alerts(args) => commands::alerts::run(&args),

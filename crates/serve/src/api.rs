@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use selvedge_act::document::{EdgeDocument, FindingDocument, IncidentDocument};
 use selvedge_engine::EdgeSummary;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::Sources;
 use crate::metrics;
 use crate::server::Lifecycle;
+use crate::sql;
 
 /// Rows answered when the caller gives no `limit`.
 const LIMIT_DEFAULT: usize = 100;
@@ -43,6 +44,7 @@ pub(crate) fn router(sources: Sources) -> axum::Router {
         .route("/api/v1/findings", get(findings))
         .route("/api/v1/edges", get(edges))
         .route("/api/v1/deliveries", get(deliveries))
+        .route("/api/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::REQUEST_BYTES_MAX)))
         .fallback(not_found)
         .with_state(sources)
 }
@@ -51,7 +53,7 @@ async fn index(State(sources): State<Sources>) -> Json<serde_json::Value> {
     std::future::ready(Json(json!({
         "product": "selvedge",
         "version": sources.version,
-        "routes": ["/healthz", "/readyz", "/metrics", "/api/v1/incidents", "/api/v1/incidents/{id}", "/api/v1/findings", "/api/v1/edges", "/api/v1/deliveries"],
+        "routes": ["/healthz", "/readyz", "/metrics", "/api/v1/incidents", "/api/v1/incidents/{id}", "/api/v1/findings", "/api/v1/edges", "/api/v1/deliveries", "/api/v1/sql"],
     })))
     .await
 }

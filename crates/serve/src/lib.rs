@@ -1,11 +1,13 @@
-//! The engine's view over HTTP: health, metrics, incidents, findings, edges, deliveries.
+//! The engine's view over HTTP: health, metrics, incidents, findings, edges, deliveries, SQL.
 //!
 //! Owns the API on port 4319. Read-only: nothing here changes the engine.
-//! Never waits for the engine: it reads the latest view. Depends on `engine` and `act`. Start reading at `api.rs`.
+//! Never waits for the engine: it reads the latest view. SQL, which has its own threads and limits, asks it for a
+//! snapshot. Depends on `engine`, `query` and `act`. Start reading at `api.rs`.
 
 mod api;
 mod metrics;
 mod server;
+mod sql;
 
 pub use server::{Health, Lifecycle, ServeConfig, ServeError, ServeSection, Server};
 
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use selvedge_act::DeliveryLedger;
 use selvedge_engine::Snapshot;
+use selvedge_query::SqlService;
 use selvedge_receive::ReceiveStats;
 
 /// What the API looks at.
@@ -25,6 +28,8 @@ pub struct Sources {
     pub deliveries: Arc<DeliveryLedger>,
     /// What the receivers counted.
     pub received: Arc<ReceiveStats>,
+    /// Answers SQL; `None` when it is off.
+    pub sql: Option<SqlService>,
     /// Whether the process starts, serves or drains.
     pub health: Arc<Health>,
     /// Version of the program.

@@ -90,6 +90,7 @@ fn serving_view(view: Snapshot, health: &Arc<Health>, ask: impl FnOnce(SocketAdd
             view: Arc::new(ArcSwap::from_pointee(view)),
             deliveries: Arc::new(DeliveryLedger::default()),
             received: receivers.stats(),
+            sql: None,
             health: Arc::clone(health),
             version: "0.0.0",
         };

@@ -23,6 +23,8 @@ mod tests;
 mod times;
 mod xfcc;
 
+pub use path::route_template;
+
 use selvedge_model::{MetricPoint, Observation, ObservedTime, Party, Side, SignalKind, Symbol, SymbolTable};
 
 use self::memo::Memory;

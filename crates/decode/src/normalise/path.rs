@@ -43,6 +43,14 @@ pub(crate) fn write_template(path: &str, template: &mut String) {
     template.truncate(length);
 }
 
+/// The template of a path, as calls have it.
+#[must_use]
+pub fn route_template(path: &str) -> String {
+    let mut template = String::new();
+    write_template(path_of_url(path), &mut template);
+    template
+}
+
 /// The text between slashes.
 fn segments(path: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(path);

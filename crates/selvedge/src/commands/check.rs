@@ -22,6 +22,10 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
         sinks.iter().filter(|(_, configured)| *configured).map(|(name, _)| *name).collect();
     let sinks =
         if sinks.is_empty() { "no alert sink".to_owned() } else { format!("alerts to {}", sinks.join(", ")) };
-    writeln!(std::io::stdout(), "{} is valid: {rules} rules, {sinks}", args.config.display())?;
+    let sql = match &config.sql {
+        Some(sql) => format!("SQL on {}", sql.endpoint),
+        None => "no SQL".to_owned(),
+    };
+    writeln!(std::io::stdout(), "{} is valid: {rules} rules, {sinks}, {sql}", args.config.display())?;
     Ok(())
 }

@@ -61,7 +61,7 @@ fn read_expectations(path: &Path) -> Result<Expectations, Failure> {
 }
 
 /// Progress for people, and the recording's own pace when asked for.
-struct Pacer {
+pub(crate) struct Pacer {
     speed: Speed,
     runtime: tokio::runtime::Runtime,
     bar: ProgressBar,
@@ -69,6 +69,11 @@ struct Pacer {
 }
 
 impl Pacer {
+    /// Progress alone.
+    pub(crate) fn unpaced() -> std::io::Result<Self> {
+        Self::new(Speed::Max)
+    }
+
     fn new(speed: Speed) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         // Drawn on standard error, and only when that is a terminal.
@@ -79,7 +84,7 @@ impl Pacer {
         Ok(Self { speed, runtime, bar, capture: PathBuf::new() })
     }
 
-    fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }

@@ -21,6 +21,7 @@ use crate::cli::RunArgs;
 use crate::clock::SystemClock;
 use crate::config::{self, Config};
 use crate::exit::Outcome;
+use crate::sql_doors::SqlDoors;
 use crate::{logging, paths};
 
 /// Batches between receivers and engine; bytes are bounded by the receivers' admission.
@@ -52,7 +53,7 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
     Ok(())
 }
 
-async fn live(config: Config, args: &RunArgs, control: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runtime) -> anyhow::Result<()> {
     let clock = Arc::new(SystemClock::start());
     let (submissions, inbox) = tokio::sync::mpsc::channel(SUBMISSIONS_MAX);
     // All ports are ours before the work begins, but nobody can send before the baseline is learned: a sender that is
@@ -62,13 +63,19 @@ async fn live(config: Config, args: &RunArgs, control: &tokio::runtime::Runtime)
     let (mut alerts, wall_clock) = (config.act, clock.clone());
     alerts.colour_unless_configured(std::io::stdout().is_terminal() && logging::colour_allowed());
     let dispatcher = control.spawn(async move { Dispatcher::start(alerts, wall_clock) }).await??;
+    config.engine.record = config.sql.as_ref().map(|sql| sql.store.clone());
     let pipeline = Pipeline::new(&config.engine, config.rules);
     let mut engine = Engine::new(pipeline, config.engine.findings_kept_max);
+    let sql = match config.sql {
+        Some(settings) => Some(SqlDoors::open(settings, &mut engine, control).await?),
+        None => None,
+    };
     let health = Arc::new(Health::default());
     let sources = Sources {
         view: engine.view(),
         deliveries: dispatcher.ledger(),
         received: receivers.stats(),
+        sql: sql.as_ref().map(SqlDoors::service),
         health: Arc::clone(&health),
         version: env!("CARGO_PKG_VERSION"),
     };
@@ -80,6 +87,7 @@ async fn live(config: Config, args: &RunArgs, control: &tokio::runtime::Runtime)
         tracing::info!(capture = %path.display(), "baseline learned and approved");
     }
     let receivers = receivers.listen()?;
+    let sql = sql.map(|sql| sql.listen(control)).transpose()?;
     let signals = Signals::listen()?;
     control.spawn(signals.watch(intake.clone(), Arc::clone(&health)));
     announce(&receivers, endpoint);
@@ -90,6 +98,9 @@ async fn live(config: Config, args: &RunArgs, control: &tokio::runtime::Runtime)
         selvedge_engine::run(engine, inbox, clock, |effect| notify(&dispatcher, effect)),
     );
     dispatcher.drain(DRAIN_DEADLINE).await;
+    if let Some(sql) = sql {
+        sql.close().await?;
+    }
     api.cancel();
     match tokio::time::timeout(API_DEADLINE, served).await {
         Ok(served) => served??,

@@ -1,0 +1,242 @@
+//! A small mesh, the same every time: what the `.slt` files and the other tests ask about.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_model::{
+    Call, CallShape, Certificate, Edge, EdgeKey, Endpoint, EventTime, Evidence, Fate, FateLedger, Finding,
+    FindingKind, IdentitySource, Incident, IncidentStatus, MetricPoint, MetricValue, Node, Observation,
+    ObservationKind, Party, Reported, RequestId, Security, Severity, Side, SignalKind, SpanId, Suspect,
+    Symbol, SymbolTable, Temporality, TraceId,
+};
+use selvedge_query::{SqlConfig, SqlService, Store, StoreConfig, Watched};
+
+/// 2026-01-01T00:00:00Z.
+pub(crate) const START: u64 = 1_767_225_600_000_000_000;
+/// One second.
+pub(crate) const SECOND: u64 = 1_000_000_000;
+
+/// A store in the making.
+pub(crate) struct Mesh {
+    pub(crate) symbols: SymbolTable,
+    pub(crate) store: Store,
+}
+
+impl Mesh {
+    pub(crate) fn new(config: &StoreConfig) -> Self {
+        Self { symbols: SymbolTable::new(1 << 20), store: Store::new(config) }
+    }
+
+    fn node(&mut self, namespace: &str, workload: &str) -> Node {
+        Node {
+            cluster: self.symbols.intern("east"),
+            namespace: self.symbols.intern(namespace),
+            workload: self.symbols.intern(workload),
+        }
+    }
+
+    /// Call `number` of a mesh of three edges: one call a second, `cart -> payments` in plaintext every tenth time.
+    pub(crate) fn call(&mut self, number: u64) -> Call {
+        let (source, destination, route) = match number % 3 {
+            0 => (self.node("shop", "web"), self.node("shop", "cart"), "/cart/{id}"),
+            1 => (self.node("shop", "cart"), self.node("bank", "payments"), "/charge"),
+            _ => (
+                self.node("shop", "cart"),
+                Node { workload: self.symbols.intern("api.example"), ..Node::default() },
+                "",
+            ),
+        };
+        let external = number % 3 == 2;
+        let plaintext = number % 30 == 1;
+        let principal = format!("spiffe://mesh.example/ns/shop/sa/{}", self.symbols.resolve(source.workload));
+        let start = START + number * SECOND;
+        let duration = (1 + number % 100) * 1_000_000;
+        Call {
+            edge: EdgeKey { source, destination, external },
+            shape: CallShape {
+                method: self.symbols.intern("GET"),
+                route: self.symbols.intern(route),
+                status: if number.is_multiple_of(50) {
+                    503
+                } else if number.is_multiple_of(20) {
+                    404
+                } else {
+                    200
+                },
+                grpc_status: -1,
+                source_principal: if plaintext || external {
+                    Symbol::NONE
+                } else {
+                    self.symbols.intern(&principal)
+                },
+                source_identity: IdentitySource::MtlsCertificate,
+                security: if plaintext { Security::Plaintext } else { Security::MutualTls },
+                certificate: Certificate {
+                    issuer: self.symbols.intern("CN=mesh"),
+                    not_after: EventTime(START + 86_400 * SECOND),
+                    ..Certificate::default()
+                },
+                reported: if external { Reported::ClientOnly } else { Reported::Both },
+                ..CallShape::default()
+            },
+            trace_id: TraceId((u128::from(number) + 1).to_be_bytes()),
+            span_id: SpanId((number + 1).to_be_bytes()),
+            start: EventTime(start),
+            end: EventTime(start + duration),
+            duration_nanos: duration,
+            request_bytes: 100,
+            response_bytes: number,
+        }
+    }
+
+    pub(crate) fn calls(&mut self, numbers: std::ops::Range<u64>) {
+        for number in numbers {
+            let call = self.call(number);
+            self.store.append_call(&call);
+        }
+    }
+
+    fn observation(&mut self, kind: ObservationKind, number: u64) -> Observation {
+        Observation {
+            kind,
+            side: Side::Server,
+            origin: self.symbols.intern("cart-0"),
+            trace_id: TraceId((u128::from(number) + 1).to_be_bytes()),
+            span_id: SpanId((number + 1).to_be_bytes()),
+            request_id: RequestId::from_text(b"7a391762-31bf-9d00-95df-c3e9671236ff"),
+            start: EventTime(START + number * SECOND),
+            end: EventTime(START + number * SECOND + 2_000_000),
+            reporter: Party {
+                namespace: self.symbols.intern("shop"),
+                workload: self.symbols.intern("cart"),
+                source: IdentitySource::ProxyMetadata,
+                ..Party::default()
+            },
+            method: self.symbols.intern("GET"),
+            route: self.symbols.intern("/cart/{id}"),
+            status: 200,
+            grpc_status: -1,
+            ..Observation::default()
+        }
+    }
+
+    fn point(&mut self, number: u64, value: MetricValue) -> MetricPoint {
+        MetricPoint {
+            name: self.symbols.intern("requests_total"),
+            origin: self.symbols.intern("cart-0"),
+            series: 0xabc,
+            start: EventTime(START),
+            time: EventTime(START + number * SECOND),
+            temporality: Temporality::Cumulative,
+            monotonic: true,
+            value,
+            reporter: Party::default(),
+            peer: Party::default(),
+            side: Side::Server,
+            status: 0,
+        }
+    }
+
+    fn signals(&mut self) {
+        for number in 0..4 {
+            let span = self.observation(ObservationKind::Span, number);
+            self.store.append_observation(&span);
+        }
+        let log = self.observation(ObservationKind::AccessLog, 7);
+        self.store.append_observation(&log);
+        let number = self.point(1, MetricValue::Number(1.5));
+        let histogram =
+            self.point(2, MetricValue::Histogram { count: 3, sum: 0.25, grid: Default::default() });
+        self.store.append_point(&number);
+        self.store.append_point(&histogram);
+    }
+}
+
+fn edge() -> Edge {
+    let end = |namespace: &str, workload: &str| Endpoint {
+        cluster: "east".into(),
+        namespace: namespace.into(),
+        workload: workload.into(),
+        principal: String::new(),
+    };
+    Edge { source: end("shop", "cart"), destination: end("bank", "payments") }
+}
+
+/// One finding, one incident, some fates.
+fn watched() -> Watched {
+    let finding = Finding {
+        id: "f1".into(),
+        kind: FindingKind::MtlsDowngrade,
+        severity: Severity::High,
+        edge: edge(),
+        external: false,
+        subject: "plaintext".into(),
+        onset: EventTime(START + SECOND),
+        detected: EventTime(START + 2 * SECOND),
+        return_period_seconds: None,
+        summary: "shop/cart talks to bank/payments in plaintext".into(),
+        evidence: vec![Evidence {
+            name: "security".into(),
+            observed: "plaintext".into(),
+            baseline: "mutual_tls".into(),
+        }],
+        source_identity: IdentitySource::ProxyMetadata,
+        claimed_principal: String::new(),
+        exemplars: vec![TraceId(2_u128.to_be_bytes())],
+        techniques: vec!["T1557".into()],
+    };
+    let incident = Incident {
+        id: "i1".into(),
+        status: IncidentStatus::Open,
+        severity: Severity::High,
+        title: "mTLS downgrade".into(),
+        kinds: vec![FindingKind::MtlsDowngrade],
+        onset: finding.onset,
+        opened: finding.detected,
+        updated: finding.detected,
+        closed: None,
+        return_period_seconds: None,
+        edges: vec![edge()],
+        suspects: vec![Suspect {
+            workload: "cart".into(),
+            namespace: "shop".into(),
+            rank: 1,
+            score: 2.0,
+            reasons: Vec::new(),
+        }],
+        finding_ids: vec!["f1".into()],
+        exemplars: Vec::new(),
+        techniques: Vec::new(),
+        highlights: Vec::new(),
+        runbook: Vec::new(),
+        calibration: "default",
+    };
+    let mut ledger = FateLedger::default();
+    ledger.receive(SignalKind::Traces, 4);
+    ledger.settle(SignalKind::Traces, Fate::Joined, 4);
+    Watched {
+        findings: Arc::new(vec![finding]),
+        incidents: Arc::new(vec![incident]),
+        ledger,
+        ..Watched::default()
+    }
+}
+
+/// 3,000 calls and some of everything else.
+pub(crate) fn mesh() -> Mesh {
+    let config = StoreConfig { segment_age_max: Duration::from_secs(600), ..StoreConfig::default() };
+    let mut mesh = Mesh::new(&config);
+    for part in 0..5 {
+        mesh.calls(part * 600..(part + 1) * 600);
+        mesh.store.seal();
+    }
+    mesh.signals();
+    mesh.store.watch(Arc::new(watched()));
+    mesh
+}
+
+/// A service over [`mesh`].
+pub(crate) fn service(config: SqlConfig) -> SqlService {
+    let mut mesh = mesh();
+    SqlService::new(mesh.store.snapshot(&mesh.symbols), config).unwrap()
+}
