@@ -1,4 +1,5 @@
-//! The first benchmark: what a span costs `selvedge run`, against a plain tonic server that decodes and drops it.
+//! The first benchmark: what a span costs `selvedge run`, against a plain tonic server that decodes and drops it. The
+//! second, of SQL (`--sql`), is a program of its own: `benches/src/bin/sql`.
 //!
 //! Both sides get the same payload from the same generator, in turns, on the same machine within minutes. The figure is
 //! the server's own CPU time (`/proc/PID/stat`), so that a busy machine disturbs both alike; compare ratios, not seconds.
@@ -59,6 +60,9 @@ impl Options {
 /// # Errors
 /// When something cannot be built or started, or a span was not acknowledged.
 pub(crate) fn run(flags: &[&str]) -> Result<()> {
+    if let ["--sql", flags @ ..] = flags {
+        return sql(flags);
+    }
     let options = Options::parse(flags)?;
     let workspace = Workspace::load()?;
     let mut build = workspace.cargo();
@@ -84,6 +88,14 @@ pub(crate) fn run(flags: &[&str]) -> Result<()> {
     let rounds = measure(&options, &programs, &mut servers)?;
     report(&options, &servers, &rounds);
     Ok(())
+}
+
+/// What questions cost; the program measures and prints all by itself, both sides being in it.
+fn sql(flags: &[&str]) -> Result<()> {
+    let workspace = Workspace::load()?;
+    let build = ["build", "--release", "--package", "selvedge-benches", "--bin", "sql"];
+    steps::run(workspace.cargo().args(build))?;
+    steps::run(Command::new(workspace.target.join("release").join("sql")).args(flags))
 }
 
 /// CPU seconds per million spans, a row a round, a column a server.
