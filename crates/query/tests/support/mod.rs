@@ -123,7 +123,7 @@ impl Mesh {
         }
     }
 
-    fn point(&mut self, number: u64, value: MetricValue) -> MetricPoint {
+    pub(crate) fn point(&mut self, number: u64, value: MetricValue) -> MetricPoint {
         MetricPoint {
             name: self.symbols.intern("requests_total"),
             origin: self.symbols.intern("cart-0"),
