@@ -4,7 +4,7 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package selvedge && cp target/release/selvedge /selvedge
+    cargo build --profile dist --locked --package selvedge && cp target/dist/selvedge /selvedge
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="selvedge" \

@@ -41,6 +41,8 @@ receivers:
         endpoint: 127.0.0.1:{http}
 serve:
   endpoint: 127.0.0.1:{api}
+sql:
+  endpoint: 127.0.0.1:{sql}
 alerts:
   alertmanager:
     urls: ["http://127.0.0.1:{alertmanager}"]
@@ -87,11 +89,11 @@ class Selvedge:
     """The program under test, and what it says of itself."""
 
     def __init__(self, folder, processes, binary, alertmanager_port, webhook_port):
-        self.grpc, self.http, self.api = free_ports(3)
+        self.grpc, self.http, self.api, self.sql = free_ports(4)
         path = os.path.join(folder, "selvedge.yaml")
         with open(path, "w", encoding="utf-8") as config:
             config.write(CONFIG.format(
-                grpc=self.grpc, http=self.http, api=self.api, alertmanager=alertmanager_port, webhook=webhook_port,
+                grpc=self.grpc, http=self.http, api=self.api, sql=self.sql, alertmanager=alertmanager_port, webhook=webhook_port,
                 secret=SECRET))
         self.process = processes.start("selvedge", binary, "run", "--config", path)
         wait_until("selvedge to be ready", answers_200(self.api, "/readyz"), READY_SECONDS, self.process)

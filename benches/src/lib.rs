@@ -2,7 +2,8 @@
 //!
 //! Turns a [`payload::Shape`] into encoded requests and sends them ([`load`]); receives, decodes and drops them
 //! ([`server`]). Owns the payload that both sides of a comparison get. Never runs outside loopback.
-//! Depends on no crate of the workspace: the yardstick must not move with what it measures.
+//! Depends on no crate of the workspace: the yardstick must not move with what it measures. (`bin/sql`, which has both
+//! sides of the second benchmark in one program, is the exception.)
 //! Start reading at `payload.rs`; `cargo xtask bench` runs the comparison.
 
 pub mod codec;

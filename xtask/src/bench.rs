@@ -1,4 +1,5 @@
-//! The first benchmark: what a span costs `selvedge run`, against a plain tonic server that decodes and drops it.
+//! The first benchmark: what a span costs `selvedge run`, against a plain tonic server that decodes and drops it. The
+//! second, of SQL (`--sql`), is a program of its own: `benches/src/bin/sql`.
 //!
 //! Both sides get the same payload from the same generator, in turns, on the same machine within minutes. The figure is
 //! the server's own CPU time (`/proc/PID/stat`), so that a busy machine disturbs both alike; compare ratios, not seconds.
@@ -59,15 +60,18 @@ impl Options {
 /// # Errors
 /// When something cannot be built or started, or a span was not acknowledged.
 pub(crate) fn run(flags: &[&str]) -> Result<()> {
+    if let ["--sql", flags @ ..] = flags {
+        return sql(flags);
+    }
     let options = Options::parse(flags)?;
     let workspace = Workspace::load()?;
     let mut build = workspace.cargo();
-    build.args(["build", "--release", "--package", "selvedge-benches"]);
+    build.args(["build", "--profile", "dist", "--package", "selvedge-benches"]);
     if !options.yardstick_only {
         build.args(["--package", "selvedge"]);
     }
     steps::run(&mut build)?;
-    let programs = workspace.target.join("release");
+    let programs = workspace.target.join("dist");
     let scratch = workspace.target.join("bench");
     std::fs::create_dir_all(&scratch)?;
 
@@ -84,6 +88,14 @@ pub(crate) fn run(flags: &[&str]) -> Result<()> {
     let rounds = measure(&options, &programs, &mut servers)?;
     report(&options, &servers, &rounds);
     Ok(())
+}
+
+/// What questions cost; the program measures and prints all by itself, both sides being in it.
+fn sql(flags: &[&str]) -> Result<()> {
+    let workspace = Workspace::load()?;
+    let build = ["build", "--profile", "dist", "--package", "selvedge-benches", "--bin", "sql"];
+    steps::run(workspace.cargo().args(build))?;
+    steps::run(Command::new(workspace.target.join("dist").join("sql")).args(flags))
 }
 
 /// CPU seconds per million spans, a row a round, a column a server.
@@ -154,11 +166,11 @@ impl Server {
 
     /// Our own program, with its defaults but for the ports.
     fn selvedge(programs: &Path, scratch: &Path) -> Result<Self> {
-        let [grpc, http, api] = free_addresses()?;
+        let [grpc, http, api, sql] = free_addresses()?;
         let config = scratch.join("selvedge.yaml");
         let text = format!(
             "receivers:\n  otlp:\n    protocols:\n      grpc:\n        endpoint: {grpc}\n      http:\n        \
-             endpoint: {http}\nserve:\n  endpoint: {api}\n"
+             endpoint: {http}\nserve:\n  endpoint: {api}\nsql:\n  endpoint: {sql}\n"
         );
         std::fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
         let mut command = Command::new(programs.join("selvedge"));

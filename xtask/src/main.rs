@@ -30,6 +30,8 @@ cargo xtask <command>
   golden   run the tests with UPDATE_GOLDEN=1 and show what changed
   bench    CPU seconds per million spans of `selvedge run`, against a plain tonic server on the same payload
              --rounds N (3)  --requests N (20000)  --glibc  --yardstick-only
+           --sql: questions over ten million calls in memory, against plain DataFusion; what a row costs and takes
+             --rounds N (5)  --calls N (10000000)  --edges N (1000)
 ";
 
 fn main() -> ExitCode {

@@ -6,6 +6,7 @@
 //! Depends on `model`, `decode` (route templates) and `learn` (identities, baselines). Start reading at
 //! `segment/store.rs`, then `scan/provider.rs`, `service.rs`.
 
+mod by_shape;
 mod catalog;
 pub mod documentation;
 mod error;

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::csv;
 use arrow::buffer::Buffer;
+use arrow::csv;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use arrow::json::Writer as JsonWriter;

@@ -12,6 +12,7 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 use object_store::ObjectStore;
 
+use crate::by_shape::AggregateByShape;
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::functions;
 use crate::history::STORE_URL;
@@ -54,6 +55,7 @@ pub(crate) fn template(
         .with_config(config)
         .with_runtime_env(runtime(memory_bytes_max, history)?)
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(AggregateByShape))
         .build();
     functions::register(&mut state)?;
     Ok(state)

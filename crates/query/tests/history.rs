@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-#[expect(dead_code, reason = "each test program uses its part of this module")]
 mod support;
 
 use std::path::Path;

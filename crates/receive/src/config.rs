@@ -2,10 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use selvedge_model::SignalKind;
 
 use crate::auth::Secret;
@@ -13,8 +11,6 @@ use crate::config_section::{
     AuthSection, CorsSection, GrpcSection, HttpSection, KeepaliveSection, OtlpSection, ProtocolsSection,
     TlsSection,
 };
-use crate::error::ReceiveError;
-use crate::tls::TlsFiles;
 
 const MIB: usize = 1 << 20;
 const GRPC_PORT: u16 = 4317;
@@ -238,16 +234,6 @@ impl TlsSection {
             ..error
         };
         config.ok_or_else(|| check.errors.into_iter().map(own).collect())
-    }
-}
-
-impl TlsConfig {
-    /// Reads the files once, for a listener of another crate.
-    ///
-    /// # Errors
-    /// A file cannot be read, or is not what it should be.
-    pub async fn load(&self) -> Result<Arc<ServerConfig>, ReceiveError> {
-        Ok(TlsFiles::load(self, &[]).await?.current())
     }
 }
 

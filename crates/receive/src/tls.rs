@@ -144,3 +144,13 @@ fn versions(minimum: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
 fn unusable(path: &Path, error: &rustls::Error) -> ReceiveError {
     ReceiveError::Tls { path: path.to_owned(), reason: error.to_string() }
 }
+
+impl TlsConfig {
+    /// Reads the files once, for a listener of another crate.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is not what it should be.
+    pub async fn load(&self) -> Result<Arc<ServerConfig>, ReceiveError> {
+        Ok(TlsFiles::load(self, &[]).await?.current())
+    }
+}

@@ -127,11 +127,12 @@ fn wanted(headers: &HeaderMap) -> Option<Format> {
 }
 
 async fn answer(service: &SqlService, format: Format, sql: &str, headers: &HeaderMap) -> Response {
-    let mut rows = match service.query(sql, QueryOptions::default()).await.map(|result| Rows::of(result, format)) {
-        Ok(Ok(rows)) => rows,
-        Ok(Err(error)) => return failed(&error),
-        Err(error) => return refused(&error),
-    };
+    let mut rows =
+        match service.query(sql, QueryOptions::default()).await.map(|result| Rows::of(result, format)) {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => return failed(&error),
+            Err(error) => return refused(&error),
+        };
     let (mut held, mut bytes) = (Vec::new(), 0);
     while bytes <= HELD_BACK_MAX {
         match rows.next().await {

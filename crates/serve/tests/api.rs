@@ -224,6 +224,8 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("frozen_edges", "stay_frozen"),
             ("followed_callers", "keep_known"),
             ("incidents", "oldest"),
+            ("sql_rows", "oldest_segment_first"),
+            ("sql_history_waiting", "oldest_segment_first"),
         ];
         for (limit, policy) in limits {
             let row = format!("selvedge_overloads_total{{limit=\"{limit}\",policy=\"{policy}\"}} 0");

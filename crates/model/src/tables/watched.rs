@@ -127,7 +127,7 @@ table!(INCIDENTS, "incidents", "One row per incident: findings that belong toget
 table!(QUARANTINES, "quarantines", "One row per quarantine: a leased deny.", {
     created_time: Time, "When it was proposed.";
     expires_time: Time, "End of the lease.";
-    id: Text, "Its id.";
+    id: Text, "Its id, which is also the name of the policy that is pushed.";
     mode: Text, "proposed, shadow, enforced, lifted or expired.";
     incident_id: Text, "The incident it answers.";
     source_cluster: Text, "Cluster of the caller.";
@@ -145,7 +145,7 @@ table!(AUDIT, "audit", "One row per record of the audit log.", {
     sequence: Integer, "Position in the chain.";
     actor: Text, "Who did it.";
     action: Text, "What was done.";
-    subject: Text, "To what.";
+    subject: Text, "What it is about: a quarantine, an incident, a policy.";
     detail: Text, "With what outcome.";
     hash: Text, "Hash of this record and the one before.";
 });

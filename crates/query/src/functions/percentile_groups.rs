@@ -168,3 +168,45 @@ impl<G: Grid + std::fmt::Debug + Send + Sync> Accumulator for One<G> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::Int64Array;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::functions::cells::Whole;
+
+    fn add(groups: &mut Groups<Whole>, rows: &[(usize, i64)]) {
+        let values: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, value)| *value)));
+        let indices: Vec<usize> = rows.iter().map(|(group, _)| *group).collect();
+        groups.update_batch(&[values], &indices, None, 5).unwrap();
+    }
+
+    proptest! {
+        /// Guarantees: however the rows are cut into batches, and the batches into partitions whose states are merged,
+        /// the percentiles are those of one pass over all rows.
+        #[test]
+        fn partitions_merge_into_what_one_pass_gives(
+            rows in proptest::collection::vec((0..5_usize, prop_oneof![0..100_i64, any::<i64>()]), 1..400),
+            batch in 1..50_usize,
+            partitions in 1..5_usize,
+            q in 0.0..=1.0,
+        ) {
+            let mut once = Groups::<Whole>::new(q);
+            add(&mut once, &rows);
+            let mut parts: Vec<_> = (0..partitions).map(|_| Groups::<Whole>::new(q)).collect();
+            for (number, rows) in rows.chunks(batch).enumerate() {
+                add(&mut parts[number % partitions], rows);
+            }
+            let mut merged = Groups::<Whole>::new(q);
+            for mut part in parts {
+                let states = part.state(EmitTo::All).unwrap();
+                let groups: Vec<usize> = (0..states[0].len()).collect();
+                merged.merge_batch(&states, &groups, 5).unwrap();
+            }
+            let (once, merged) = (once.evaluate(EmitTo::All).unwrap(), merged.evaluate(EmitTo::All).unwrap());
+            prop_assert_eq!(once.as_ref(), merged.as_ref());
+        }
+    }
+}

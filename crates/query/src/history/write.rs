@@ -56,7 +56,7 @@ fn sorted(sealed: &SealedSegment) -> Result<RecordBatch, HistoryError> {
     for block in &sealed.view.segment.blocks {
         gather.take(block, &Rows::Run(0..block.rows()), sealed.view.shapes.as_ref());
     }
-    let rows = concat_batches(&schema, &[gather.finish(sealed.view.shapes.as_ref())?])?;
+    let rows = concat_batches(&schema, &[gather.finish(sealed.view.shapes.as_ref())?.0])?;
     let end = rows.column_by_name(end_column(sealed)).cloned();
     let Some(end) = end else { return Ok(rows) };
     Ok(take_record_batch(&rows, &sort_to_indices(&end, None, None)?)?)

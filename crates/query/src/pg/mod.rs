@@ -64,7 +64,8 @@ pub async fn serve(
     config: PgConfig,
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let handlers = Arc::new(Handlers::new(service, config.user, config.tls_required).map_err(io::Error::other)?);
+    let handlers =
+        Arc::new(Handlers::new(service, config.user, config.tls_required).map_err(io::Error::other)?);
     let tls = config.tls.map(TlsAcceptor::from);
     let limit = if config.connections_max == 0 { CONNECTIONS_MAX } else { config.connections_max };
     let places = Arc::new(Semaphore::new(limit));

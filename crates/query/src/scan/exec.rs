@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{RecordBatch, UInt32Array};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -22,8 +22,9 @@ use futures::stream;
 use selvedge_model::tables::TableDef;
 
 use crate::scan::filter::Filter;
-use crate::scan::gather::{BATCH_ROWS, Gather};
+use crate::scan::gather::{BATCH_ROWS, Gather, SHAPED_ROWS};
 use crate::scan::units::{Pruning, Unit};
+use crate::segment::shape::Shapes;
 
 /// Reads the segments of one table.
 #[derive(Clone)]
@@ -64,6 +65,26 @@ impl SegmentsExec {
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         }
+    }
+
+    /// The batches of one partition with any columns: a schema, and the positions in the table.
+    pub(crate) fn batches(
+        &self,
+        partition: usize,
+        (schema, columns): (SchemaRef, Vec<usize>),
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Batches> {
+        let Some(units) = self.partitions.get(partition) else {
+            return internal_err!("{} has no partition {partition}", self.name());
+        };
+        Ok(Batches {
+            units: Arc::clone(units),
+            next: 0,
+            filter: Arc::clone(&self.filter),
+            gather: Gather::new(self.table, schema, columns),
+            left: self.fetch.unwrap_or(usize::MAX),
+            metrics: BaselineMetrics::new(metrics, partition),
+        })
     }
 }
 
@@ -116,17 +137,8 @@ impl ExecutionPlan for SegmentsExec {
     }
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let Some(units) = self.partitions.get(partition) else {
-            return internal_err!("{} has no partition {partition}", self.name());
-        };
-        let batches = Batches {
-            units: Arc::clone(units),
-            next: 0,
-            filter: Arc::clone(&self.filter),
-            gather: Gather::new(self.table, Arc::clone(&self.schema), self.projection.clone()),
-            left: self.fetch.unwrap_or(usize::MAX),
-            metrics: BaselineMetrics::new(&self.metrics, partition),
-        };
+        let columns = (Arc::clone(&self.schema), self.projection.clone());
+        let batches = self.batches(partition, columns, &self.metrics)?;
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream::iter(batches))))
     }
 
@@ -164,7 +176,7 @@ impl ExecutionPlan for SegmentsExec {
 }
 
 /// The batches of one partition, made one at a time.
-struct Batches {
+pub(crate) struct Batches {
     units: Arc<[Unit]>,
     next: usize,
     filter: Arc<Filter>,
@@ -174,12 +186,16 @@ struct Batches {
     metrics: BaselineMetrics,
 }
 
+/// Rows, the number of each row's shape, and the book it is in.
+type WithShapes = (RecordBatch, UInt32Array, Arc<dyn Shapes>);
+
 impl Batches {
-    fn fill(&mut self) -> Result<Option<RecordBatch>> {
+    /// Takes rows until a batch is full or the next rows have their shapes in another book, which is given back.
+    fn fill(&mut self, rows_max: usize) -> Option<Arc<dyn Shapes>> {
         let mut shapes = None;
         while let Some(unit) = self.units.get(self.next) {
             let book = shapes.get_or_insert_with(|| Arc::clone(&unit.shapes));
-            if self.gather.rows() >= BATCH_ROWS || self.left == 0 || !Arc::ptr_eq(book, &unit.shapes) {
+            if self.gather.rows() >= rows_max || self.left == 0 || !Arc::ptr_eq(book, &unit.shapes) {
                 break;
             }
             self.next += 1;
@@ -190,10 +206,28 @@ impl Batches {
                 self.gather.take(&unit.block, &rows, unit.shapes.as_ref());
             }
         }
-        match shapes {
-            Some(shapes) if self.gather.rows() > 0 => Ok(Some(self.gather.finish(shapes.as_ref())?)),
-            _ => Ok(None),
+        shapes.filter(|_| self.gather.rows() > 0)
+    }
+
+    /// The next batch that has rows.
+    fn filled(&mut self, rows_max: usize) -> Option<Arc<dyn Shapes>> {
+        // A book's rows may all have been filtered out: on to the next book.
+        while self.next < self.units.len() && self.left > 0 {
+            if let Some(shapes) = self.fill(rows_max) {
+                return Some(shapes);
+            }
         }
+        None
+    }
+
+    /// The next batch, with the shape of each row.
+    pub(crate) fn with_shapes(&mut self) -> Result<Option<WithShapes>> {
+        let timer = self.metrics.elapsed_compute().clone();
+        let _timer = timer.timer();
+        self.gather.keep_keys();
+        let Some(shapes) = self.filled(SHAPED_ROWS) else { return Ok(None) };
+        let (batch, keys) = self.gather.finish(shapes.as_ref())?;
+        Ok(Some((batch, keys, shapes)))
     }
 }
 
@@ -203,20 +237,16 @@ impl Iterator for Batches {
     fn next(&mut self) -> Option<Self::Item> {
         let timer = self.metrics.elapsed_compute().clone();
         let _timer = timer.timer();
-        // A book's rows may all have been filtered out: on to the next book.
-        while self.next < self.units.len() && self.left > 0 {
-            match self.fill() {
-                Ok(Some(batch)) => {
-                    self.metrics.record_output(batch.num_rows());
-                    return Some(Ok(batch));
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    self.next = self.units.len();
-                    return Some(Err(error));
-                }
+        let shapes = self.filled(BATCH_ROWS)?;
+        match self.gather.finish(shapes.as_ref()) {
+            Ok((batch, _)) => {
+                self.metrics.record_output(batch.num_rows());
+                Some(Ok(batch))
+            }
+            Err(error) => {
+                self.next = self.units.len();
+                Some(Err(error.into()))
             }
         }
-        None
     }
 }

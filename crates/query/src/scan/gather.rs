@@ -17,6 +17,9 @@ use crate::segment::shape::Shapes;
 /// Rows of a batch. Large, because what DataFusion does with the dictionary of a column it does once a batch.
 pub(crate) const BATCH_ROWS: usize = 32_768;
 
+/// Rows of a batch that is folded at once: what is made of it stays in the nearest caches.
+pub(crate) const SHAPED_ROWS: usize = 8_192;
+
 /// Where a projected column comes from.
 enum Source {
     /// Rows.
@@ -33,31 +36,48 @@ pub(crate) struct Gather {
     sources: Vec<Source>,
     /// The shape of every row taken.
     keys: Vec<u32>,
-    /// Shape columns are among the projected ones.
+    /// Shape columns are among the projected ones, or the keys are wanted for themselves.
     keyed: bool,
+    keys_wanted: bool,
     rows: usize,
 }
 
 impl Gather {
     /// `schema` is that of `projection`, positions in `table`.
     pub(crate) fn new(table: &'static TableDef, schema: SchemaRef, projection: Vec<usize>) -> Self {
-        let mut gather =
-            Self { table, schema, projection, sources: Vec::new(), keys: Vec::new(), keyed: false, rows: 0 };
-        gather.restart();
+        let mut gather = Self {
+            table,
+            schema,
+            projection,
+            sources: Vec::new(),
+            keys: Vec::new(),
+            keyed: false,
+            keys_wanted: false,
+            rows: 0,
+        };
+        gather.restart(BATCH_ROWS);
         gather
     }
 
-    fn restart(&mut self) {
+    /// From now on the keys are wanted even when no column is made of them.
+    pub(crate) fn keep_keys(&mut self) {
+        if !self.keys_wanted {
+            self.keys_wanted = true;
+            self.restart(SHAPED_ROWS);
+        }
+    }
+
+    /// Makes room for about so many rows.
+    fn restart(&mut self, rows: usize) {
         let table = self.table;
         let source = |position: &usize| {
             let name = table.columns.get(*position).map_or("", |column| column.name);
-            RowColumn::of(table, name).map_or(Source::Shape(*position), |column| {
-                Source::Row(column, Taken::new(column, BATCH_ROWS))
-            })
+            RowColumn::of(table, name)
+                .map_or(Source::Shape(*position), |column| Source::Row(column, Taken::new(column, rows)))
         };
         self.sources = self.projection.iter().map(source).collect();
-        self.keyed = self.sources.iter().any(|source| matches!(source, Source::Shape(_)));
-        self.keys = if self.keyed { Vec::with_capacity(BATCH_ROWS) } else { Vec::new() };
+        self.keyed = self.keys_wanted || self.sources.iter().any(|source| matches!(source, Source::Shape(_)));
+        self.keys = if self.keyed { Vec::with_capacity(rows) } else { Vec::new() };
         self.rows = 0;
     }
 
@@ -103,8 +123,8 @@ impl Gather {
         histogram
     }
 
-    /// The rows taken so far as a batch; the next one begins.
-    pub(crate) fn finish(&mut self, shapes: &dyn Shapes) -> Result<RecordBatch, ArrowError> {
+    /// The rows taken so far as a batch, and their keys; the next one begins.
+    pub(crate) fn finish(&mut self, shapes: &dyn Shapes) -> Result<(RecordBatch, UInt32Array), ArrowError> {
         let rows = self.rows;
         let keys = UInt32Array::from(std::mem::take(&mut self.keys));
         let sources = std::mem::take(&mut self.sources);
@@ -120,7 +140,7 @@ impl Gather {
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
-        self.restart();
-        Ok(batch)
+        self.restart(rows);
+        Ok((batch, keys))
     }
 }

@@ -8,5 +8,7 @@ mod provider;
 mod row_column;
 mod units;
 
+pub(crate) use exec::{Batches, SegmentsExec};
 pub(crate) use gather::Gather;
 pub(crate) use provider::RecordedTable;
+pub(crate) use row_column::RowColumn;

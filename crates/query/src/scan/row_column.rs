@@ -106,16 +106,16 @@ impl Taken {
         match self {
             Self::Times { values, absent } => take_times(column, block, rows, values, absent),
             Self::Whole(values) => match column {
-                RowColumn::Duration => block.duration.take(rows, |value| values.push(whole(value))),
-                RowColumn::BytesIn => block.bytes_in.take(rows, |value| values.push(whole(value))),
-                RowColumn::BytesOut => block.bytes_out.take(rows, |value| values.push(whole(value))),
-                _ => block.elapsed.take(rows, |value| values.push(value.cast_signed().max(0))),
+                RowColumn::Duration => block.duration.extend(rows, values, whole),
+                RowColumn::BytesIn => block.bytes_in.extend(rows, values, whole),
+                RowColumn::BytesOut => block.bytes_out.extend(rows, values, whole),
+                _ => block.elapsed.extend(rows, values, |value| value.cast_signed().max(0)),
             },
             Self::Milliseconds(values) => match column {
-                RowColumn::DurationMs => block.duration.take(rows, |value| values.push(milliseconds(value))),
-                _ => block.elapsed.take(rows, |value| {
-                    values.push(milliseconds(value.cast_signed().max(0).cast_unsigned()))
-                }),
+                RowColumn::DurationMs => block.duration.extend(rows, values, milliseconds),
+                _ => block
+                    .elapsed
+                    .extend(rows, values, |value| milliseconds(value.cast_signed().max(0).cast_unsigned())),
             },
             Self::Hex(text) => match column {
                 RowColumn::Trace => rows.each(|row| text.push(block.trace.value(row))),
@@ -124,12 +124,12 @@ impl Taken {
                 _ => rows.each(|row| text.push(block.parent.value(row))),
             },
             Self::Some { values, present } => {
-                block.value.take(rows, |bits| values.push(f64::from_bits(bits)));
+                block.value.extend(rows, values, f64::from_bits);
                 let wanted = column == RowColumn::Sum;
                 present.extend(histogram.iter().map(|is_histogram| *is_histogram == wanted));
             }
             Self::SomeWhole { values, present } => {
-                block.bytes_in.take(rows, |value| values.push(whole(value)));
+                block.bytes_in.extend(rows, values, whole);
                 present.extend_from_slice(histogram);
             }
         }
@@ -156,21 +156,21 @@ impl Taken {
 
 fn take_times(column: RowColumn, block: &Block, rows: &Rows, values: &mut Vec<i64>, absent: &mut bool) {
     let from = values.len();
-    block.start.take(rows, |start| values.push(whole(start)));
+    block.start.extend(rows, values, whole);
     let bounds = if column == RowColumn::End { block.bounds.end } else { block.bounds.start };
     if column == RowColumn::End {
-        let mut at = from;
-        block.elapsed.take(rows, |elapsed| {
-            values[at] = whole(values[at].cast_unsigned().wrapping_add(elapsed));
-            at += 1;
-        });
+        let mut elapsed = Vec::with_capacity(rows.len());
+        block.elapsed.extend(rows, &mut elapsed, |elapsed| elapsed);
+        for (start, elapsed) in values[from..].iter_mut().zip(elapsed) {
+            *start = whole(start.cast_unsigned().wrapping_add(elapsed));
+        }
     }
     *absent |= bounds.0 == 0;
 }
 
 /// Numbers past what SQL's bigint holds stop at its end.
 fn whole(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+    value.min(i64::MAX.cast_unsigned()).cast_signed()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "2^53 ns are 104 days")]

@@ -34,6 +34,22 @@ impl Rows {
         }
     }
 
+    /// Appends what `map` makes of the value of each row.
+    fn extend<V: Copy, T>(&self, values: &[V], out: &mut Vec<T>, map: impl Fn(V) -> T) {
+        match self {
+            Self::Run(run) => out.extend(values[run.clone()].iter().map(|value| map(*value))),
+            Self::Picked(rows) => out.extend(rows.iter().map(|row| map(values[*row as usize]))),
+        }
+    }
+
+    /// Where a row is among these.
+    fn place(&self, row: u32) -> Option<usize> {
+        match self {
+            Self::Run(run) => run.contains(&(row as usize)).then(|| row as usize - run.start),
+            Self::Picked(rows) => rows.binary_search(&row).ok(),
+        }
+    }
+
     /// Calls `take` with every row.
     pub(crate) fn each(&self, mut take: impl FnMut(usize)) {
         match self {
@@ -90,7 +106,7 @@ impl Numbers {
 
     fn widen(&mut self, capacity: usize) {
         let mut values = Vec::with_capacity(capacity.max(self.len()));
-        self.take(&Rows::Run(0..self.len()), |value| values.push(value));
+        self.extend(&Rows::Run(0..self.len()), &mut values, |value| value);
         *self = Self::Wide(values);
     }
 
@@ -102,15 +118,20 @@ impl Numbers {
         }
     }
 
-    /// Calls `push` with the value of each of `rows`.
-    pub(crate) fn take(&self, rows: &Rows, mut push: impl FnMut(u64)) {
+    /// Appends what `map` makes of the value of each of `rows`.
+    pub(crate) fn extend<T: Copy>(&self, rows: &Rows, out: &mut Vec<T>, map: impl Fn(u64) -> T) {
         match self {
-            Self::Same { value, .. } => (0..rows.len()).for_each(|_| push(*value)),
-            Self::Near { base, deltas, exceptions } if exceptions.is_empty() => {
-                rows.each(|row| push(base.wrapping_add(u64::from(deltas[row]))));
+            Self::Same { value, .. } => out.extend(std::iter::repeat_n(map(*value), rows.len())),
+            Self::Near { base, deltas, exceptions } => {
+                let from = out.len();
+                rows.extend(deltas, out, |delta| map(base.wrapping_add(u64::from(delta))));
+                for (at, value) in exceptions {
+                    if let Some(place) = rows.place(*at) {
+                        out[from + place] = map(*value);
+                    }
+                }
             }
-            Self::Near { .. } => rows.each(|row| push(self.value(row))),
-            Self::Wide(values) => rows.each(|row| push(values[row])),
+            Self::Wide(values) => rows.extend(values, out, map),
         }
     }
 
@@ -202,8 +223,18 @@ mod tests {
             let mut numbers = Numbers::default();
             values.iter().for_each(|value| numbers.push(*value, 16));
             let mut read = Vec::new();
-            numbers.take(&Rows::Run(0..numbers.len()), |value| read.push(value));
+            numbers.extend(&Rows::Run(0..numbers.len()), &mut read, |value| value);
             prop_assert_eq!(&read, &values);
+            let some = |row: &u32| row % 3 == 1 || row.is_multiple_of(7);
+            let picked: Vec<u32> = (0..u32::try_from(values.len()).unwrap()).filter(some).collect();
+            read.clear();
+            numbers.extend(&Rows::Picked(picked.clone()), &mut read, |value| value);
+            prop_assert!(picked.iter().zip(&read).all(|(row, value)| values[*row as usize] == *value));
+            prop_assert_eq!(picked.len(), read.len());
+            let half = values.len() / 2;
+            read.clear();
+            numbers.extend(&Rows::Run(half..values.len()), &mut read, |value| value);
+            prop_assert_eq!(&read, &values[half..]);
             prop_assert!((0..values.len()).all(|row| numbers.value(row) == values[row]));
         }
     }

@@ -76,6 +76,8 @@ pub(crate) struct TableStore<S: Shape> {
     blocks: Vec<Arc<Block>>,
     sealed: VecDeque<Arc<Segment>>,
     sealed_bytes: usize,
+    /// What the open block will take when it is full, as the one before it.
+    ahead_bytes: usize,
     waiting: VecDeque<Arc<Segment>>,
     /// Oldest first; the last is written. A sealed segment names its book by number.
     books: VecDeque<(u64, Book<S>)>,
@@ -93,6 +95,7 @@ impl<S: Shape> TableStore<S> {
             blocks: Vec::new(),
             sealed: VecDeque::new(),
             sealed_bytes: 0,
+            ahead_bytes: 0,
             waiting: VecDeque::new(),
             books: VecDeque::from([(0, Book::new())]),
             segment_next: 0,
@@ -127,6 +130,7 @@ impl<S: Shape> TableStore<S> {
     }
 
     fn close_block(&mut self) {
+        self.ahead_bytes = self.open.bytes();
         self.blocks.push(Arc::new(std::mem::replace(&mut self.open, Block::new())));
         let mut bounds = Bounds::default();
         self.blocks.iter().for_each(|block| bounds.merge(&block.bounds));
@@ -134,6 +138,8 @@ impl<S: Shape> TableStore<S> {
         let old = bounds.end.1.saturating_sub(bounds.end.0) > self.limits.age_max;
         if rows >= self.limits.rows_max || old {
             self.seal();
+        } else {
+            self.keep_to_budget();
         }
     }
 
@@ -160,7 +166,7 @@ impl<S: Shape> TableStore<S> {
     }
 
     fn keep_to_budget(&mut self) {
-        while self.bytes() > self.limits.bytes_max || self.waiting.len() > WAITING_MAX {
+        while self.bytes() + self.ahead_bytes > self.limits.bytes_max || self.waiting.len() > WAITING_MAX {
             if self.waiting.len() > WAITING_MAX {
                 self.unwritten_rows += self.waiting.pop_front().map_or(0, |segment| segment.rows as u64);
                 continue;

@@ -1,15 +1,18 @@
 //! A small mesh, the same every time: what the `.slt` files and the other tests ask about.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use selvedge_learn::{Baselines, LearnConfig, Provenance};
 use selvedge_model::{
-    Call, CallShape, Certificate, Edge, EdgeKey, Endpoint, EventTime, Evidence, Fate, FateLedger, Finding,
-    FindingKind, IdentitySource, Incident, IncidentStatus, MetricPoint, MetricValue, Node, Observation,
-    ObservationKind, Party, Reported, RequestId, Security, Severity, Side, SignalKind, SpanId, Suspect,
-    Symbol, SymbolTable, Temporality, TraceId,
+    Call, CallShape, Certificate, Edge, EdgeKey, EdgeWindow, Endpoint, EventTime, Evidence, Fate, FateLedger,
+    Finding, FindingKind, IdentitySource, Incident, IncidentStatus, MetricPoint, MetricValue, Node,
+    Observation, ObservationKind, Party, Reported, RequestId, Security, Severity, Side, SignalKind, SpanId,
+    Suspect, Symbol, SymbolTable, Temporality, TraceId, Window,
 };
-use selvedge_query::{SqlConfig, SqlService, Store, StoreConfig, Watched};
+use selvedge_query::{Learned, SqlConfig, SqlService, Store, StoreConfig, Watched};
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: u64 = 1_767_225_600_000_000_000;
@@ -96,7 +99,7 @@ impl Mesh {
         }
     }
 
-    fn observation(&mut self, kind: ObservationKind, number: u64) -> Observation {
+    pub(crate) fn observation(&mut self, kind: ObservationKind, number: u64) -> Observation {
         Observation {
             kind,
             side: Side::Server,
@@ -120,7 +123,7 @@ impl Mesh {
         }
     }
 
-    fn point(&mut self, number: u64, value: MetricValue) -> MetricPoint {
+    pub(crate) fn point(&mut self, number: u64, value: MetricValue) -> MetricPoint {
         MetricPoint {
             name: self.symbols.intern("requests_total"),
             origin: self.symbols.intern("cart-0"),
@@ -162,8 +165,29 @@ fn edge() -> Edge {
     Edge { source: end("shop", "cart"), destination: end("bank", "payments") }
 }
 
-/// One finding, one incident, some fates.
-fn watched() -> Watched {
+/// What is known after some calls, in windows of ten seconds.
+pub(crate) fn learned(symbols: &SymbolTable, calls: &[Call]) -> Learned {
+    let mut windows: BTreeMap<Window, Vec<(EdgeKey, EdgeWindow)>> = BTreeMap::new();
+    for call in calls {
+        let edges = windows.entry(Window::holding(call.end, Duration::from_secs(10))).or_default();
+        let at = edges.iter().position(|(key, _)| *key == call.edge).unwrap_or_else(|| {
+            edges.push((call.edge, EdgeWindow::default()));
+            edges.len() - 1
+        });
+        edges[at].1.record(call);
+    }
+    let mut baselines = Baselines::new(LearnConfig::default());
+    for (window, edges) in windows {
+        for (key, edge) in &edges {
+            baselines.learn(window, *key, edge, &|_| false, Provenance::Learned, symbols);
+        }
+        baselines.finish_window(window);
+    }
+    Learned::of(&baselines, symbols)
+}
+
+/// One finding, one incident, some fates, and what was learned.
+pub(crate) fn watched(learned: Learned) -> Watched {
     let finding = Finding {
         id: "f1".into(),
         kind: FindingKind::MtlsDowngrade,
@@ -218,7 +242,7 @@ fn watched() -> Watched {
         findings: Arc::new(vec![finding]),
         incidents: Arc::new(vec![incident]),
         ledger,
-        ..Watched::default()
+        learned: Arc::new(learned),
     }
 }
 
@@ -231,7 +255,8 @@ pub(crate) fn mesh() -> Mesh {
         mesh.store.seal();
     }
     mesh.signals();
-    mesh.store.watch(Arc::new(watched()));
+    let calls: Vec<Call> = (0..3_000).map(|number| mesh.call(number)).collect();
+    mesh.store.watch(Arc::new(watched(learned(&mesh.symbols, &calls))));
     mesh
 }
 

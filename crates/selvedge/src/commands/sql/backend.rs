@@ -1,6 +1,6 @@
 //! Who answers: a running engine, or captures and files without one.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use selvedge_act::{Answer, AskError, Asker, Piece, Secret};
 use selvedge_engine::Pipeline;
 use selvedge_query::output::{BatchReader, OutputError};
 use selvedge_query::{
-    History, HistoryConfig, QueryOptions, QueryResult, RecordBatch, SchemaRef, SqlConfig, SqlError, SqlService,
-    StoreConfig, Watched,
+    History, HistoryConfig, QueryOptions, QueryResult, RecordBatch, SchemaRef, SqlConfig, SqlError,
+    SqlService, StoreConfig, Watched,
 };
 use serde::Deserialize;
 
@@ -32,7 +32,7 @@ const MEMORY_BYTES_MAX: usize = 2 << 30;
 /// Who answers.
 pub(crate) enum Backend {
     Local(SqlService),
-    Engine(Asker),
+    Engine(Box<Asker>),
 }
 
 /// Why there is no answer.
@@ -84,12 +84,16 @@ impl Backend {
         if args.capture.is_empty() && args.history.is_none() {
             let token = args.token.clone().or_else(|| crate::logging::env("SELVEDGE_TOKEN")).map(Secret::new);
             let url = args.url.as_deref().unwrap_or(URL_DEFAULT);
-            return Ok(Self::Engine(Asker::new(url, "/api/v1/sql", token.as_ref())?));
+            return Ok(Self::Engine(Box::new(Asker::new(url, "/api/v1/sql", token.as_ref())?)));
         }
         paths::require_files(&args.capture)?;
         paths::require_files(&args.learn)?;
         if let Some(missing) = args.history.as_ref().filter(|path| !path.exists()) {
-            return Err(anyhow::anyhow!("cannot read {}: there is no such file or folder", missing.display()).into());
+            return Err(anyhow::anyhow!(
+                "cannot read {}: there is no such file or folder",
+                missing.display()
+            )
+            .into());
         }
         let mut config = config::load(args.config.as_deref())?;
         config.engine.record = Some(StoreConfig { bytes_max: CAPTURE_BYTES_MAX, ..StoreConfig::default() });
@@ -107,7 +111,8 @@ impl Backend {
             incidents: Arc::new(played.incidents),
             ledger: played.stats.ledger,
         });
-        let snapshot = pipeline.recorded().snapshot().ok_or_else(|| anyhow::anyhow!("nothing was recorded"))?;
+        let snapshot =
+            pipeline.recorded().snapshot().ok_or_else(|| anyhow::anyhow!("nothing was recorded"))?;
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let limits = SqlConfig {
             threads,
@@ -116,7 +121,7 @@ impl Backend {
             time_max: Duration::from_secs(24 * 3600),
             ..SqlConfig::default()
         };
-        let history = args.history.as_ref().map(open_history).transpose()?;
+        let history = args.history.as_deref().map(open_history).transpose()?;
         Ok(Self::Local(SqlService::with_history(snapshot, history, limits)?))
     }
 
@@ -134,16 +139,18 @@ impl Backend {
     pub(crate) fn functions(&self) -> Vec<String> {
         match self {
             Self::Local(service) => service.functions(),
-            Self::Engine(_) => ["percentile", "route", "workload", "namespace", "trust_domain", "time_bucket"]
-                .map(str::to_owned)
-                .into(),
+            Self::Engine(_) => {
+                ["percentile", "route", "workload", "namespace", "trust_domain", "time_bucket"]
+                    .map(str::to_owned)
+                    .into()
+            }
         }
     }
 }
 
 /// Read only: nothing is too old or too much.
-fn open_history(path: &PathBuf) -> Result<History, selvedge_query::HistoryError> {
-    History::open(HistoryConfig { folder: path.clone(), age_max: Duration::MAX, bytes_max: u64::MAX })
+fn open_history(path: &Path) -> Result<History, selvedge_query::HistoryError> {
+    History::open(HistoryConfig { folder: path.to_path_buf(), age_max: Duration::MAX, bytes_max: u64::MAX })
 }
 
 /// An answer while it arrives.

@@ -27,9 +27,9 @@ A statement ends with `;` and may take several lines. Tab completes, the arrows 
   \\timing     time on and off   \\q          leave
   \\?          this";
 const KEYWORDS: [&str; 32] = [
-    "SELECT", "FROM", "WHERE", "GROUP", "BY", "ORDER", "LIMIT", "HAVING", "JOIN", "LEFT", "ON", "AND", "OR", "NOT",
-    "IN", "IS", "NULL", "LIKE", "BETWEEN", "CASE", "WHEN", "THEN", "ELSE", "END", "AS", "DISTINCT", "DESC",
-    "INTERVAL", "WITH", "UNION", "EXPLAIN", "OFFSET",
+    "SELECT", "FROM", "WHERE", "GROUP", "BY", "ORDER", "LIMIT", "HAVING", "JOIN", "LEFT", "ON", "AND", "OR",
+    "NOT", "IN", "IS", "NULL", "LIKE", "BETWEEN", "CASE", "WHEN", "THEN", "ELSE", "END", "AS", "DISTINCT",
+    "DESC", "INTERVAL", "WITH", "UNION", "EXPLAIN", "OFFSET",
 ];
 
 pub(crate) fn run(backend: &Backend, runtime: &tokio::runtime::Runtime, format: Format) -> Outcome {
@@ -100,7 +100,8 @@ fn command(line: &str, timing: &mut bool) -> std::io::Result<Next> {
         ("\\q", _) => return Ok(Next::Leave),
         ("\\d", None) => {
             return Ok(Next::Ask(
-                "SELECT table_name, count(*) AS columns FROM columns GROUP BY table_name ORDER BY table_name".to_owned(),
+                "SELECT table_name, count(*) AS columns FROM columns GROUP BY table_name ORDER BY table_name"
+                    .to_owned(),
             ));
         }
         ("\\d", Some(table)) => {
