@@ -32,7 +32,8 @@ const TEXT_BYTES_MAX: usize = 24 << 20;
 const ANSWERS_MAX: usize = 1 << 16;
 /// Records that may go unrecognised while there is no room.
 const MISSES_MAX: u64 = 1 << 20;
-/// Whole attributes compared one after the other; more at one place are found by hash.
+/// Attributes compared one after the other at one place. More whole ones are found by hash; more names than that at one
+/// place come from a sender that invents them, and are not learned, or each would make every lookup there longer.
 const SIBLINGS_MAX: usize = 8;
 /// No edge.
 const NIL: u32 = u32::MAX;
@@ -284,7 +285,10 @@ impl Patterns {
             self.find(place.0, bytes).filter(|at| !decides || self.edges[*at as usize].kind == Kind::Whole);
         let edge = match known {
             Some(edge) => edge,
-            None if self.is_full() => return None,
+            None if self.is_full() || (!decides && self.siblings(place.0, Kind::Head) >= SIBLINGS_MAX) => {
+                self.unlearned += 1;
+                return None;
+            }
             None => {
                 let kind = if decides { Kind::Whole } else { Kind::Head };
                 let lead = self.write_lead(uses.tag, bytes.len());
@@ -355,7 +359,6 @@ impl Patterns {
     /// A record that had to be understood will be learned.
     pub(crate) fn begin_to_learn(&mut self) {
         self.misses += 1;
-        self.unlearned += u64::from(self.is_full());
         self.path.clear();
     }
 
@@ -422,7 +425,7 @@ impl Patterns {
             self.edges[last as usize].next = added;
             return added;
         }
-        if self.whole_siblings(node) < SIBLINGS_MAX {
+        if self.siblings(node, Kind::Whole) < SIBLINGS_MAX {
             // The node keeps its number, so the first edge moves.
             let moved = self.push(Edge { crowded: false, ..first });
             self.edges[node as usize] = Edge { crowded: first.crowded, next: moved, ..edge };
@@ -435,15 +438,61 @@ impl Patterns {
         added
     }
 
-    fn whole_siblings(&self, node: u32) -> usize {
+    /// Edges of a kind that are looked at one after the other.
+    fn siblings(&self, node: u32, kind: Kind) -> usize {
         let first = self.edges.get(node as usize);
         std::iter::successors(first, |edge| self.edges.get(edge.next as usize))
-            .take_while(|edge| edge.kind == Kind::Whole)
+            .filter(|edge| edge.kind == kind)
             .count()
     }
 
     fn push(&mut self, edge: Edge) -> u32 {
         self.edges.push(edge);
         u32::try_from(self.edges.len() - 1).unwrap_or(NIL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USES: Uses = Uses { decided: 0, read: 0, checked: 0, tag: 0x4a };
+
+    fn attribute(key: &str) -> Vec<u8> {
+        let length = u8::try_from(key.len()).unwrap();
+        [&[0x0a, length], key.as_bytes(), &[0x12, 3, STRING_TAG, 1, b'x']].concat()
+    }
+
+    fn learn(patterns: &mut Patterns, root: Root, key: &str) {
+        let attribute = attribute(key);
+        patterns.begin_to_learn();
+        if let Some(place) = patterns.teach(patterns.begin(root), Reader::new(&attribute), &USES) {
+            patterns.conclude(place, &Observation::default());
+        }
+    }
+
+    fn knows(patterns: &Patterns, root: Root, key: &str) -> bool {
+        let attribute = attribute(key);
+        let mut fields = Fields::new();
+        let place = patterns.step(patterns.begin(root), Reader::new(&attribute), &mut fields);
+        place.is_some_and(|place| patterns.answer(place, None).is_some())
+    }
+
+    /// Scenario: a hostile sender puts another name in front of every record.
+    /// Guarantees: what was known stays known, and lookups do not become longer and longer.
+    #[test]
+    fn invented_names_at_one_place_are_not_learned_without_end() {
+        let mut patterns = Patterns::default();
+        let sender =
+            Sender { signal: SignalKind::Traces, reporter: Party::default(), side: None, proxy: false };
+        let root = patterns.root(sender);
+        learn(&mut patterns, root, "known");
+        for number in 0..1_000 {
+            learn(&mut patterns, root, &format!("invented-{number}"));
+        }
+        assert!(knows(&patterns, root, "known"));
+        assert!(!knows(&patterns, root, "invented-999"));
+        assert!(patterns.edges.len() <= 4 * SIBLINGS_MAX, "{} edges", patterns.edges.len());
+        assert!(patterns.unlearned() >= 1_000 - SIBLINGS_MAX as u64);
     }
 }
