@@ -12,6 +12,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("selvedge-learn", 1),
     ("selvedge-correlate", 1),
     ("selvedge-detect", 2),
+    ("selvedge-policy", 2),
     ("selvedge-receive", 3),
     ("selvedge-act", 3),
     ("selvedge-query", 3),

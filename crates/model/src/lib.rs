@@ -17,6 +17,7 @@ pub mod id;
 pub mod incident;
 pub mod metric;
 pub mod observation;
+pub mod quarantine;
 pub mod symbol;
 pub mod tables;
 pub mod time;
@@ -33,6 +34,9 @@ pub use incident::{Incident, IncidentStatus, Suspect};
 pub use metric::{MetricPoint, MetricValue, Temporality};
 pub use observation::{
     Certificate, ForwardedIdentity, IdentitySource, Observation, ObservationKind, Party, Security, Side,
+};
+pub use quarantine::{
+    Backtest, BacktestCaller, Caller, Cut, Operation, Place, Progress, Quarantine, QuarantineState,
 };
 pub use symbol::{Symbol, SymbolTable, TableId};
 pub use time::{EventTime, ObservedTime, SteadyTime, Window};

@@ -1,0 +1,9 @@
+//! From incidents to quarantines: candidates, backtests, guard rails, life of a lease, and policies as text.
+//!
+//! Owns everything that decides about a deny before and after it is pushed. Pushes nothing, keeps no file.
+//! Never does I/O, never reads a clock. Nothing is planned on the word of an identity that was not verified.
+//! Depends on `model` and `learn`. Start reading at `traffic.rs`.
+
+mod traffic;
+
+pub use traffic::{TrafficRow, Truth};
