@@ -11,6 +11,7 @@ use selvedge_model::{
 use serde::{Serialize, Serializer};
 
 use crate::alert::{Alert, AlertStatus};
+use crate::quarantine_document::QuarantineRefDocument;
 pub use crate::utc::{Utc, format_utc};
 
 /// Nanoseconds since the Unix epoch, as a string of digits.
@@ -152,13 +153,6 @@ impl From<&Suspect> for SuspectDocument {
     }
 }
 
-/// A quarantine that an incident led to. There is none yet: the list is always empty.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct QuarantineDocument {
-    /// Id of the quarantine.
-    pub id: String,
-}
-
 /// Findings that belong together: the thing a person is woken for.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[schemars(title = "Selvedge incident v1")]
@@ -192,7 +186,7 @@ pub struct IncidentDocument {
     /// ATT&CK technique ids.
     pub techniques: Vec<String>,
     /// Quarantines it led to.
-    pub quarantines: Vec<QuarantineDocument>,
+    pub quarantines: Vec<QuarantineRefDocument>,
     /// One line of evidence per kind.
     pub highlights: Vec<String>,
     /// What to do next, one line each.
@@ -218,7 +212,7 @@ impl From<&Incident> for IncidentDocument {
             finding_ids: incident.finding_ids.clone(),
             exemplar_trace_ids: incident.exemplars.iter().map(ToString::to_string).collect(),
             techniques: incident.techniques.clone(),
-            quarantines: Vec::new(),
+            quarantines: incident.quarantines.iter().map(QuarantineRefDocument::from).collect(),
             highlights: incident.highlights.clone(),
             runbook: incident.runbook.clone(),
             calibration: incident.calibration.to_owned(),

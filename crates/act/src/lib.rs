@@ -17,6 +17,7 @@ mod error;
 mod group;
 mod ledger;
 mod plan;
+pub mod quarantine_document;
 mod queue;
 #[cfg(test)]
 mod sample;

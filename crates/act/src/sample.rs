@@ -47,6 +47,7 @@ pub(crate) fn incident() -> Incident {
             "mtls_downgrade: plaintext where 812 calls used mutual TLS".to_owned(),
             "new_edge: cart has never called ledger before".to_owned(),
         ],
+        quarantines: Vec::new(),
         runbook: vec!["Check PeerAuthentication of bank, and whether web lost its sidecar.".to_owned()],
         calibration: "default",
     }

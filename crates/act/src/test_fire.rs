@@ -66,6 +66,7 @@ fn incident(status: AlertStatus, began: u64, now: u64) -> Incident {
         exemplars: Vec::new(),
         techniques: Vec::new(),
         highlights: vec!["Somebody ran `selvedge alerts test`.".to_owned()],
+        quarantines: Vec::new(),
         runbook: vec!["Nothing to do: this alert resolves at once.".to_owned()],
         calibration: "default",
     }

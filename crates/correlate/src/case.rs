@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_model::finding::Family;
 use selvedge_model::hash::StableHasher;
 use selvedge_model::{
-    Edge, Endpoint, EventTime, Finding, FindingKind, Incident, IncidentStatus, Severity, Suspect,
+    Edge, Endpoint, EventTime, Finding, FindingKind, Incident, IncidentStatus, QuarantineRef, Severity,
+    Suspect,
 };
 
 use crate::config::CorrelateConfig;
@@ -15,6 +16,8 @@ use crate::{suspects, title};
 
 /// Edges shown; an attack that touches more is told by its heaviest.
 const EDGES_MAX: usize = 16;
+/// Quarantines shown.
+const QUARANTINES_MAX: usize = 16;
 /// Until a mesh has history of its own, thresholds are the rules' defaults (design section 7).
 const CALIBRATION: &str = "default";
 
@@ -61,6 +64,7 @@ impl Case {
             exemplars: Vec::new(),
             techniques: Vec::new(),
             highlights: Vec::new(),
+            quarantines: Vec::new(),
             runbook: Vec::new(),
             calibration: CALIBRATION,
         };
@@ -84,6 +88,19 @@ impl Case {
     /// Takes the findings of another incident.
     pub(crate) fn absorb(&mut self, other: &Self) {
         self.kept.extend(other.kept.iter().cloned());
+        other.incident.quarantines.iter().for_each(|quarantine| self.note(quarantine.clone()));
+    }
+
+    /// Keeps the latest word on a quarantine. The oldest make room: the store of quarantines keeps them all.
+    pub(crate) fn note(&mut self, quarantine: QuarantineRef) {
+        let known = &mut self.incident.quarantines;
+        match known.iter_mut().find(|known| known.id == quarantine.id) {
+            Some(known) => *known = quarantine,
+            None => known.push(quarantine),
+        }
+        if known.len() > QUARANTINES_MAX {
+            known.remove(0);
+        }
     }
 
     /// Takes findings. One that is known already is replaced by its newer form.

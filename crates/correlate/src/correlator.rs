@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use selvedge_model::{EventTime, Finding, FindingKind, Incident, IncidentStatus, Severity};
+use selvedge_model::{EventTime, Finding, FindingKind, Incident, IncidentStatus, QuarantineRef, Severity};
 
 use crate::case::{Case, Runbooks};
 use crate::config::CorrelateConfig;
@@ -131,6 +131,18 @@ impl Correlator {
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Incident> {
         self.cases.get(id).map(|case| &case.incident).or_else(|| self.departed.get(id))
+    }
+
+    /// The findings of an incident that is kept, in order of detection.
+    pub fn findings(&self, id: &str) -> impl Iterator<Item = &Finding> {
+        self.cases.get(id).into_iter().flat_map(Case::findings)
+    }
+
+    /// Notes what became of a quarantine, with the incident it answers.
+    pub fn note_quarantine(&mut self, incident_id: &str, quarantine: QuarantineRef) {
+        if let Some(case) = self.cases.get_mut(incident_id) {
+            case.note(quarantine);
+        }
     }
 
     /// All incidents kept, by opening time, then id.

@@ -82,6 +82,11 @@ fields! {
         b"rpc.status_code", b"grpc.status", b"grpc_status", b"grpc_status_code";
     ResponseFlags: b"response_flags", b"response.flags";
     CodeDetails: b"response_code_details", b"response.code_details";
+    /// What Envoy's RBAC filters noted, as JSON: `%DYNAMIC_METADATA(envoy.filters.http.rbac)%`.
+    RbacMetadata: b"rbac.metadata", b"rbac_metadata", b"envoy.filters.http.rbac";
+    DryRunDenyResult: b"istio.authorization.dry_run.deny_policy.result";
+    DryRunDenyName: b"istio.authorization.dry_run.deny_policy.name";
+    DryRunAllowResult: b"istio.authorization.dry_run.allow_policy.result";
     Error: b"error";
     AuthzName: b"authz_name";
     // Where the proxy sent it, and other marks of a proxy.

@@ -14,7 +14,7 @@ use crate::case::{Case, Context, Sighting};
 use crate::draft::Draft;
 use crate::rules::RuleSet;
 use crate::scan::Scans;
-use crate::{certificate, identity, novelty, transport, witness};
+use crate::{authorization, certificate, identity, novelty, transport, witness};
 
 /// Open windows with state; more than lateness allows. Past it the oldest state is dropped.
 const WINDOWS_MAX: usize = 256;
@@ -341,6 +341,7 @@ fn judge_call(case: &Case<'_>, drafts: &mut Vec<Draft>) {
     identity::judge(case, drafts);
     novelty::judge(case, drafts);
     witness::judge(case, drafts);
+    authorization::policy_unenforced(case, drafts);
 }
 
 fn window_state<'w>(

@@ -6,6 +6,7 @@
 //! Depends on `model` and `learn`. Start reading at `detector.rs`, then `case.rs`, then any check:
 //! `transport.rs`, `certificate.rs`, `identity.rs`, `novelty.rs`, `scan.rs`, `witness.rs`, `behaviour.rs`, `volume.rs`.
 
+mod authorization;
 mod beacon;
 mod behaviour;
 mod case;

@@ -136,15 +136,19 @@ fn boundary(case: &Case<'_>, drafts: &mut Vec<Draft>) {
     drafts.push(draft);
 }
 
+/// True when the edge is known for what was asked: served before, or refused as it was before.
+pub(crate) fn knows_route(case: &Case<'_>) -> bool {
+    let key = RouteKey::of(case.shape);
+    case.edge.is_some_and(|edge| {
+        edge.route(key).is_some_and(|route| route.served() || case.shape.refused())
+            || known_by_template(case, edge.routes().map(|(key, _)| *key))
+    })
+}
+
 fn new_route(case: &Case<'_>, drafts: &mut Vec<Draft>) {
     let Some(rule) = case.rules.new_route() else { return };
     let Some(served) = served_by_callee(case) else { return };
-    let key = RouteKey::of(case.shape);
-    let known = case.edge.is_some_and(|edge| {
-        edge.route(key).is_some_and(|route| route.served() || case.shape.refused())
-            || known_by_template(case, edge.routes().map(|(key, _)| *key))
-    });
-    if known || case.shape.denied_by.present() || (case.edge.is_none() && served) {
+    if knows_route(case) || case.shape.denied_by.present() || (case.edge.is_none() && served) {
         return;
     }
     let method = case.text(case.shape.method);

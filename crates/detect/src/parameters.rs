@@ -259,6 +259,8 @@ parameters! {
         /// Denied calls in a window.
         calls_min: Count,
     }
+    /// A policy in dry run would have denied a call.
+    policy_unenforced: PolicyUnenforced {}
     /// A call that only the callee's proxy reported although the caller's proxy always reports.
     one_sided_call: OneSidedCall {
         /// Requests of the caller that must be known.

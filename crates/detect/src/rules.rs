@@ -74,6 +74,7 @@ shipped! {
     "path_scan.yml",
     "beacon.yml",
     "denied_burst.yml",
+    "policy_unenforced.yml",
     "one_sided_call.yml",
     "malformed_telemetry.yml",
     "cardinality.yml",

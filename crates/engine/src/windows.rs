@@ -160,6 +160,7 @@ fn shape_text(shape: &CallShape, symbols: &SymbolTable) -> String {
         shape.user_agent,
         shape.protocol,
         shape.denied_by,
+        shape.shadow_denied_by,
     ]
     .map(|symbol| symbols.resolve(symbol));
     let numbers =

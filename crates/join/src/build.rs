@@ -97,6 +97,7 @@ fn shape(
         user_agent: name(primary.user_agent, other.user_agent),
         protocol: name(primary.protocol, other.protocol),
         denied_by: name(callee.denied_by, caller.denied_by),
+        shadow_denied_by: name(callee.shadow_denied_by, caller.shadow_denied_by),
         reported,
         repaired: primary.repaired > 0 || other.repaired > 0,
     }

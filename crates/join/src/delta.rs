@@ -6,6 +6,7 @@ use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{Call, EdgeKey, EdgeWindow, EventTime, Reported, Window};
 
 use crate::config::JoinConfig;
+use crate::shapes::{Alike, Fullness, ShapeCounts};
 
 /// Which sides reported the calls of an edge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,11 +27,11 @@ impl Completeness {
         self.server_only += other.server_only;
     }
 
-    fn count(&mut self, reported: Reported) {
+    fn count(&mut self, reported: Reported, calls: u64) {
         match reported {
-            Reported::Both => self.both += 1,
-            Reported::ClientOnly => self.client_only += 1,
-            Reported::ServerOnly => self.server_only += 1,
+            Reported::Both => self.both += calls,
+            Reported::ClientOnly => self.client_only += calls,
+            Reported::ServerOnly => self.server_only += calls,
         }
     }
 }
@@ -85,9 +86,14 @@ impl TickDelta {
     }
 }
 
+/// Counts by window and edge.
+type ByEdge = FixedMap<(Window, EdgeKey), (EdgeWindow, Completeness)>;
+
 /// Counts calls until the next tick takes the counts away.
 pub(crate) struct Tally {
-    edges: FixedMap<(Window, EdgeKey), (EdgeWindow, Completeness)>,
+    /// Counted since the last time, and not yet in `edges`.
+    shapes: ShapeCounts,
+    edges: ByEdge,
     edges_max: usize,
     window_length: Duration,
     hand_out: bool,
@@ -99,6 +105,7 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn new(config: &JoinConfig) -> Self {
         Self {
+            shapes: ShapeCounts::default(),
             edges: FixedMap::with_hasher(fixed_state()),
             edges_max: config.tick_edges_max,
             window_length: config.window_length,
@@ -113,16 +120,27 @@ impl Tally {
     /// not: a closed window was judged and learned from.
     pub(crate) fn count(&mut self, call: &Call, watermark: EventTime) {
         let window = Window::holding(call.end.max(watermark), self.window_length);
-        let (edge, completeness) = self.edges.entry((window, call.edge)).or_default();
-        edge.record(call);
-        completeness.count(call.shape.reported);
+        if self.shapes.count(window, call) == Fullness::Full {
+            self.count_by_edge();
+        }
+        if call.edge.external {
+            self.edges.entry((window, call.edge)).or_default().0.arrive(call.start);
+        }
         self.calls += 1;
         if self.hand_out {
             self.completed.push(*call);
         }
-        // Not at each call past the bound: to find the smallest is a look at all.
-        if self.edges.len() > 2 * self.edges_max {
-            self.pool();
+    }
+
+    fn count_by_edge(&mut self) {
+        for Alike { window, edge, shape, stats } in self.shapes.drain() {
+            let (counts, completeness) = self.edges.entry((window, edge)).or_default();
+            completeness.count(shape.reported, stats.calls);
+            counts.add(shape, stats);
+            // Not at each edge past the bound: to find the smallest is a look at all.
+            if self.edges.len() > 2 * self.edges_max {
+                pool(&mut self.edges, self.edges_max, &mut self.calls_pooled);
+            }
         }
     }
 
@@ -133,9 +151,8 @@ impl Tally {
 
     /// Everything counted since the last time.
     pub(crate) fn take(&mut self) -> TickDelta {
-        if self.edges.len() > self.edges_max {
-            self.pool();
-        }
+        self.count_by_edge();
+        pool(&mut self.edges, self.edges_max, &mut self.calls_pooled);
         let mut delta = TickDelta {
             completed: std::mem::take(&mut self.completed),
             calls: std::mem::take(&mut self.calls),
@@ -149,22 +166,25 @@ impl Tally {
         }
         delta
     }
+}
 
-    /// Keeps the smallest edges: those whose names were known first, whatever order they came in.
-    fn pool(&mut self) {
-        let keys = self.edges.keys().filter(|(_, key)| *key != key.pooled());
-        let mut keys: Vec<(EdgeKey, Window)> = keys.map(|(window, key)| (*key, *window)).collect();
-        if keys.len() <= self.edges_max {
-            return;
-        }
-        keys.select_nth_unstable(self.edges_max);
-        for (key, window) in keys.drain(self.edges_max..) {
-            let Some((edge, completeness)) = self.edges.remove(&(window, key)) else { continue };
-            self.calls_pooled += edge.calls();
-            let pool = self.edges.entry((window, key.pooled())).or_default();
-            pool.0.merge(&edge);
-            pool.1.merge(&completeness);
-        }
+/// Keeps the smallest edges: those whose names were known first, whatever order they came in.
+fn pool(edges: &mut ByEdge, edges_max: usize, calls_pooled: &mut u64) {
+    if edges.len() <= edges_max {
+        return;
+    }
+    let keys = edges.keys().filter(|(_, key)| *key != key.pooled());
+    let mut keys: Vec<(EdgeKey, Window)> = keys.map(|(window, key)| (*key, *window)).collect();
+    if keys.len() <= edges_max {
+        return;
+    }
+    keys.select_nth_unstable(edges_max);
+    for (key, window) in keys.drain(edges_max..) {
+        let Some((edge, completeness)) = edges.remove(&(window, key)) else { continue };
+        *calls_pooled += edge.calls();
+        let pool = edges.entry((window, key.pooled())).or_default();
+        pool.0.merge(&edge);
+        pool.1.merge(&completeness);
     }
 }
 

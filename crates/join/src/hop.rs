@@ -175,7 +175,7 @@ fn fingerprint(record: &Observation) -> u64 {
     );
     let how = (record.security, record.tls_version, record.tls_cipher, record.sni, record.certificate);
     let rest = (record.handshake_failure, record.claimed_principal, record.forwarded, record.user_agent);
-    let last = (record.protocol, record.denied_by, record.repaired);
+    let last = (record.protocol, record.denied_by, record.shadow_denied_by, record.repaired);
     fixed_state().hash_one((who, what, how, rest, last))
 }
 
@@ -200,7 +200,7 @@ fn fill(facts: &mut Observation, other: &Observation) {
 
 /// Fills what `facts` does not say of the request itself; ids, times and parties stay.
 pub(crate) fn fill_what(facts: &mut Observation, other: &Observation) {
-    let symbols: [(&mut Symbol, Symbol); 10] = [
+    let symbols: [(&mut Symbol, Symbol); 11] = [
         (&mut facts.method, other.method),
         (&mut facts.route, other.route),
         (&mut facts.tls_version, other.tls_version),
@@ -211,6 +211,7 @@ pub(crate) fn fill_what(facts: &mut Observation, other: &Observation) {
         (&mut facts.user_agent, other.user_agent),
         (&mut facts.protocol, other.protocol),
         (&mut facts.denied_by, other.denied_by),
+        (&mut facts.shadow_denied_by, other.shadow_denied_by),
     ];
     for (slot, value) in symbols {
         if !slot.present() {

@@ -20,6 +20,7 @@ mod hop;
 mod reporters;
 mod schedule;
 mod series;
+mod shapes;
 mod slab;
 mod store;
 mod stub;

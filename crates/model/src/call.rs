@@ -60,6 +60,8 @@ pub struct CallShape {
     pub protocol: Symbol,
     /// The policy that denied the request.
     pub denied_by: Symbol,
+    /// The policy in dry run that would have denied the request; ours before others.
+    pub shadow_denied_by: Symbol,
     /// Which sides reported.
     pub reported: Reported,
     /// Some text of the call's records was not UTF-8.

@@ -1,5 +1,7 @@
 //! What one edge did in one window (or part of it): mergeable counts, never lists of calls.
 
+use hashbrown::hash_map::Entry;
+
 use crate::call::{Call, CallShape};
 use crate::hash::{FixedMap, fixed_state};
 use crate::histogram::LogHistogram;
@@ -132,6 +134,20 @@ impl EdgeWindow {
         other.arrivals.iter().for_each(|at| self.arrive(*at));
     }
 
+    /// Adds calls of one shape.
+    pub fn add(&mut self, shape: CallShape, stats: ShapeStats) {
+        if !self.admits(&shape) {
+            self.shapes_overflowed += stats.calls;
+            return;
+        }
+        match self.shapes.entry(shape) {
+            Entry::Vacant(place) => {
+                place.insert(stats);
+            }
+            Entry::Occupied(mut place) => place.get_mut().merge(&stats),
+        }
+    }
+
     /// Makes room for a shape, if it belongs to those that are kept: the smallest, so that the choice depends neither on
     /// the order of calls nor on who merged with whom. Names that were known first are smallest, so a flood of invented
     /// ones does not push out the shapes of ordinary calls.
@@ -163,7 +179,8 @@ impl EdgeWindow {
         all
     }
 
-    fn arrive(&mut self, at: EventTime) {
+    /// Notes when a call to an external destination started; the earliest are kept.
+    pub fn arrive(&mut self, at: EventTime) {
         let place = self.arrivals.partition_point(|other| *other <= at);
         if place < ARRIVALS_MAX {
             self.arrivals.insert(place, at);

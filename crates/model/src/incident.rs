@@ -3,6 +3,7 @@
 use crate::edge::Edge;
 use crate::finding::{FindingKind, Severity};
 use crate::id::TraceId;
+use crate::quarantine::QuarantineState;
 use crate::time::EventTime;
 
 /// Where an incident is in its life.
@@ -38,6 +39,17 @@ pub struct Suspect {
     pub score: f64,
     /// Why, one short phrase each.
     pub reasons: Vec<String>,
+}
+
+/// A quarantine that an incident led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineRef {
+    /// Its id.
+    pub id: String,
+    /// Where it is in its life.
+    pub state: QuarantineState,
+    /// Who is cut from what, and why.
+    pub reason: String,
 }
 
 /// Findings that share calls, identity or neighbouring edges, close in time.
@@ -77,6 +89,8 @@ pub struct Incident {
     pub highlights: Vec<String>,
     /// What to do next: runbook lines of the rules.
     pub runbook: Vec<String>,
+    /// Quarantines it led to, oldest first.
+    pub quarantines: Vec<QuarantineRef>,
     /// How thresholds were chosen: `default` until a mesh has history of its own.
     pub calibration: &'static str,
 }

@@ -30,13 +30,14 @@ pub use fate::{Fate, FateLedger, SignalKind};
 pub use finding::{Evidence, Finding, FindingKind, Severity};
 pub use histogram::LogHistogram;
 pub use id::{RequestId, SpanId, TraceId};
-pub use incident::{Incident, IncidentStatus, Suspect};
+pub use incident::{Incident, IncidentStatus, QuarantineRef, Suspect};
 pub use metric::{MetricPoint, MetricValue, Temporality};
 pub use observation::{
     Certificate, ForwardedIdentity, IdentitySource, Observation, ObservationKind, Party, Security, Side,
 };
 pub use quarantine::{
-    Backtest, BacktestCaller, Caller, Cut, Operation, Place, Progress, Quarantine, QuarantineState,
+    Backtest, BacktestCaller, Caller, Cut, Operation, Place, Progress, QUARANTINE_ID_PREFIX, Quarantine,
+    QuarantineState,
 };
 pub use symbol::{Symbol, SymbolTable, TableId};
 pub use time::{EventTime, ObservedTime, SteadyTime, Window};

@@ -187,6 +187,8 @@ pub struct Observation {
     pub protocol: Symbol,
     /// The authorization policy that denied the request, when the proxy names one.
     pub denied_by: Symbol,
+    /// The authorization policy in dry run that would have denied the request; ours before others.
+    pub shadow_denied_by: Symbol,
     /// Strings of this record that were not UTF-8 and had to be repaired.
     pub repaired: u16,
     /// Nothing better is expected of this reporter about this call: see `join`'s `Reporters`, which says so before
@@ -221,6 +223,7 @@ impl Observation {
             self.user_agent,
             self.protocol,
             self.denied_by,
+            self.shadow_denied_by,
         ];
         names.contains(&Symbol::OVERFLOW) || self.reporter.pooled() || self.peer.pooled()
     }

@@ -5,6 +5,10 @@
 use crate::edge::Endpoint;
 use crate::time::ObservedTime;
 
+/// What the id of every quarantine starts with: it is the policy's name at the enforcement point, so telemetry tells ours
+/// from other people's.
+pub const QUARANTINE_ID_PREFIX: &str = "selvedge-q-";
+
 /// Which side's proxy refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
@@ -175,7 +179,7 @@ impl Progress {
 /// A leased deny with everything that led to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantine {
-    /// `selvedge-q-` and 16 hex digits: a hash of incident and cuts, so that the same decision twice is one quarantine.
+    /// [`QUARANTINE_ID_PREFIX`] and 16 hex digits: a hash of incident and cuts, so that the same decision twice is one quarantine.
     /// It is the policy's name at the enforcement point, and comes back in telemetry.
     pub id: String,
     /// The incident it answers.

@@ -7,7 +7,7 @@ use selvedge_model::{
 use super::memo::{Lesson, Memory};
 use super::party::{self, PRINCIPAL_MAX};
 use super::reading::{Reading, cut};
-use super::{ResourceContext, http, security, xfcc};
+use super::{ResourceContext, authorization, http, security, xfcc};
 use crate::field::Field;
 use crate::patterns::Uses;
 
@@ -98,7 +98,8 @@ fn understand(
         seen.method = http::method(reading, symbols);
         seen.user_agent = http::user_agent(reading, symbols);
         seen.protocol = http::protocol(reading, symbols);
-        seen.denied_by = http::denied_by(reading, symbols);
+        seen.denied_by = authorization::denied_by(reading, symbols);
+        seen.shadow_denied_by = authorization::shadow_denied_by(reading, symbols);
     }
     seen
 }

@@ -34,10 +34,6 @@ const GRPC_CODES: [&str; 17] = [
 const USER_AGENT_MAX: usize = 32;
 /// Other short words: protocols, RPC systems.
 const WORD_MAX: usize = 16;
-/// Names of authorization policies: two Kubernetes names and a slash.
-const POLICY_MAX: usize = 320;
-/// How Envoy's RBAC filter begins its detail when it denied.
-const RBAC_DENIED: &str = "rbac_access_denied";
 
 pub(crate) fn method(reading: &mut Reading<'_>, symbols: &mut SymbolTable) -> Symbol {
     match reading.text(Field::Method) {
@@ -166,33 +162,6 @@ fn agent_family(text: &str) -> &str {
     cut(&text[..end], USER_AGENT_MAX)
 }
 
-/// The policy that denied the request: `namespace/name` of Istio's, the name of Envoy's, or the filter's name.
-pub(crate) fn denied_by(reading: &mut Reading<'_>, symbols: &mut SymbolTable) -> Symbol {
-    let Some(details) = reading.text(Field::CodeDetails) else { return Symbol::NONE };
-    if details.starts_with("ext_authz_denied") {
-        return symbols.intern("ext_authz");
-    }
-    if details.starts_with("jwt_authn_access_denied") {
-        return symbols.intern("jwt_authn");
-    }
-    let Some(rest) = details.strip_prefix(RBAC_DENIED) else { return Symbol::NONE };
-    let policy = rest.strip_prefix("_matched_policy[").and_then(|rest| rest.strip_suffix(']'));
-    match policy.filter(|policy| !policy.is_empty() && *policy != "none") {
-        None => symbols.intern("rbac"),
-        Some(policy) => match istio_policy(policy) {
-            Some((namespace, name)) => symbols.intern(cut(&format!("{namespace}/{name}"), POLICY_MAX)),
-            None => symbols.intern(cut(policy, POLICY_MAX)),
-        },
-    }
-}
-
-/// `ns[NS]-policy[NAME]-rule[0]`.
-fn istio_policy(policy: &str) -> Option<(&str, &str)> {
-    let (namespace, rest) = policy.strip_prefix("ns[")?.split_once("]-policy[")?;
-    let (name, _) = rest.split_once(']')?;
-    Some((namespace, name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,11 +196,5 @@ mod tests {
         for name in ["cart.front.svc.cluster.local:80/*", "egress a.example", "ingress", "", "a b/c d"] {
             assert_eq!(path(name), None, "{name}");
         }
-    }
-
-    #[test]
-    fn an_istio_policy_is_namespace_and_name() {
-        assert_eq!(istio_policy("ns[front]-policy[deny-web]-rule[0]"), Some(("front", "deny-web")));
-        assert_eq!(istio_policy("deny-web"), None);
     }
 }

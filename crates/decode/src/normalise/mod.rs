@@ -5,6 +5,7 @@
 //! and when (`times.rs`). Start at `facts.rs`, which puts one observation together.
 
 mod access_log;
+mod authorization;
 mod body_text;
 mod facts;
 mod host;

@@ -38,6 +38,7 @@ table!(CALLS, "calls", "One row per call: all that both sides reported of one re
     user_agent: Text, "Family of the user agent, without its version.";
     protocol: Text, "Protocol, as HTTP/2.";
     denied_by: Text, "The authorization policy that denied the request, when the proxy names it.";
+    shadow_denied_by: Text, "The authorization policy in dry run that would have denied the request.";
     reported: Text, "Which sides reported the call: both, client_only or server_only.";
     repaired: Flag, "Some text of the call's records was not UTF-8 and was repaired.";
     request_bytes: Integer, "Bytes of the request body.";
@@ -84,6 +85,7 @@ table!(SPANS, "spans", "One row per span, as its sender reported it, normalised.
     user_agent: Text, "Family of the user agent, without its version.";
     protocol: Text, "Protocol, as HTTP/2.";
     denied_by: Text, "The authorization policy that denied the request, when the proxy names it.";
+    shadow_denied_by: Text, "The authorization policy in dry run that would have denied the request.";
     origin: Text, "The sender: one proxy or process, and signal.";
     repaired: Code, "Strings of this record that were not UTF-8 and were repaired.";
     request_bytes: Integer, "Bytes of the request body.";
@@ -132,6 +134,7 @@ table!(LOG_RECORDS, "log_records", "One row per log record, as its sender report
     user_agent: Text, "Family of the user agent, without its version.";
     protocol: Text, "Protocol, as HTTP/2.";
     denied_by: Text, "The authorization policy that denied the request, when the proxy names it.";
+    shadow_denied_by: Text, "The authorization policy in dry run that would have denied the request.";
     origin: Text, "The sender: one proxy or process, and signal.";
     repaired: Code, "Strings of this record that were not UTF-8 and were repaired.";
     request_bytes: Integer, "Bytes of the request body.";

@@ -82,6 +82,7 @@ impl Shape for CallFields {
             "user_agent" => |fields| Cell::Text(fields.shape.user_agent),
             "protocol" => |fields| Cell::Text(fields.shape.protocol),
             "denied_by" => |fields| Cell::Text(fields.shape.denied_by),
+            "shadow_denied_by" => |fields| Cell::Text(fields.shape.shadow_denied_by),
             "reported" => |fields| Cell::Word(words::reported(fields.shape.reported)),
             "repaired" => |fields| Cell::Flag(fields.shape.repaired),
             "edge_id" => |fields| Cell::Edge(fields.edge),

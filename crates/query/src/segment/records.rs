@@ -33,6 +33,7 @@ pub(crate) struct RecordFields<const LOGS: bool> {
     user_agent: Symbol,
     protocol: Symbol,
     denied_by: Symbol,
+    shadow_denied_by: Symbol,
     repaired: u16,
 }
 
@@ -60,6 +61,7 @@ impl<const LOGS: bool> RecordFields<LOGS> {
             user_agent: observation.user_agent,
             protocol: observation.protocol,
             denied_by: observation.denied_by,
+            shadow_denied_by: observation.shadow_denied_by,
             repaired: observation.repaired,
         }
     }
@@ -129,6 +131,7 @@ impl<const LOGS: bool> Shape for RecordFields<LOGS> {
             "user_agent" => |fields| Cell::Text(fields.user_agent),
             "protocol" => |fields| Cell::Text(fields.protocol),
             "denied_by" => |fields| Cell::Text(fields.denied_by),
+            "shadow_denied_by" => |fields| Cell::Text(fields.shadow_denied_by),
             "origin" => |fields| Cell::Text(fields.origin),
             "repaired" => |fields| Cell::Code(Some(i32::from(fields.repaired))),
             _ => return None,

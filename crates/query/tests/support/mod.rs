@@ -232,6 +232,7 @@ pub(crate) fn watched(learned: Learned) -> Watched {
         exemplars: Vec::new(),
         techniques: Vec::new(),
         highlights: Vec::new(),
+        quarantines: Vec::new(),
         runbook: Vec::new(),
         calibration: "default",
     };
