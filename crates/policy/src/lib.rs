@@ -4,6 +4,33 @@
 //! Never does I/O, never reads a clock. Nothing is planned on the word of an identity that was not verified.
 //! Depends on `model` and `learn`. Start reading at `traffic.rs`.
 
+mod attest;
+mod backtest;
+mod candidates;
+mod config;
+mod guard;
+mod knowledge;
+mod lease;
+mod ledger;
+mod lifecycle;
+mod limits;
+mod matching;
+mod proof;
+mod recent;
+mod respond;
 mod traffic;
 
+pub use attest::{Attested, Doubt, attested};
+pub use backtest::{Evaluator, Trial, backtest, backtest_cuts};
+pub use candidates::{Candidate, Plan, Plans, Subject, plans};
+pub use config::{PolicyConfig, PolicyMode, ProofConfig};
+pub use guard::{Load, MeshState, Refusal, mode_of, refusals};
+pub use knowledge::{Knowledge, Learned};
+pub use lease::Now;
+pub use ledger::Ledger;
+pub use lifecycle::{Change, CommandError, Decision, ENGINE, ID_PREFIX, QuarantineEvent, quarantine_id};
+pub use matching::{any_matches, concerns, matches, same_workload};
+pub use proof::{Proof, Verdict};
+pub use recent::{Recent, RecentConfig, RecentOverflows, Scope, authenticated, began_by, known, proven};
+pub use respond::{Answer, Response, respond};
 pub use traffic::{TrafficRow, Truth};

@@ -1,0 +1,438 @@
+//! From an incident to the quarantines that would stop it: the narrowest first, each tried on recent traffic.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use selvedge_learn::{principal_namespace, principal_service_account};
+use selvedge_model::finding::Family;
+use selvedge_model::{
+    Caller, Cut, Endpoint, EventTime, Finding, FindingKind, Incident, Operation, Place, Severity,
+};
+
+use crate::attest::{Attested, Doubt, attested, compromises, names};
+use crate::backtest::{Trial, backtest_cuts};
+use crate::knowledge::Knowledge;
+use crate::limits::not_stopped;
+use crate::matching::{route_to_cut, same_target, same_workload};
+use crate::recent::Scope;
+use crate::traffic::TrafficRow;
+
+/// Plans for one incident; past it the destinations with the least evidence are left out.
+const PLANS_MAX: usize = 8;
+/// Operations of one cut; past it the cut is not narrowed.
+const OPERATIONS_MAX: usize = 16;
+/// Hosts of one cut: the first by name.
+const HOSTS_MAX: usize = 16;
+/// Finding ids kept as evidence of one quarantine.
+pub(crate) const EVIDENCE_MAX: usize = 64;
+
+/// Whose deeds a quarantine answers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// Whoever holds a principal that callees verified.
+    Principal(String),
+    /// Somebody who proved no identity.
+    Unproven,
+    /// A workload, by its own proxy's word about what leaves the mesh.
+    OwnProxy,
+}
+
+/// A quarantine that could be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Whose deeds it answers.
+    pub subject: Subject,
+    /// Workloads that go by the subject: they lose calls.
+    pub callers: Vec<Endpoint>,
+    /// What would be denied; empty when everything is denied already.
+    pub cuts: Vec<Cut>,
+    /// What is denied already, by quarantines that stand.
+    pub covered: Vec<Cut>,
+    /// Ids of the findings that are proven to be the subject's deeds; those that were not are no evidence.
+    pub evidence: Vec<String>,
+    /// Kinds of evidence among them.
+    pub families: BTreeSet<Family>,
+    /// How bad those findings are by themselves: what nobody proved makes nobody worse.
+    pub severity: Severity,
+    /// It would deny what the subject normally does, and nothing says that its identity is in other hands.
+    pub established: bool,
+    /// What recent traffic says.
+    pub trial: Trial,
+    /// The same by workload where it is enforced, that of the first cut first.
+    pub parts: Vec<Trial>,
+    /// One sentence: who is cut from what, and why.
+    pub reason: String,
+    /// What it does not stop, one sentence each.
+    pub not_stopped: Vec<String>,
+}
+
+/// One answer to an incident, and a wider one where the first is narrow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The narrowest that stops it.
+    pub chosen: Candidate,
+    /// All of the destination instead of some of its routes.
+    pub wider: Option<Candidate>,
+}
+
+/// All answers to an incident, most evidence first, and why findings led to none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plans {
+    /// Independent of each other.
+    pub plans: Vec<Plan>,
+    /// Why findings are nobody's deed, for this purpose.
+    pub doubts: BTreeSet<Doubt>,
+}
+
+/// Findings that are proven to be one subject's deeds.
+#[derive(Clone, Default)]
+struct Case<'a> {
+    findings: Vec<&'a Finding>,
+}
+
+/// What would stop an incident. `findings` are its findings, in any order; `standing` is what is denied already.
+#[must_use]
+pub fn plans(
+    incident: &Incident,
+    findings: &[&Finding],
+    standing: &[Cut],
+    knowledge: &dyn Knowledge,
+) -> Plans {
+    let mut plans = Plans::default();
+    let (mut verified, mut unproven, mut leaving) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for finding in sorted(findings) {
+        match attested(finding, knowledge) {
+            Attested::Principal(principal) => push(&mut verified, principal.to_owned(), finding),
+            Attested::Unproven => push(&mut unproven, bare(&finding.edge.destination), finding),
+            Attested::OwnProxy(source) => push(&mut leaving, bare(source), finding),
+            Attested::Nobody(doubt) => drop(plans.doubts.insert(doubt)),
+        }
+    }
+    let planner = Planner { incident, knowledge, standing, leaving: &leaving };
+    for (principal, case) in &verified {
+        plans.plans.extend(planner.against_principal(principal, case));
+    }
+    plans.plans.extend(unproven.iter().filter_map(|(callee, case)| planner.against_unproven(callee, case)));
+    for (workload, case) in &leaving {
+        let cut_already = |plan: &Plan| {
+            plan.chosen.cuts.iter().chain(&plan.chosen.covered).any(|cut| outbound_of(cut, workload))
+        };
+        if !plans.plans.iter().any(cut_already) {
+            plans.plans.extend(planner.against_leaving(workload, case));
+        }
+    }
+    let weight = |plan: &Plan| (plan.chosen.severity, plan.chosen.families.len(), plan.chosen.evidence.len());
+    plans.plans.sort_by(|left, right| {
+        weight(right).cmp(&weight(left)).then_with(|| left.chosen.cuts.cmp(&right.chosen.cuts))
+    });
+    plans.plans.truncate(PLANS_MAX);
+    plans
+}
+
+struct Planner<'a> {
+    incident: &'a Incident,
+    knowledge: &'a dyn Knowledge,
+    standing: &'a [Cut],
+    leaving: &'a BTreeMap<Endpoint, Case<'a>>,
+}
+
+impl Planner<'_> {
+    /// One plan for each destination at which the principal did something by itself.
+    fn against_principal(&self, principal: &str, case: &Case<'_>) -> Vec<Plan> {
+        let mut by_callee: BTreeMap<Endpoint, Case<'_>> = BTreeMap::new();
+        for finding in case.findings.iter().filter(|finding| names(finding.kind)) {
+            push(&mut by_callee, bare(&finding.edge.destination), finding);
+        }
+        let callers = self.callers(principal, case);
+        let stolen = case.findings.iter().any(|finding| compromises(finding.kind));
+        let egress = self.egress(principal, &callers);
+        let plan = |(callee, here): (&Endpoint, &Case<'_>)| {
+            let owner = with_principal(callee, here);
+            let whole = inbound(&owner, Caller::Principal(principal.to_owned()), Vec::new());
+            let rows = self.rows(std::slice::from_ref(callee), &[]);
+            let narrow = self.narrowed(&whole, here, &rows);
+            let build = |cut: Cut| {
+                let mut cuts = vec![cut];
+                cuts.extend(self.plaintext_too(&owner, &rows));
+                cuts.extend(egress.clone());
+                let established = !stolen && self.hurts(&cuts[..1], &rows) > 0;
+                self.candidate(Subject::Principal(principal.to_owned()), &callers, cuts, case, established)
+            };
+            match narrow {
+                Some(narrow) => Plan { chosen: build(narrow), wider: Some(build(whole)) },
+                None => Plan { chosen: build(whole), wider: None },
+            }
+        };
+        by_callee.iter().map(plan).collect()
+    }
+
+    /// A deny of whoever proves no identity, where somebody got through without one.
+    fn against_unproven(&self, callee: &Endpoint, case: &Case<'_>) -> Option<Plan> {
+        case.findings.iter().find(|finding| finding.kind == FindingKind::MtlsDowngrade)?;
+        let owner = with_principal(callee, case);
+        let rows = self.rows(std::slice::from_ref(callee), &[]);
+        let whole = inbound(&owner, Caller::Unauthenticated, Vec::new());
+        let build = |cut: Cut| self.candidate(Subject::Unproven, &[], vec![cut], case, false);
+        Some(match self.narrowed(&whole, case, &rows) {
+            Some(narrow) => Plan { chosen: build(narrow), wider: Some(build(whole)) },
+            None => Plan { chosen: build(whole), wider: None },
+        })
+    }
+
+    /// A deny at the workload's own way out, of hosts that it never called before.
+    fn against_leaving(&self, workload: &Endpoint, case: &Case<'_>) -> Option<Plan> {
+        let cut = outbound(workload, case)?;
+        let callers = vec![workload.clone()];
+        Some(Plan {
+            chosen: self.candidate(Subject::OwnProxy, &callers, vec![cut], case, false),
+            wider: None,
+        })
+    }
+
+    /// The cut for only those operations of the deviation that nobody normally asks for, when the whole one would hurt.
+    fn narrowed(&self, whole: &Cut, case: &Case<'_>, rows: &[TrafficRow]) -> Option<Cut> {
+        if self.hurts(std::slice::from_ref(whole), rows) == 0 {
+            return None;
+        }
+        let wanted: BTreeSet<Operation> =
+            case.findings.iter().filter_map(|finding| operation(finding)).collect();
+        let with = |operations: Vec<Operation>| Cut { operations, ..whole.clone() };
+        let harmless =
+            wanted.into_iter().filter(|operation| self.hurts(&[with(vec![operation.clone()])], rows) == 0);
+        let operations: Vec<Operation> = harmless.collect();
+        (!operations.is_empty() && operations.len() <= OPERATIONS_MAX).then(|| with(operations))
+    }
+
+    /// Normal calls before the onset that `cuts` would have denied.
+    fn hurts(&self, cuts: &[Cut], rows: &[TrafficRow]) -> u64 {
+        backtest_cuts(cuts, rows, self.incident.onset).backtest.denied_normal
+    }
+
+    /// The same attacker could come without a certificate: denied too, where nobody normally does and the record is
+    /// complete enough to say so.
+    fn plaintext_too(&self, callee: &Endpoint, rows: &[TrafficRow]) -> Option<Cut> {
+        let cut = inbound(callee, Caller::Unauthenticated, Vec::new());
+        let trial = backtest_cuts(std::slice::from_ref(&cut), rows, self.incident.onset);
+        (trial.backtest.denied_normal == 0 && trial.undecided_normal == 0 && trial.considered_before > 0)
+            .then_some(cut)
+    }
+
+    /// What leaves the mesh from the workload that goes by `principal`: by its own word, or because it alone holds it.
+    fn egress(&self, principal: &str, callers: &[Endpoint]) -> Option<Cut> {
+        let holders = self.knowledge.holders(principal);
+        self.leaving.iter().find_map(|(workload, case)| {
+            let own = case.findings.iter().map(|finding| finding.edge.source.principal.as_str());
+            let own = own.filter(|own| !own.is_empty()).collect::<BTreeSet<_>>();
+            let alone = own.is_empty() && holders.len() == 1 && same_workload(&holders[0], workload);
+            let same = own.iter().all(|own| *own == principal) && !own.is_empty();
+            let named = callers.iter().any(|caller| same_workload(caller, workload));
+            ((alone || same) && named).then(|| outbound(workload, case)).flatten()
+        })
+    }
+
+    /// Workloads that go by a principal: those known to, and the one that its certificate names.
+    fn callers(&self, principal: &str, case: &Case<'_>) -> Vec<Endpoint> {
+        let mut callers: BTreeSet<Endpoint> =
+            self.knowledge.holders(principal).iter().map(|holder| with(holder, principal)).collect();
+        callers.extend(case.findings.iter().map(|finding| finding.edge.source.clone()));
+        let names = (principal_namespace(principal), principal_service_account(principal));
+        if let (Some(namespace), Some(account)) = names
+            && callers.is_empty()
+        {
+            let named = Endpoint {
+                namespace: namespace.to_owned(),
+                workload: account.to_owned(),
+                ..Endpoint::default()
+            };
+            callers.insert(with(&named, principal));
+        }
+        callers.into_iter().collect()
+    }
+
+    fn rows(&self, callees: &[Endpoint], callers: &[Endpoint]) -> Vec<TrafficRow> {
+        let scope = Scope { callees: callees.to_vec(), callers: callers.to_vec() };
+        self.knowledge.traffic(&scope, self.incident.onset)
+    }
+
+    fn candidate(
+        &self,
+        subject: Subject,
+        callers: &[Endpoint],
+        cuts: Vec<Cut>,
+        case: &Case<'_>,
+        established: bool,
+    ) -> Candidate {
+        let (cuts, covered) = uncovered(cuts, self.standing);
+        let place = |place| {
+            let of = cuts.iter().filter(|cut| cut.place == place).map(|cut| bare(&cut.workload));
+            of.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+        };
+        let rows = self.rows(&place(Place::Inbound), &place(Place::Outbound));
+        let mut trial = backtest_cuts(&cuts, &rows, self.incident.onset);
+        let mut parts: Vec<Trial> = Vec::new();
+        for (at, cut) in cuts.iter().enumerate() {
+            let here = |other: &Cut| other.place == cut.place && other.workload == cut.workload;
+            if !cuts[..at].iter().any(here) {
+                let of_workload: Vec<Cut> = cuts.iter().filter(|other| here(other)).cloned().collect();
+                parts.push(backtest_cuts(&of_workload, &rows, self.incident.onset));
+            }
+        }
+        // Rows are sums under their first minute: the store knows the whole span.
+        if let Some((from, until)) = self.knowledge.span() {
+            (trial.backtest.from_seconds, trial.backtest.until_seconds) = (from, until);
+        }
+        let reason = reason(&subject, callers, &cuts, case);
+        let not_stopped = not_stopped(&subject, callers, &cuts, &rows, self.incident.onset);
+        Candidate {
+            evidence: case.findings.iter().take(EVIDENCE_MAX).map(|finding| finding.id.clone()).collect(),
+            families: case.findings.iter().map(|finding| finding.kind.family()).collect(),
+            severity: severity(case),
+            callers: callers.to_vec(),
+            subject,
+            cuts,
+            covered,
+            established,
+            trial,
+            parts,
+            reason,
+            not_stopped,
+        }
+    }
+}
+
+/// The worst of the findings; one step worse when independent kinds agree and one of them says who, how they connect, or
+/// that it is new: as incidents are, over what is proven alone.
+fn severity(case: &Case<'_>) -> Severity {
+    let worst = case.findings.iter().map(|finding| finding.severity).max().unwrap_or_default();
+    let families: BTreeSet<Family> = case.findings.iter().map(|finding| finding.kind.family()).collect();
+    let tells = [Family::Identity, Family::Transport, Family::Certificate, Family::Novelty];
+    let agree = families.len() >= 2 && tells.iter().any(|family| families.contains(family));
+    let at = Severity::ALL.iter().position(|severity| *severity == worst).unwrap_or(0);
+    let raised = Severity::ALL[(at + usize::from(agree)).min(Severity::ALL.len() - 1)];
+    if worst > Severity::Info { raised } else { worst }
+}
+
+/// The request that a finding is about, when it is about one.
+fn operation(finding: &Finding) -> Option<Operation> {
+    let text = match finding.kind {
+        FindingKind::NewRoute => finding.subject.as_str(),
+        _ => finding.evidence.iter().find(|fact| fact.name == "route")?.observed.as_str(),
+    };
+    let (method, route) = text.split_once(' ').unwrap_or(("", text));
+    let known = !route.is_empty() && !route.contains("(overflow)");
+    let method = if method == "_OTHER" { "" } else { method };
+    known.then(|| Operation { method: method.to_owned(), route: route_to_cut(route) })
+}
+
+fn reason(subject: &Subject, callers: &[Endpoint], cuts: &[Cut], case: &Case<'_>) -> String {
+    let who = match subject {
+        Subject::Principal(principal) => {
+            let name = callers.first().map_or_else(|| "an unknown workload".to_owned(), Endpoint::label);
+            format!("{name} ({principal}, under any certificate)")
+        }
+        Subject::Unproven => "callers without an identity".to_owned(),
+        Subject::OwnProxy => callers.first().map_or_else(String::new, Endpoint::label),
+    };
+    let what: BTreeSet<String> = cuts
+        .iter()
+        .map(|cut| match cut.place {
+            Place::Inbound => cut.workload.label(),
+            Place::Outbound => cut.hosts.join(", "),
+        })
+        .collect();
+    let what: Vec<String> = what.into_iter().collect();
+    let why = case.findings.iter().max_by_key(|finding| (finding.severity, std::cmp::Reverse(&finding.id)));
+    let why = why.map_or("", |finding| finding.summary.as_str());
+    format!("cut {who} from {}: {why}", what.join(", "))
+}
+
+fn inbound(callee: &Endpoint, caller: Caller, operations: Vec<Operation>) -> Cut {
+    Cut { place: Place::Inbound, workload: callee.clone(), caller, hosts: Vec::new(), operations }
+}
+
+/// The hosts that a workload never called before, cut at its own way out.
+fn outbound(workload: &Endpoint, case: &Case<'_>) -> Option<Cut> {
+    let new = case.findings.iter().filter(|finding| finding.kind == FindingKind::NewEgress);
+    let hosts: BTreeSet<String> = new.map(|finding| finding.edge.destination.workload.clone()).collect();
+    let hosts: Vec<String> = hosts.into_iter().take(HOSTS_MAX).collect();
+    (!hosts.is_empty()).then(|| Cut {
+        place: Place::Outbound,
+        workload: workload.clone(),
+        caller: Caller::Local,
+        hosts,
+        operations: Vec::new(),
+    })
+}
+
+/// What of `cuts` the `standing` ones do not deny yet, and what they do.
+fn uncovered(cuts: Vec<Cut>, standing: &[Cut]) -> (Vec<Cut>, Vec<Cut>) {
+    let (mut open, mut covered) = (Vec::new(), Vec::new());
+    for mut cut in cuts {
+        let whole = cut.clone();
+        let mut done = false;
+        for other in standing.iter().filter(|other| same_target(other, &whole)) {
+            if !other.operations.is_empty() && !other.hosts.is_empty() {
+                done |= *other == whole;
+                continue;
+            }
+            // An empty list is everything.
+            done |= remove(&mut cut.operations, &other.operations) && remove(&mut cut.hosts, &other.hosts);
+        }
+        if cut != whole || done {
+            covered.push(whole);
+        }
+        if !done {
+            open.push(cut);
+        }
+    }
+    (open, covered)
+}
+
+/// Removes from `wanted` what is in `there`; true when nothing is left to want.
+fn remove<T: PartialEq>(wanted: &mut Vec<T>, there: &[T]) -> bool {
+    if there.is_empty() {
+        return true;
+    }
+    if wanted.is_empty() {
+        return false;
+    }
+    let left = wanted.iter().position(|one| !there.contains(one)).is_some();
+    if left {
+        wanted.retain(|one| !there.contains(one));
+    }
+    !left
+}
+
+fn outbound_of(cut: &Cut, workload: &Endpoint) -> bool {
+    cut.place == Place::Outbound && same_workload(&cut.workload, workload)
+}
+
+fn sorted<'a>(findings: &[&'a Finding]) -> Vec<&'a Finding> {
+    let mut sorted = findings.to_vec();
+    sorted.sort_by(|left, right| (left.onset, &left.id).cmp(&(right.onset, &right.id)));
+    sorted.dedup_by(|left, right| left.id == right.id);
+    sorted
+}
+
+fn push<'a, K: Ord>(cases: &mut BTreeMap<K, Case<'a>>, key: K, finding: &'a Finding) {
+    cases.entry(key).or_default().findings.push(finding);
+}
+
+/// The workload, whatever identity it presents.
+fn bare(end: &Endpoint) -> Endpoint {
+    Endpoint { principal: String::new(), ..end.clone() }
+}
+
+fn with(end: &Endpoint, principal: &str) -> Endpoint {
+    Endpoint { principal: principal.to_owned(), ..end.clone() }
+}
+
+/// The callee with its principal, where a finding knows it.
+fn with_principal(callee: &Endpoint, case: &Case<'_>) -> Endpoint {
+    let known = case.findings.iter().map(|finding| finding.edge.destination.principal.as_str());
+    with(callee, known.filter(|principal| !principal.is_empty()).min().unwrap_or_default())
+}
+
+/// The onset as minutes see it; used where a candidate speaks of what is normal.
+pub(crate) fn normal_before(row: &TrafficRow, onset: EventTime) -> bool {
+    row.normal && crate::recent::began_by(row.minute_seconds, onset)
+}

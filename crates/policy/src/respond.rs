@@ -1,0 +1,57 @@
+//! The one call per incident: plan, try, refuse or decide.
+
+use selvedge_model::{Finding, Incident};
+
+use crate::candidates::{Candidate, plans};
+use crate::config::PolicyConfig;
+use crate::guard::{MeshState, Refusal};
+use crate::knowledge::Knowledge;
+use crate::lease::Now;
+use crate::ledger::Ledger;
+use crate::lifecycle::{Decision, QuarantineEvent};
+
+/// What was decided about one candidate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// What was tried; `None` when nobody could be named.
+    pub candidate: Option<Candidate>,
+    /// A wider one that a person may prefer.
+    pub wider: Option<Candidate>,
+    /// What came of it.
+    pub decision: Decision,
+}
+
+/// What was decided about an incident.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Response {
+    /// One for each independent candidate, most evidence first; never empty.
+    pub answers: Vec<Answer>,
+    /// What changed in the ledger.
+    pub events: Vec<QuarantineEvent>,
+}
+
+/// Decides about an incident with its findings. To be asked whenever it changed, and again when a window has closed:
+/// some evidence counts only then. Asked twice it decides once.
+pub fn respond(
+    ledger: &mut Ledger,
+    incident: &Incident,
+    findings: &[&Finding],
+    knowledge: &dyn Knowledge,
+    config: &PolicyConfig,
+    mesh: &MeshState,
+    now: Now,
+) -> Response {
+    let planned = plans(incident, findings, &ledger.standing(), knowledge);
+    let mut response = Response::default();
+    if planned.plans.is_empty() {
+        let decision = Decision::Refuse(vec![Refusal::NobodyProven { doubts: planned.doubts }]);
+        response.answers.push(Answer { candidate: None, wider: None, decision });
+        return response;
+    }
+    for plan in planned.plans {
+        let (decision, events) = ledger.decide(incident, &plan.chosen, config, mesh, now);
+        response.events.extend(events);
+        response.answers.push(Answer { candidate: Some(plan.chosen), wider: plan.wider, decision });
+    }
+    response
+}
