@@ -303,7 +303,7 @@ impl From<&Finding> for FindingDocument {
 /// One decision to act.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ActionDocument {
-    /// `alert_firing` or `alert_resolved`.
+    /// `alert_firing`, `alert_resolved`, or `quarantine_` and its new state.
     pub kind: String,
     /// The incident, and the deduplication key.
     pub incident_id: String,
@@ -313,6 +313,9 @@ pub struct ActionDocument {
     pub title: String,
     /// Event time of the decision.
     pub at_unix_nano: UnixNano,
+    /// The quarantine; not there for an alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantine_id: Option<String>,
 }
 
 impl From<&Action> for ActionDocument {
@@ -323,6 +326,7 @@ impl From<&Action> for ActionDocument {
             severity: action.severity.into(),
             title: action.title.clone(),
             at_unix_nano: action.at.into(),
+            quarantine_id: Some(action.quarantine_id.clone()).filter(|id| !id.is_empty()),
         }
     }
 }

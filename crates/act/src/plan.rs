@@ -27,6 +27,7 @@ pub fn plan(
         _ => return None,
     };
     Some(Action {
+        quarantine_id: String::new(),
         kind,
         incident_id: incident.id.clone(),
         severity: incident.severity,

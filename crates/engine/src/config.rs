@@ -6,6 +6,7 @@ use selvedge_correlate::CorrelateConfig;
 use selvedge_decode::DecodeConfig;
 use selvedge_join::JoinConfig;
 use selvedge_learn::LearnConfig;
+use selvedge_policy::PolicyConfig;
 use selvedge_query::StoreConfig;
 
 /// Names of workloads, routes, agents and certificates of a large mesh fit many times over; past it names pool.
@@ -39,6 +40,8 @@ pub struct EngineConfig {
     pub findings_kept_max: usize,
     /// How far the clock runs ahead of a silent stream before event time follows it.
     pub idle_grace: Duration,
+    /// Quarantines.
+    pub policy: PolicyConfig,
     /// What is kept for SQL; nothing when absent, and then nothing is paid for it.
     pub record: Option<StoreConfig>,
 }
@@ -55,6 +58,7 @@ impl Default for EngineConfig {
             window_entries_max: WINDOW_ENTRIES_MAX_DEFAULT,
             findings_kept_max: FINDINGS_KEPT_MAX_DEFAULT,
             idle_grace: IDLE_GRACE_DEFAULT,
+            policy: PolicyConfig::default(),
             record: None,
         }
     }

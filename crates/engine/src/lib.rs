@@ -5,7 +5,9 @@
 //! Depends on all stages below. Start reading at `pipeline.rs`: the whole flow on one screen.
 
 mod config;
+mod containment;
 mod live;
+mod orders;
 mod overload;
 mod pipeline;
 mod recorder;
@@ -16,12 +18,15 @@ mod stats;
 mod windows;
 
 pub use config::EngineConfig;
+pub use containment::{ContainmentEvent, PushReport};
 pub use live::{Engine, HistoryWriter, LiveSnapshots, run};
+pub use orders::{LiveOrders, OrderError};
 pub use overload::Overload;
 pub use pipeline::{Effect, IngestError, Mode, Pipeline, RawBatch};
 pub use recorder::Recorded;
 pub use selvedge_correlate::IncidentChange;
 pub use selvedge_decode::Encoding;
 pub use selvedge_detect::{RuleError, RuleSet};
+pub use selvedge_policy::{CommandError, Now, PolicyConfig, PolicyMode, TrafficRow};
 pub use snapshot::{EdgeSummary, Snapshot};
 pub use stats::Stats;

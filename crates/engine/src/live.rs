@@ -7,10 +7,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use selvedge_model::{Finding, SteadyTime};
+use selvedge_policy::Now;
 use selvedge_query::{History, Learned, SealedSegment, SnapshotSource, Watched};
 use selvedge_receive::{Clock, Receipt, Submission};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::orders::{LiveOrders, Order};
 use crate::overload::Overload;
 use crate::pipeline::{Effect, Pipeline, RawBatch};
 use crate::snapshot::Snapshot;
@@ -24,6 +26,8 @@ const EDGES_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Queries that wait for their snapshot; more wait at the door of SQL, which bounds them.
 const QUESTIONS_MAX: usize = 32;
+/// Commands of people and reports of proxies that wait; more wait at the door.
+const ORDERS_MAX: usize = 256;
 /// Lots of sealed segments on their way to the history; while there is no room they stay in the store, which bounds them.
 const SEALED_MAX: usize = 1;
 
@@ -37,6 +41,7 @@ type Question = oneshot::Sender<SqlSnapshot>;
 enum Event {
     Submission(Submission),
     Question(Question),
+    Order(Box<Order>),
     Clock,
     InputEnded,
 }
@@ -54,6 +59,7 @@ pub struct Engine {
     edges_at: Option<SteadyTime>,
     learned: Arc<Learned>,
     questions: (mpsc::Sender<Question>, Option<mpsc::Receiver<Question>>),
+    orders: (mpsc::Sender<Order>, Option<mpsc::Receiver<Order>>),
     /// Where sealed segments go, when there is a history.
     sealed: Option<mpsc::Sender<Vec<SealedSegment>>>,
 }
@@ -63,10 +69,12 @@ impl Engine {
     #[must_use]
     pub fn new(pipeline: Pipeline, findings_kept_max: usize) -> Self {
         let (asking, questions) = mpsc::channel(QUESTIONS_MAX);
+        let (ordering, orders) = mpsc::channel(ORDERS_MAX);
         Self {
             pipeline,
             learned: Arc::default(),
             questions: (asking, Some(questions)),
+            orders: (ordering, Some(orders)),
             sealed: None,
             view: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             latest: Snapshot::default(),
@@ -95,6 +103,12 @@ impl Engine {
         LiveSnapshots { asking: self.questions.0.clone() }
     }
 
+    /// Where people and proxies say what is to be, and what became of it.
+    #[must_use]
+    pub fn orders(&self) -> LiveOrders {
+        LiveOrders { sending: self.orders.0.clone() }
+    }
+
     /// From now on what SQL keeps is written down when it is sealed, by the one who runs what this returns.
     #[must_use]
     pub fn keep_history(&mut self, history: History) -> HistoryWriter {
@@ -108,6 +122,7 @@ impl Engine {
         match event {
             Event::Submission(submission) => self.take(submission, now, effects),
             Event::Question(question) => self.answer(question),
+            Event::Order(order) => self.obey(*order, effects),
             Event::Clock => self.pipeline.advance_clock(now, effects),
             Event::InputEnded => self.pipeline.finish(effects),
         }
@@ -123,7 +138,7 @@ impl Engine {
     fn remember(&mut self, effects: &[Effect]) {
         let findings = effects.iter().filter_map(|effect| match effect {
             Effect::Finding(finding) => Some(finding.as_ref().clone()),
-            Effect::Incident(..) | Effect::Action(..) => None,
+            Effect::Incident(..) | Effect::Action(..) | Effect::Containment { .. } => None,
         });
         self.findings.extend(findings);
         let surplus = self.findings.len().saturating_sub(self.findings_kept_max);
@@ -131,6 +146,7 @@ impl Engine {
         self.findings_forgotten += surplus as u64;
         self.latest.findings = Arc::new(self.findings.iter().cloned().collect());
         self.latest.incidents = Arc::new(self.pipeline.incidents().cloned().collect());
+        self.latest.quarantines = Arc::new(self.pipeline.quarantines().cloned().collect());
     }
 
     /// Replaces the view. A large mesh has a hundred thousand edges, which nobody needs anew each second.
@@ -159,6 +175,17 @@ impl Engine {
             if !sealed.is_empty() {
                 room.send(sealed);
             }
+        }
+    }
+
+    fn obey(&mut self, order: Order, effects: &mut Vec<Effect>) {
+        let (answer, reply) = match order {
+            Order::Approve { id, who, reply } => (self.pipeline.approve(&id, &who, effects), reply),
+            Order::Lift { id, who, why, reply } => (self.pipeline.lift(&id, &who, &why, effects), reply),
+            Order::Report(report) => return self.pipeline.report(&report, effects),
+        };
+        if reply.send(answer).is_err() {
+            tracing::debug!("whoever gave an order was gone before it was carried out");
         }
     }
 
@@ -254,15 +281,18 @@ pub async fn run(
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut effects = Vec::new();
     let mut questions = engine.questions.1.take().expect("an engine runs once: it is given away");
+    let mut orders = engine.orders.1.take().expect("an engine runs once: it is given away");
     loop {
         let event = tokio::select! {
             biased;
             // First: there are few, for SQL bounds them, and people wait. The engine holds a sender, so it never ends.
             Some(question) = questions.recv() => Event::Question(question),
+            Some(order) = orders.recv() => Event::Order(Box::new(order)),
             submission = submissions.recv() => submission.map_or(Event::InputEnded, Event::Submission),
             _ = interval.tick() => Event::Clock,
         };
         let ended = matches!(event, Event::InputEnded);
+        engine.pipeline.set_clock(Now { steady: clock.steady(), wall: clock.now() });
         engine.apply(event, clock.steady(), &mut effects);
         effects.drain(..).for_each(&mut act);
         if ended {

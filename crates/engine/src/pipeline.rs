@@ -3,6 +3,10 @@
 //! Everything here is synchronous and a function of the records in their order: no clock, no I/O, and nothing
 //! depends on where a batch was cut, on the number of shards, or on speed.
 
+mod containing;
+
+use std::collections::BTreeSet;
+
 use selvedge_act::plan;
 use selvedge_correlate::{Correlator, IncidentChange};
 use selvedge_decode::{DecodeError, Encoding};
@@ -10,9 +14,11 @@ use selvedge_detect::{Context, Detector, RuleSet, TelemetryCounts};
 use selvedge_join::JoinConfig;
 use selvedge_learn::{Baselines, Provenance};
 use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severity, SignalKind, SteadyTime};
+use selvedge_policy::Now;
 use selvedge_query::Learned;
 
 use crate::config::EngineConfig;
+use crate::containment::{Containment, ContainmentEvent};
 use crate::overload::Overload;
 use crate::recorder::{Recorded, Recorder};
 use crate::router::Router;
@@ -54,6 +60,15 @@ pub enum Effect {
     Incident(IncidentChange, Box<Incident>),
     /// Something to do about an incident.
     Action(Action, Box<Incident>),
+    /// A quarantine was decided, refused or changed.
+    Containment {
+        /// Event time.
+        at: EventTime,
+        /// How bad its incident is.
+        severity: Severity,
+        /// What happened.
+        event: ContainmentEvent,
+    },
 }
 
 /// Why a batch as a whole was refused; nothing of it was kept.
@@ -68,6 +83,9 @@ pub struct Pipeline {
     baselines: Baselines,
     detector: Detector,
     correlator: Correlator,
+    containment: Containment,
+    /// What leases are measured by; event time when nobody sets it, as in a replay.
+    clock: Option<Now>,
     alerted: std::collections::BTreeMap<String, Severity>,
     mode: Mode,
     stats: Stats,
@@ -87,6 +105,8 @@ impl Pipeline {
             baselines: Baselines::new(config.learn.clone()),
             detector: Detector::new(rules),
             correlator: Correlator::new(config.correlate.clone()),
+            containment: Containment::new(config.policy.clone()),
+            clock: None,
             alerted: std::collections::BTreeMap::new(),
             mode: Mode::Judging,
             stats: Stats::default(),
@@ -134,6 +154,8 @@ impl Pipeline {
     pub fn advance_clock(&mut self, now: SteadyTime, effects: &mut Vec<Effect>) {
         if let Some(now) = self.router.advance_clock(now) {
             self.tick(now, effects);
+        } else {
+            self.advance_containment(effects);
         }
     }
 
@@ -141,8 +163,8 @@ impl Pipeline {
     /// gap, in which nothing was silent.
     pub fn finish(&mut self, effects: &mut Vec<Effect>) {
         let now = self.router.frontier();
-        self.windows.merge(self.shards.flush(), &mut self.stats);
-        self.recorder.calls(self.shards.take_completed());
+        let deltas = self.shards.flush();
+        self.take(deltas);
         self.judge(now, EventTime(u64::MAX), effects);
         self.router.restart_after_gap();
         self.correlator.gap();
@@ -205,9 +227,10 @@ impl Pipeline {
 
     fn tick(&mut self, now: EventTime, effects: &mut Vec<Effect>) {
         let watermark = self.router.watermark();
-        self.windows.merge(self.shards.advance(watermark), &mut self.stats);
-        self.recorder.calls(self.shards.take_completed());
+        let deltas = self.shards.advance(watermark);
+        self.take(deltas);
         self.judge(now, watermark, effects);
+        self.advance_containment(effects);
     }
 
     /// New shapes of calls are judged at once; a closed window is judged against earlier windows, then learned,
@@ -222,7 +245,9 @@ impl Pipeline {
             self.detector.judge_telemetry(&cx, &self.stats.telemetry_since(&mut self.telemetry_judged)),
         );
         self.windows.mark_sighted();
-        for closed in self.windows.close(watermark, symbols) {
+        let all_closed = self.windows.close(watermark, symbols);
+        let closed_any = !all_closed.is_empty();
+        for closed in all_closed {
             let ClosedWindow { window, edges } = &closed;
             let cx = Context { symbols, baselines: &self.baselines, now, learning };
             findings.extend(self.detector.judge_window(&cx, *window, &closed.refs()));
@@ -230,6 +255,7 @@ impl Pipeline {
             for (key, edge) in edges {
                 self.stats.shapes_overflowed += edge.shapes_overflowed;
                 let flagged = |shape: &_| self.detector.flagged(key, shape);
+                self.containment.learn(*window, key, edge, &flagged, &self.baselines, provenance);
                 self.baselines.learn(*window, *key, edge, &flagged, provenance, symbols);
             }
             self.baselines.finish_window(*window);
@@ -237,6 +263,9 @@ impl Pipeline {
             self.stats.windows += 1;
         }
         self.correlate(findings, now, effects);
+        if closed_any {
+            self.decide_again(now, effects);
+        }
     }
 
     fn correlate(&mut self, findings: Vec<Finding>, now: EventTime, effects: &mut Vec<Effect>) {
@@ -245,8 +274,12 @@ impl Pipeline {
         let mut changes = self.correlator.fold(&findings, &runbook, now);
         changes.extend(self.correlator.tick(now));
         effects.extend(findings.into_iter().map(|finding| Effect::Finding(Box::new(finding))));
+        let mut changed = BTreeSet::new();
         for change in changes {
             let Some(incident) = self.correlator.get(change.id()) else { continue };
+            if self.containment.concerns(incident) {
+                changed.insert(incident.id.clone());
+            }
             let sent = self.alerted.get(&incident.id).copied();
             let action = plan(&change, incident, sent, now);
             effects.push(Effect::Incident(change, Box::new(incident.clone())));
@@ -256,5 +289,6 @@ impl Pipeline {
             }
         }
         self.alerted.retain(|id, _| self.correlator.get(id).is_some());
+        self.decide(&changed, effects);
     }
 }

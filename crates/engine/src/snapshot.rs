@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use selvedge_learn::{Baselines, EdgeBaseline, Provenance, Tally};
-use selvedge_model::{Edge, EdgeKey, Finding, Incident, Symbol, SymbolTable};
+use selvedge_model::{Edge, EdgeKey, Finding, Incident, Quarantine, Symbol, SymbolTable};
 
 use crate::stats::Stats;
 
@@ -36,6 +36,8 @@ pub struct EdgeSummary {
 pub struct Snapshot {
     /// All incidents kept, by opening time.
     pub incidents: Arc<Vec<Incident>>,
+    /// All quarantines that are remembered, by id.
+    pub quarantines: Arc<Vec<Quarantine>>,
     /// Recent findings, oldest first.
     pub findings: Arc<Vec<Finding>>,
     /// Learned edges, by name; some seconds old.

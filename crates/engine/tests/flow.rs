@@ -49,7 +49,7 @@ impl Run {
     fn findings(&self) -> Vec<&Finding> {
         let findings = self.effects.iter().filter_map(|effect| match effect {
             Effect::Finding(finding) => Some(finding.as_ref()),
-            Effect::Incident(..) | Effect::Action(..) => None,
+            Effect::Incident(..) | Effect::Action(..) | Effect::Containment { .. } => None,
         });
         findings.collect()
     }

@@ -1,6 +1,7 @@
 //! What we do about an incident.
 
 use crate::finding::Severity;
+use crate::quarantine::QuarantineState;
 use crate::time::EventTime;
 
 /// Which action.
@@ -10,6 +11,8 @@ pub enum ActionKind {
     AlertFiring,
     /// The alert is withdrawn.
     AlertResolved,
+    /// A quarantine came into this state.
+    Quarantine(QuarantineState),
 }
 
 impl ActionKind {
@@ -19,6 +22,11 @@ impl ActionKind {
         match self {
             Self::AlertFiring => "alert_firing",
             Self::AlertResolved => "alert_resolved",
+            Self::Quarantine(QuarantineState::Proposed) => "quarantine_proposed",
+            Self::Quarantine(QuarantineState::Shadow) => "quarantine_shadow",
+            Self::Quarantine(QuarantineState::Enforced) => "quarantine_enforced",
+            Self::Quarantine(QuarantineState::Lifted) => "quarantine_lifted",
+            Self::Quarantine(QuarantineState::Expired) => "quarantine_expired",
         }
     }
 }
@@ -32,8 +40,10 @@ pub struct Action {
     pub incident_id: String,
     /// How bad, when it was decided.
     pub severity: Severity,
-    /// The incident's title at that moment.
+    /// The incident's title at that moment; of a quarantine, who is cut from what, and why.
     pub title: String,
+    /// The quarantine; empty for an alert.
+    pub quarantine_id: String,
     /// Event time of the decision.
     pub at: EventTime,
 }

@@ -37,21 +37,20 @@ impl Transcript {
                 change.name(),
                 incident.title
             ),
-            Effect::Action(action, _) => format!(
-                "{} action   {} {} {} {}",
-                format_utc(action.at),
-                action.incident_id,
-                action.severity.name(),
-                action.kind.name(),
-                action.title
-            ),
+            Effect::Action(action, _) => line_of(action),
+            Effect::Containment { at, severity, event } => {
+                let Some(action) = event.action(*at, *severity) else { return };
+                let line = line_of(&action);
+                self.actions.push(action);
+                line
+            }
         };
         // Writing to a string cannot fail.
         writeln!(self.text, "{line}").expect("a string takes any text");
         match effect {
             Effect::Finding(finding) => self.findings.push(*finding),
             Effect::Action(action, _) => self.actions.push(action),
-            Effect::Incident(..) => {}
+            Effect::Incident(..) | Effect::Containment { .. } => {}
         }
     }
 
@@ -60,4 +59,15 @@ impl Transcript {
     pub fn text(&self) -> &str {
         &self.text
     }
+}
+
+fn line_of(action: &Action) -> String {
+    format!(
+        "{} action   {} {} {} {}",
+        format_utc(action.at),
+        action.incident_id,
+        action.severity.name(),
+        action.kind.name(),
+        action.title
+    )
 }

@@ -64,7 +64,7 @@ fn view() -> Snapshot {
     pipeline.finish(&mut effects);
     let findings = effects.into_iter().filter_map(|effect| match effect {
         Effect::Finding(finding) => Some(*finding),
-        Effect::Incident(..) | Effect::Action(..) => None,
+        Effect::Incident(..) | Effect::Action(..) | Effect::Containment { .. } => None,
     });
     Snapshot {
         incidents: Arc::new(pipeline.incidents().cloned().collect()),

@@ -52,6 +52,7 @@ fn a_finding_keeps_the_order_of_its_keys_and_64_bits_of_its_times() {
 #[test]
 fn an_action_says_what_about_which_incident_and_when() {
     let action = Action {
+        quarantine_id: String::new(),
         kind: ActionKind::AlertFiring,
         incident_id: "i".to_owned(),
         severity: Severity::Low,

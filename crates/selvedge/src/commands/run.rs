@@ -158,6 +158,7 @@ fn notify(dispatcher: &Dispatcher, effect: Effect) {
     let status = match action.kind {
         ActionKind::AlertFiring => AlertStatus::Firing,
         ActionKind::AlertResolved => AlertStatus::Resolved,
+        ActionKind::Quarantine(_) => return,
     };
     dispatcher.notify(Alert { status, incident: *incident, at: action.at });
 }

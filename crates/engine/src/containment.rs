@@ -1,0 +1,298 @@
+//! Quarantines in the flow: decided when an incident changes, pushed by others, proven by the calls that come after.
+//!
+//! Keeps the recent traffic that plans are tried on, the ledger of quarantines, and a proof for each that was pushed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use selvedge_join::TickDelta;
+use selvedge_learn::{Baselines, Provenance};
+use selvedge_model::{
+    Action, ActionKind, EdgeKey, EdgeWindow, EventTime, Finding, Incident, IncidentStatus, Progress,
+    Quarantine, Severity, SymbolTable, Window,
+};
+use selvedge_policy::{
+    Change, CommandError, Decision, Knowledge, Learned, Ledger, MeshState, Now, PolicyConfig, Proof,
+    QuarantineEvent, Recent, TrafficRow, Verdict, known, respond,
+};
+
+/// Something that was decided about an incident, or happened to a quarantine.
+#[derive(Clone, Debug)]
+pub enum ContainmentEvent {
+    /// A quarantine changed; as it is now. Absent when it is no longer remembered.
+    Quarantine(QuarantineEvent, Option<Box<Quarantine>>),
+    /// An incident gets no quarantine (or not all that it might), and why.
+    Refused {
+        /// The incident.
+        incident_id: String,
+        /// Whom it would have been about: the subject, for people; empty when nobody could be named.
+        subject: String,
+        /// All reasons.
+        reasons: Vec<String>,
+    },
+}
+
+impl ContainmentEvent {
+    /// What was done about the incident, if this is more than a step on the way.
+    #[must_use]
+    pub fn action(&self, at: EventTime, severity: Severity) -> Option<Action> {
+        let Self::Quarantine(event, Some(quarantine)) = self else { return None };
+        let lifted = event.change == Change::RolledBack;
+        (event.change.moves_proxies() || event.change == Change::Proposed).then(|| Action {
+            kind: ActionKind::Quarantine(quarantine.state),
+            incident_id: quarantine.incident_id.clone(),
+            severity,
+            title: if lifted { quarantine.ended.clone() } else { quarantine.reason.clone() },
+            quarantine_id: quarantine.id.clone(),
+            at,
+        })
+    }
+}
+
+/// What a push has come to at the proxies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushReport {
+    /// It is stored, and on its way.
+    Pushed {
+        /// The quarantine.
+        id: String,
+    },
+    /// So many of the connected proxies that should have it do.
+    Acknowledged {
+        /// The quarantine.
+        id: String,
+        /// Connected proxies of its workloads.
+        nodes: usize,
+        /// Those that have taken it.
+        acked: usize,
+    },
+    /// A proxy refused it, or it could not be stored or sent.
+    Rejected {
+        /// The quarantine.
+        id: String,
+        /// Who refused.
+        by: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Everything about quarantines between two events.
+pub(crate) struct Containment {
+    config: PolicyConfig,
+    recent: Recent,
+    ledger: Ledger,
+    proofs: BTreeMap<String, Proof>,
+    /// Reasons that were told, by incident and subject: the same reasons twice are not told twice.
+    refused: BTreeMap<(String, String), Vec<String>>,
+    /// Incidents to be decided about again when a window has closed: some evidence counts only then.
+    undecided: BTreeSet<String>,
+}
+
+/// Where decisions look.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) symbols: &'a SymbolTable,
+    pub(crate) baselines: &'a Baselines,
+    /// On the clocks of leases.
+    pub(crate) now: Now,
+    /// In event time.
+    pub(crate) frontier: EventTime,
+}
+
+impl Containment {
+    pub(crate) fn new(config: PolicyConfig) -> Self {
+        Self {
+            recent: Recent::new(config.recent.clone()),
+            config,
+            ledger: Ledger::new(),
+            proofs: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            undecided: BTreeSet::new(),
+        }
+    }
+
+    /// What a process before us had stored.
+    pub(crate) fn restore(&mut self, stored: Vec<Quarantine>, now: Now) {
+        self.ledger = Ledger::restore(stored, &self.config, now);
+    }
+
+    pub(crate) fn quarantines(&self) -> impl Iterator<Item = &Quarantine> {
+        self.ledger.quarantines()
+    }
+
+    /// Every row of the recent traffic.
+    pub(crate) fn visit(&self, symbols: &SymbolTable, visit: &mut dyn FnMut(&TrafficRow)) {
+        self.recent.visit(None, symbols, visit);
+    }
+
+    pub(crate) fn overflows(&self) -> selvedge_policy::RecentOverflows {
+        self.recent.overflows()
+    }
+
+    /// Keeps one edge of a closed window, before it is learned.
+    pub(crate) fn learn(
+        &mut self,
+        window: Window,
+        key: &EdgeKey,
+        edge: &EdgeWindow,
+        flagged: &dyn Fn(&selvedge_model::CallShape) -> bool,
+        baselines: &Baselines,
+        provenance: Provenance,
+    ) {
+        let approved = provenance == Provenance::Approved;
+        let normal = |shape: &_| approved || (known(baselines, key, shape) && !flagged(shape));
+        self.recent.learn(window, key, edge, &normal);
+    }
+
+    /// Shows every call to the proofs, once.
+    pub(crate) fn observe(&mut self, deltas: &[TickDelta], view: View<'_>) {
+        if self.proofs.is_empty() {
+            return;
+        }
+        let usual = |key: &EdgeKey| view.baselines.edge(key).map_or((0, 0), |edge| (edge.calls, edge.failed));
+        for ((_, key), edge) in deltas.iter().flat_map(|delta| &delta.edges) {
+            for proof in self.proofs.values_mut() {
+                proof.observe(key, edge, &usual, &self.config.proof, view.symbols);
+            }
+        }
+    }
+
+    /// Decides about an incident that changed, or whose evidence may have.
+    pub(crate) fn decide<'f>(
+        &mut self,
+        incident: &Incident,
+        findings: impl Iterator<Item = &'f Finding>,
+        mesh: &MeshState,
+        view: View<'_>,
+        events: &mut Vec<ContainmentEvent>,
+    ) {
+        let findings: Vec<&Finding> = findings.collect();
+        let Self { ledger, recent, config, .. } = self;
+        let knowledge = Learned { symbols: view.symbols, baselines: view.baselines, recent };
+        let mesh = MeshState { warm: knowledge.warm(), ..*mesh };
+        let response = respond(ledger, incident, &findings, &knowledge, config, &mesh, view.now);
+        for answer in response.answers {
+            let subject = answer.candidate.map_or_else(String::new, |candidate| candidate.reason);
+            if let Decision::Refuse(reasons) = answer.decision {
+                let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+                self.refuse(&incident.id, subject, reasons, events);
+            }
+        }
+        self.tell(response.events, events);
+    }
+
+    fn refuse(
+        &mut self,
+        incident_id: &str,
+        subject: String,
+        reasons: Vec<String>,
+        events: &mut Vec<ContainmentEvent>,
+    ) {
+        let told = self.refused.entry((incident_id.to_owned(), subject.clone())).or_default();
+        if *told != reasons {
+            told.clone_from(&reasons);
+            events.push(ContainmentEvent::Refused { incident_id: incident_id.to_owned(), subject, reasons });
+        }
+    }
+
+    /// Incidents to be asked about again once a window has closed, those that are still worth it.
+    pub(crate) fn take_undecided(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.undecided)
+    }
+
+    /// Notes an incident that changed; true when it is grave enough to be decided about.
+    pub(crate) fn concerns(&mut self, incident: &Incident) -> bool {
+        let grave = incident.severity >= Severity::High && incident.status == IncidentStatus::Open;
+        if grave {
+            self.undecided.insert(incident.id.clone());
+        } else {
+            self.refused.retain(|(id, _), _| *id != incident.id);
+        }
+        grave
+    }
+
+    /// Time passed: leases run out, proofs are judged.
+    pub(crate) fn advance(&mut self, view: View<'_>, events: &mut Vec<ContainmentEvent>) {
+        let mut changes = self.ledger.advance(&self.config, view.now);
+        let verdicts: Vec<(String, Verdict)> = self
+            .proofs
+            .iter()
+            .map(|(id, proof)| (id.clone(), proof.judge(view.frontier, &self.config.proof)))
+            .collect();
+        for (id, verdict) in verdicts {
+            changes.extend(match verdict {
+                Verdict::Open => Vec::new(),
+                Verdict::Effective => self.ledger.judged(&id, Progress::Effective, view.now),
+                Verdict::Ineffective(why) => self.ledger.judged(&id, Progress::Ineffective(why), view.now),
+                Verdict::Harm(why) => self.ledger.roll_back(&id, &why, view.now).unwrap_or_default(),
+            });
+        }
+        self.tell(changes, events);
+    }
+
+    /// A person wants a quarantine enforced.
+    pub(crate) fn approve(
+        &mut self,
+        id: &str,
+        who: &str,
+        now: Now,
+        events: &mut Vec<ContainmentEvent>,
+    ) -> Result<Quarantine, CommandError> {
+        let changes = self.ledger.approve(id, who, &self.config, now)?;
+        self.tell(changes, events);
+        self.get(id)
+    }
+
+    /// A person takes a quarantine back.
+    pub(crate) fn lift(
+        &mut self,
+        id: &str,
+        who: &str,
+        why: &str,
+        now: Now,
+        events: &mut Vec<ContainmentEvent>,
+    ) -> Result<Quarantine, CommandError> {
+        let changes = self.ledger.lift(id, who, why, now)?;
+        self.tell(changes, events);
+        self.get(id)
+    }
+
+    fn get(&self, id: &str) -> Result<Quarantine, CommandError> {
+        self.ledger.get(id).cloned().ok_or_else(|| CommandError::Unknown { id: id.to_owned() })
+    }
+
+    /// What became of a push.
+    pub(crate) fn report(&mut self, report: &PushReport, view: View<'_>, events: &mut Vec<ContainmentEvent>) {
+        // Records lag behind what they tell of: what is in effect now is seen in calls that start from now on.
+        let at = view.frontier.max(EventTime(view.now.wall.0));
+        let changes = match report {
+            PushReport::Pushed { id } => {
+                if let Some(quarantine) = self.ledger.get(id).filter(|one| one.state.live()) {
+                    self.proofs.insert(id.clone(), Proof::new(quarantine, at));
+                }
+                self.ledger.pushed(id, view.now)
+            }
+            PushReport::Acknowledged { id, nodes, acked } => {
+                if *nodes > 0
+                    && acked == nodes
+                    && let Some(proof) = self.proofs.get_mut(id)
+                {
+                    proof.acknowledged(at);
+                }
+                self.ledger.acknowledged(id, *nodes, *acked, view.now)
+            }
+            PushReport::Rejected { id, by, why } => self.ledger.rejected(id, by, why, view.now),
+        };
+        self.tell(changes, events);
+    }
+
+    fn tell(&mut self, changes: Vec<QuarantineEvent>, events: &mut Vec<ContainmentEvent>) {
+        for change in changes {
+            let quarantine = self.ledger.get(&change.id);
+            if quarantine.is_none_or(|quarantine| !quarantine.state.live()) {
+                self.proofs.remove(&change.id);
+            }
+            events.push(ContainmentEvent::Quarantine(change, quarantine.cloned().map(Box::new)));
+        }
+    }
+}
