@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("selvedge-policy", 2),
     ("selvedge-receive", 3),
     ("selvedge-act", 3),
+    ("selvedge-enforce", 3),
     ("selvedge-query", 3),
     ("selvedge-engine", 4),
     ("selvedge-replay", 5),
