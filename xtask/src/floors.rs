@@ -67,6 +67,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("parquet", &["selvedge-query"]),
     ("object_store", &["selvedge-query"]),
     ("opentelemetry-proto", &[]),
+    ("redb", &["selvedge-enforce"]),
     ("reqwest", &[]),
     ("prometheus-client", &["selvedge-serve"]),
     ("clap", &["selvedge"]),
