@@ -26,6 +26,7 @@ mod node;
 mod protocol;
 mod rbac;
 mod registry;
+mod route;
 mod server;
 mod session;
 mod subscription;

@@ -16,20 +16,15 @@ use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecif
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac as RbacFilter;
 use envoy_types::pb::envoy::r#type::matcher::v3::path_matcher::Rule as PathRule;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
-use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, RegexMatcher, StringMatcher};
+use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, StringMatcher};
 use selvedge_model::{Caller, Cut, Operation, Place};
+
+use super::route::{self, exact, regex};
 
 /// What tells our statistics and metadata from those of other RBAC filters.
 const STAT_PREFIX: &str = "selvedge_";
 /// A verified certificate has a name in it. `authenticated` without a name would hold for TLS without a certificate.
 const ANY_NAME: &str = "(?s).+";
-/// Segment from which on the learner's `{*}` holds all that follows (`learn`'s depth), counted from 0.
-const LEARNED_REST_FROM: usize = 9;
-/// Segment at which `decode` writes `*` for all that follows, counted from 0.
-const DECODED_REST_AT: usize = 16;
-/// Bytes of a route; `decode` writes 256 at most.
-const ROUTE_BYTES_MAX: usize = 512;
-
 /// Policies of one filter: principals by quarantine.
 pub(crate) type Policies = BTreeMap<String, Vec<Principal>>;
 
@@ -113,57 +108,11 @@ fn operation(operation: &Operation) -> Result<Principal, &'static str> {
         all.push(header(":method", exact(&operation.method)));
     }
     if !operation.route.is_empty() {
-        let path = PathMatcher { rule: Some(PathRule::Path(route(&operation.route)?)) };
-        all.push(is(Identifier::UrlPath(path)));
+        for path in route::matchers(&operation.route)? {
+            all.push(is(Identifier::UrlPath(PathMatcher { rule: Some(PathRule::Path(path)) })));
+        }
     }
     Ok(all_of(all))
-}
-
-/// The paths of a route template. A placeholder is one segment, except where it is known to stand for the rest: where
-/// its writer stops to look at segments.
-fn route(template: &str) -> Result<StringMatcher, &'static str> {
-    if template.len() > ROUTE_BYTES_MAX {
-        return Err("the route is too long");
-    }
-    let Some(inner) = template.strip_prefix('/') else {
-        return if template == "*" { Ok(exact(template)) } else { Err("the route is no path") };
-    };
-    let last = inner.split('/').count() - 1;
-    let (mut pattern, mut varies) = (String::new(), false);
-    for (index, segment) in inner.split('/').enumerate() {
-        let rest = index == last
-            && (segment == "{*}" && index >= LEARNED_REST_FROM
-                || segment == "*" && index == DECODED_REST_AT);
-        let variable = rest || segment.len() > 2 && segment.starts_with('{') && segment.ends_with('}');
-        varies |= variable;
-        pattern.push('/');
-        match (rest, variable) {
-            (true, _) => pattern.push_str(".*"),
-            (false, true) => pattern.push_str("[^/]+"),
-            (false, false) => quote(segment, &mut pattern),
-        }
-    }
-    Ok(if varies { regex(pattern) } else { exact(template) })
-}
-
-/// As RE2's `QuoteMeta` does it.
-fn quote(text: &str, pattern: &mut String) {
-    for character in text.chars() {
-        if character.is_ascii() && !character.is_ascii_alphanumeric() && character != '_' {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-}
-
-fn exact(text: &str) -> StringMatcher {
-    StringMatcher { match_pattern: Some(MatchPattern::Exact(text.to_owned())), ..StringMatcher::default() }
-}
-
-/// Envoy matches the whole text.
-fn regex(regex: String) -> StringMatcher {
-    let regex = RegexMatcher { regex, ..RegexMatcher::default() };
-    StringMatcher { match_pattern: Some(MatchPattern::SafeRegex(regex)), ..StringMatcher::default() }
 }
 
 fn authenticated(name: StringMatcher) -> Principal {
@@ -199,43 +148,6 @@ fn any_of(mut ids: Vec<Principal>) -> Principal {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn pattern(template: &str) -> Result<String, &'static str> {
-        match route(template)?.match_pattern {
-            Some(MatchPattern::Exact(text)) => Ok(format!("={text}")),
-            Some(MatchPattern::SafeRegex(regex)) => Ok(regex.regex),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_route_without_placeholders_is_itself_and_a_placeholder_is_one_segment() {
-        let depth = "/a".repeat(9);
-        let deep = "/a".repeat(16);
-        let table = [
-            ("/", "=/"),
-            ("/orders", "=/orders"),
-            ("/orders/", "=/orders/"),
-            ("*", "=*"),
-            ("/orders/{id}", "/orders/[^/]+"),
-            ("/v1.2/{id}/items", r"/v1\.2/[^/]+/items"),
-            ("/people/{*}", "/people/[^/]+"),
-            ("/people/{*}/baskets", "/people/[^/]+/baskets"),
-            ("/a+b/{}", "=/a+b/{}"),
-            (&format!("{depth}/{{*}}"), &format!("{depth}/.*")),
-            (&format!("{deep}/*"), &format!("{deep}/.*")),
-            ("/files/*", "=/files/*"),
-        ];
-        for (template, expected) in table {
-            assert_eq!(pattern(template).as_deref(), Ok(expected), "{template}");
-        }
-    }
-
-    #[test]
-    fn a_route_that_is_no_path_is_refused() {
-        assert!(pattern("{id}").is_err());
-        assert!(pattern(&format!("/{}", "a".repeat(ROUTE_BYTES_MAX))).is_err());
-    }
 
     #[test]
     fn what_envoy_would_ignore_or_widen_is_refused() {
