@@ -54,15 +54,16 @@ pub(super) fn matchers(template: &str) -> Result<Vec<StringMatcher>, &'static st
 /// A placeholder is one segment, except where it is known to stand for the rest: where its writer stops to look.
 fn segments(inner: &str) -> Vec<Segment<'_>> {
     let last = inner.split('/').count() - 1;
-    let segment = |(index, text): (usize, &str)| {
-        let rest = text == "{*}" && index >= LEARNED_REST_FROM || text == "*" && index == DECODED_REST_AT;
-        match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
-            _ if rest && index == last => Segment::Rest,
-            Some(name) if !name.is_empty() => Segment::Any,
-            _ => Segment::Literal(text),
-        }
-    };
-    inner.split('/').enumerate().map(segment).collect()
+    inner.split('/').enumerate().map(|(index, text)| segment(index, text, index == last)).collect()
+}
+
+fn segment(index: usize, text: &str, last: bool) -> Segment<'_> {
+    let rest = text == "{*}" && index >= LEARNED_REST_FROM || text == "*" && index == DECODED_REST_AT;
+    match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
+        _ if rest && last => Segment::Rest,
+        Some(name) if !name.is_empty() => Segment::Any,
+        _ => Segment::Literal(text),
+    }
 }
 
 fn conjunction(segments: &[Segment<'_>]) -> Result<Vec<StringMatcher>, &'static str> {

@@ -29,7 +29,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::config::{BearerToken, XdsConfig, XdsTls};
 use super::error::XdsError;
 use super::protocol::{Delta, Protocol, StateOfTheWorld};
-use super::registry::{XdsEvent, XdsHandle, Registry, count};
+use super::registry::{Registry, XdsEvent, XdsHandle, count};
 use super::session::{Session, Terms};
 
 /// How long a TLS handshake may take.

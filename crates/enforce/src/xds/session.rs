@@ -41,6 +41,8 @@ pub(crate) struct Session {
     presence: Option<Presence>,
     /// What it may ask for, once something was published and it has said who it is.
     view: Option<View>,
+    /// Something of it is cut.
+    concerned: bool,
     /// When the answer on its way was sent.
     sent: Instant,
     _slot: OwnedSemaphorePermit,
@@ -63,6 +65,7 @@ impl Session {
             subscription,
             presence: None,
             view: None,
+            concerned: false,
             sent,
             _slot: slot,
         }
@@ -115,9 +118,8 @@ impl Session {
 
     fn hear(&mut self, request: Request) -> Result<(), Status> {
         if self.presence.is_none() {
-            let node = request
-                .node
-                .ok_or_else(|| Status::invalid_argument("the first request names no node"))?;
+            let node =
+                request.node.ok_or_else(|| Status::invalid_argument("the first request names no node"))?;
             let workload = Workload::of_node(&node);
             if workload.workload.is_empty() {
                 tracing::warn!(node = %node.id, "proxy names no workload and gets empty filters");
@@ -166,6 +168,11 @@ impl Session {
     fn look(&mut self) {
         let Some(presence) = &self.presence else { return };
         let Some(world) = self.worlds.borrow_and_update().clone() else { return };
+        let concerned = world.concerns(&presence.state.workload);
+        if self.view.is_some() && !concerned && !self.concerned {
+            return;
+        }
+        self.concerned = concerned;
         self.view = Some(world.view(&presence.state.workload, &self.terms.resources));
         self.show(None);
         self.recognise();

@@ -75,12 +75,12 @@ impl PolicyWorld {
         self.at(workload).map(|piece| piece.quarantine.as_str()).collect()
     }
 
-    fn add(
-        &mut self,
-        quarantine: &Quarantine,
-        cut: &Cut,
-        count: usize,
-    ) -> Result<(), &'static str> {
+    /// True when something of the workload is cut.
+    pub(crate) fn concerns(&self, workload: &Workload) -> bool {
+        self.at(workload).next().is_some()
+    }
+
+    fn add(&mut self, quarantine: &Quarantine, cut: &Cut, count: usize) -> Result<(), &'static str> {
         if count > CUTS_MAX {
             return Err("there are too many cuts");
         }

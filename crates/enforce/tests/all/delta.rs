@@ -97,7 +97,8 @@ async fn who_comes_back_gets_only_what_it_does_not_have() {
     let mut server = Server::start(config()).await;
     server.handle.publish(denied());
     let mut stream = server.delta().await;
-    let had = first.resources.iter().map(|resource| (resource.name.clone(), resource.version.clone())).collect();
+    let had =
+        first.resources.iter().map(|resource| (resource.name.clone(), resource.version.clone())).collect();
     let again =
         DeltaDiscoveryRequest { initial_resource_versions: had, ..change(node("ledger"), &[IN, OUT], &[]) };
     stream.send(again).await;

@@ -68,7 +68,7 @@ async fn streams_past_the_bound_are_refused() {
 #[tokio::test]
 async fn with_client_certificates_only_those_of_the_authority_get_in() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let (_reload, server_tls) = watch::channel(Arc::new(authority.server("localhost", true)));
+    let (reload, server_tls) = watch::channel(Arc::new(authority.server("localhost", true)));
     let tls = Some(XdsTls { server: server_tls, clients_verified: true });
     let server = Server::start(XdsConfig { tls, ..config() }).await;
     server.handle.publish(peace());
@@ -76,18 +76,26 @@ async fn with_client_certificates_only_those_of_the_authority_get_in() {
     let table = [(authority.client(Some(id)), true), (authority.client(None), false)];
     let strange = (stranger.client_trusting(&authority, Some(id)), false);
     for (client, admitted) in table.into_iter().chain([strange]) {
-        let mut client = AggregatedDiscoveryServiceClient::new(channel(server.address, client));
-        let (requests, receiver) = mpsc::channel(1);
-        requests.send(subscription()).await.unwrap();
-        let opened = client.stream_aggregated_resources(ReceiverStream::new(receiver)).await;
-        let answered = match opened {
-            Ok(mut stream) => stream.get_mut().message().await.is_ok_and(|answer| answer.is_some()),
-            Err(_) => false,
-        };
-        assert_eq!(answered, admitted);
+        assert_eq!(answered(&server, client).await, admitted);
     }
     assert_eq!(server.handle.stats().handshakes_failed.load(Ordering::Relaxed), 2);
+    // The files were replaced: new connections see the new ones.
+    reload.send(Arc::new(stranger.server("localhost", true))).unwrap();
+    assert!(!answered(&server, authority.client(Some(id))).await);
+    assert!(answered(&server, stranger.client(Some(id))).await);
     server.stop().await;
+}
+
+/// True when a client gets an answer to its subscription.
+async fn answered(server: &Server, client: rustls::ClientConfig) -> bool {
+    let mut client = AggregatedDiscoveryServiceClient::new(channel(server.address, client));
+    let (requests, receiver) = mpsc::channel(1);
+    requests.send(subscription()).await.unwrap();
+    let opened = client.stream_aggregated_resources(ReceiverStream::new(receiver)).await;
+    match opened {
+        Ok(mut stream) => stream.get_mut().message().await.is_ok_and(|answer| answer.is_some()),
+        Err(_) => false,
+    }
 }
 
 fn channel(address: std::net::SocketAddr, tls: rustls::ClientConfig) -> Channel {

@@ -67,8 +67,10 @@ async fn rounds(api: Api) {
         server.acked().await;
     }
     let (deny, release) = (percentiles(&mut denied), percentiles(&mut released));
-    println!("{api:?}: push to first 403 p50 {:?} p95 {:?}, rollback to first 200 p50 {:?} p95 {:?}, n {ROUNDS}",
-        deny.0, deny.1, release.0, release.1);
+    println!(
+        "{api:?}: push to first 403 p50 {:?} p95 {:?}, rollback to first 200 p50 {:?} p95 {:?}, n {ROUNDS}",
+        deny.0, deny.1, release.0, release.1
+    );
     assert!(deny.1 < PUSH_P95_MAX && release.1 < PUSH_P95_MAX);
     server.stop().await;
 }
@@ -134,7 +136,10 @@ async fn callers_are_told_apart_by_their_certificates() {
         (vec![], [200, 200, 200, 200]),
         (inbound(courier(), Vec::new()), [200, 200, 403, 200]),
         (inbound(Caller::Unauthenticated, Vec::new()), [403, 403, 200, 200]),
-        ([inbound(courier(), Vec::new()), inbound(Caller::Unauthenticated, Vec::new())].concat(), [403, 403, 403, 200]),
+        (
+            [inbound(courier(), Vec::new()), inbound(Caller::Unauthenticated, Vec::new())].concat(),
+            [403, 403, 403, 200],
+        ),
     ];
     for (cuts, expected) in table {
         if !cuts.is_empty() {
@@ -257,7 +262,8 @@ async fn a_quarantine_outlives_the_control_plane_and_its_restart_disturbs_nobody
 #[ignore = "needs a real Envoy: ENVOY=path"]
 async fn many_quarantines_fit_into_one_filter() {
     let (mut server, envoy) = started(Api::StateOfTheWorld).await;
-    let caller = |number: usize| Caller::Principal(format!("spiffe://mesh.example/ns/shop/sa/caller-{number}"));
+    let caller =
+        |number: usize| Caller::Principal(format!("spiffe://mesh.example/ns/shop/sa/caller-{number}"));
     let mut set: Vec<_> = (0..500)
         .map(|number| quarantine(&format!("selvedge-q-{number:016x}"), inbound(caller(number), Vec::new())))
         .collect();

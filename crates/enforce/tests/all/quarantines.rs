@@ -12,11 +12,8 @@ pub(crate) const COURIER: &str = "spiffe://mesh.example/ns/shop/sa/courier";
 
 /// A cut at a workload of the namespace.
 pub(crate) fn cut(place: Place, workload: &str, caller: Caller) -> Cut {
-    let workload = Endpoint {
-        namespace: NAMESPACE.to_owned(),
-        workload: workload.to_owned(),
-        ..Endpoint::default()
-    };
+    let workload =
+        Endpoint { namespace: NAMESPACE.to_owned(), workload: workload.to_owned(), ..Endpoint::default() };
     Cut { place, workload, caller, hosts: Vec::new(), operations: Vec::new() }
 }
 

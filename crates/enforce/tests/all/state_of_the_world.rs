@@ -80,7 +80,11 @@ async fn a_push_is_acknowledged_and_taken_back_by_filters_without_rules() {
         assert!(state.in_sync());
         assert_eq!(state.quarantines.len(), policies);
         assert_eq!((state.node.as_str(), state.workload.workload.as_str()), ("ledger-0", "ledger"));
-        assert_eq!(answer.version_info == first.version_info, policies == 0, "the same content, the same version");
+        assert_eq!(
+            answer.version_info == first.version_info,
+            policies == 0,
+            "the same content, the same version"
+        );
     }
     server.stop().await;
 }

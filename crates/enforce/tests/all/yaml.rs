@@ -21,7 +21,8 @@ fn driver(folder: &Path, git: Option<GitConfig>) -> YamlDriver {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let entries =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = entries.filter(|name| name != ".git").collect();
     names.sort();
     names
@@ -167,7 +168,9 @@ async fn changes_are_committed_ours_only_and_a_failed_commit_is_made_up_for() {
     fs::write(&hook, "#!/bin/sh\necho not today >&2\nexit 1\n").unwrap();
     fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let report = driver.apply(&[file(TWO, "kind: B")]).await.unwrap();
-    let Some(GitError::Failed { command: "commit", message }) = report.git_failure else { panic!("{report:?}") };
+    let Some(GitError::Failed { command: "commit", message }) = report.git_failure else {
+        panic!("{report:?}")
+    };
     assert_eq!(message, "not today");
     assert_eq!(names(&folder), ["selvedge-q-00000000000000b2.yaml", "selvedge-q-theirs.yaml", "theirs.yaml"]);
 

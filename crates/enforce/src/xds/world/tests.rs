@@ -102,12 +102,21 @@ fn the_policy_is_named_after_its_quarantine_and_holds_all_its_cuts() {
 
 #[test]
 fn the_version_is_that_of_the_content_whatever_the_order_and_whatever_else_is_there() {
-    let one =
-        quarantine("selvedge-q-1", QuarantineState::Enforced, vec![cut(Place::Inbound, "", "ledger", courier())]);
-    let two =
-        quarantine("selvedge-q-2", QuarantineState::Shadow, vec![cut(Place::Inbound, "", "ledger", courier())]);
-    let elsewhere =
-        quarantine("selvedge-q-3", QuarantineState::Enforced, vec![cut(Place::Inbound, "", "cart", courier())]);
+    let one = quarantine(
+        "selvedge-q-1",
+        QuarantineState::Enforced,
+        vec![cut(Place::Inbound, "", "ledger", courier())],
+    );
+    let two = quarantine(
+        "selvedge-q-2",
+        QuarantineState::Shadow,
+        vec![cut(Place::Inbound, "", "ledger", courier())],
+    );
+    let elsewhere = quarantine(
+        "selvedge-q-3",
+        QuarantineState::Enforced,
+        vec![cut(Place::Inbound, "", "cart", courier())],
+    );
     let version = |set: &[Quarantine]| filter(&PolicyWorld::of(set), &workload("", "ledger"), IN).0;
     let both = version(&[one.clone(), two.clone()]);
     assert_eq!(both, version(&[two.clone(), elsewhere, one.clone()]));
@@ -119,8 +128,10 @@ fn the_version_is_that_of_the_content_whatever_the_order_and_whatever_else_is_th
 
 #[test]
 fn a_cut_that_cannot_be_enforced_is_named_and_the_others_stand() {
-    let cuts =
-        vec![cut(Place::Outbound, "", "courier", courier()), cut(Place::Outbound, "", "courier", Caller::Local)];
+    let cuts = vec![
+        cut(Place::Outbound, "", "courier", courier()),
+        cut(Place::Outbound, "", "courier", Caller::Local),
+    ];
     let nobody = cut(Place::Outbound, "", "", Caller::Local);
     let world = PolicyWorld::of(&[
         quarantine("selvedge-q-1", QuarantineState::Enforced, cuts),
