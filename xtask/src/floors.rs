@@ -55,9 +55,10 @@ const IMPURE: &[&str] = &[
 
 /// Heavy dependencies and the crates that may name them in what they ship. Tests may use any.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("tonic", &["selvedge-receive"]),
+    ("tonic", &["selvedge-receive", "selvedge-enforce"]),
     ("tonic-health", &["selvedge-receive"]),
-    ("tokio-rustls", &["selvedge-receive", "selvedge-query"]),
+    ("tokio-rustls", &["selvedge-receive", "selvedge-query", "selvedge-enforce"]),
+    ("envoy-types", &["selvedge-enforce"]),
     ("axum", &["selvedge-receive", "selvedge-serve"]),
     ("hyper-rustls", &["selvedge-act"]),
     ("datafusion", &["selvedge-query"]),
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!(complaint(member("selvedge-receive", &[("tonic", Need::Normal)])), "");
         assert!(
             complaint(member("selvedge-act", &[("tonic", Need::Normal)]))
-                .contains("belongs to: selvedge-receive")
+                .contains("belongs to: selvedge-receive, selvedge-enforce")
         );
         assert_eq!(complaint(member("selvedge-act", &[("tonic", Need::Dev)])), "");
         assert!(

@@ -7,74 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_join::TickDelta;
 use selvedge_learn::{Baselines, Provenance};
 use selvedge_model::{
-    Action, ActionKind, EdgeKey, EdgeWindow, EventTime, Finding, Incident, IncidentStatus, Progress,
-    Quarantine, Severity, SymbolTable, Window,
+    EdgeKey, EdgeWindow, EventTime, Finding, Incident, IncidentStatus, Progress, Quarantine, Severity,
+    SymbolTable, Window,
 };
 use selvedge_policy::{
-    Change, CommandError, Decision, Knowledge, Learned, Ledger, MeshState, Now, PolicyConfig, Proof,
-    QuarantineEvent, Recent, TrafficRow, Verdict, known, respond,
+    CommandError, ContainmentEvent, Decision, Knowledge, Learned, Ledger, MeshState, Now, PolicyConfig,
+    Proof, QuarantineEvent, Recent, TrafficRow, Verdict, known, respond,
 };
-
-/// Something that was decided about an incident, or happened to a quarantine.
-#[derive(Clone, Debug)]
-pub enum ContainmentEvent {
-    /// A quarantine changed; as it is now. Absent when it is no longer remembered.
-    Quarantine(QuarantineEvent, Option<Box<Quarantine>>),
-    /// An incident gets no quarantine (or not all that it might), and why.
-    Refused {
-        /// The incident.
-        incident_id: String,
-        /// Whom it would have been about: the subject, for people; empty when nobody could be named.
-        subject: String,
-        /// All reasons.
-        reasons: Vec<String>,
-    },
-}
-
-impl ContainmentEvent {
-    /// What was done about the incident, if this is more than a step on the way.
-    #[must_use]
-    pub fn action(&self, at: EventTime, severity: Severity) -> Option<Action> {
-        let Self::Quarantine(event, Some(quarantine)) = self else { return None };
-        let lifted = event.change == Change::RolledBack;
-        (event.change.moves_proxies() || event.change == Change::Proposed).then(|| Action {
-            kind: ActionKind::Quarantine(quarantine.state),
-            incident_id: quarantine.incident_id.clone(),
-            severity,
-            title: if lifted { quarantine.ended.clone() } else { quarantine.reason.clone() },
-            quarantine_id: quarantine.id.clone(),
-            at,
-        })
-    }
-}
-
-/// What a push has come to at the proxies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PushReport {
-    /// It is stored, and on its way.
-    Pushed {
-        /// The quarantine.
-        id: String,
-    },
-    /// So many of the connected proxies that should have it do.
-    Acknowledged {
-        /// The quarantine.
-        id: String,
-        /// Connected proxies of its workloads.
-        nodes: usize,
-        /// Those that have taken it.
-        acked: usize,
-    },
-    /// A proxy refused it, or it could not be stored or sent.
-    Rejected {
-        /// The quarantine.
-        id: String,
-        /// Who refused.
-        by: String,
-        /// Why.
-        why: String,
-    },
-}
 
 /// Everything about quarantines between two events.
 pub(crate) struct Containment {

@@ -18,7 +18,6 @@ mod stats;
 mod windows;
 
 pub use config::EngineConfig;
-pub use containment::{ContainmentEvent, PushReport};
 pub use live::{Engine, HistoryWriter, LiveSnapshots, run};
 pub use orders::{LiveOrders, OrderError};
 pub use overload::Overload;
@@ -27,6 +26,8 @@ pub use recorder::Recorded;
 pub use selvedge_correlate::IncidentChange;
 pub use selvedge_decode::Encoding;
 pub use selvedge_detect::{RuleError, RuleSet};
-pub use selvedge_policy::{CommandError, Now, PolicyConfig, PolicyMode, TrafficRow};
+pub use selvedge_policy::{
+    CommandError, ContainmentEvent, Now, PolicyConfig, PolicyMode, PushReport, TrafficRow,
+};
 pub use snapshot::{EdgeSummary, Snapshot};
 pub use stats::Stats;

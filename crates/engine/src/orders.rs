@@ -1,10 +1,8 @@
 //! What people order, and proxies report, while the engine runs: taken between two batches.
 
 use selvedge_model::Quarantine;
-use selvedge_policy::CommandError;
+use selvedge_policy::{CommandError, PushReport};
 use tokio::sync::{mpsc, oneshot};
-
-use crate::containment::PushReport;
 
 type Reply = oneshot::Sender<Result<Quarantine, CommandError>>;
 

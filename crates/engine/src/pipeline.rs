@@ -14,11 +14,11 @@ use selvedge_detect::{Context, Detector, RuleSet, TelemetryCounts};
 use selvedge_join::JoinConfig;
 use selvedge_learn::{Baselines, Provenance};
 use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severity, SignalKind, SteadyTime};
-use selvedge_policy::Now;
+use selvedge_policy::{ContainmentEvent, Now};
 use selvedge_query::Learned;
 
 use crate::config::EngineConfig;
-use crate::containment::{Containment, ContainmentEvent};
+use crate::containment::Containment;
 use crate::overload::Overload;
 use crate::recorder::{Recorded, Recorder};
 use crate::router::Router;

@@ -7,10 +7,10 @@ use selvedge_learn::Baselines;
 use selvedge_model::{
     EventTime, IncidentStatus, ObservedTime, Quarantine, QuarantineRef, Severity, SteadyTime,
 };
-use selvedge_policy::{CommandError, MeshState, Now, TrafficRow};
+use selvedge_policy::{CommandError, ContainmentEvent, MeshState, Now, PushReport, TrafficRow};
 
 use super::{Effect, Pipeline};
-use crate::containment::{ContainmentEvent, PushReport, View};
+use crate::containment::{Containment, View};
 use crate::router::Router;
 
 impl Pipeline {
@@ -120,7 +120,7 @@ impl Pipeline {
     fn contain<T>(
         &mut self,
         effects: &mut Vec<Effect>,
-        change: impl FnOnce(&mut crate::containment::Containment, View<'_>, &mut Vec<ContainmentEvent>) -> T,
+        change: impl FnOnce(&mut Containment, View<'_>, &mut Vec<ContainmentEvent>) -> T,
     ) -> T {
         let mut events = Vec::new();
         let view = view(&self.router, &self.baselines, self.clock);

@@ -1,0 +1,386 @@
+//! Carries out what was decided: written down first, then told to the proxies, and what they answer is reported back.
+//!
+//! The order never changes: the lease store, the audit log, then the proxies. What cannot be stored or logged is not
+//! enforced. A deny that ends is taken back even when the disk fails: what must not happen is that it stays.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_model::{ObservedTime, Quarantine};
+use selvedge_policy::{Change as Step, ContainmentEvent, ENGINE, PushReport, QuarantineEvent};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::audit::{AuditEntry, AuditError, AuditKind, AuditLog, AuditOptions, PublicKey};
+use crate::store::{Change, Lease, Moment, Store, StoreError, StoreLimits};
+use crate::xds::{PolicyWorld, XdsEvent, XdsEventKind, XdsHandle};
+
+/// Orders taken at once: one transaction each, one write of the audit log for all.
+const BATCH_MAX: usize = 64;
+/// How often the store notes that we run, which bounds what a crash does to leases.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const STORE_FILE: &str = "leases.redb";
+const AUDIT_FOLDER: &str = "audit";
+
+/// What the enforcer is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Something was decided.
+    Decided(ContainmentEvent),
+    /// Answer when everything before this was carried out.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Why nothing can be enforced.
+#[derive(Debug, thiserror::Error)]
+pub enum EnforcerError {
+    /// The folder for both cannot be made.
+    #[error("cannot make the folder {folder} for quarantines")]
+    Folder {
+        /// Which.
+        folder: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The lease store.
+    #[error("the quarantines in force are not known, so nothing is served")]
+    Store(#[from] StoreError),
+    /// The audit log.
+    #[error("nothing can be enforced without its audit log")]
+    Audit(#[from] AuditError),
+}
+
+/// Our clocks.
+pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
+
+/// The store, the log and the proxies.
+pub struct Enforcer {
+    store: Store,
+    audit: AuditLog,
+    xds: XdsHandle,
+    clock: Clock,
+    /// What proxies should have, as it is stored.
+    live: BTreeMap<String, Quarantine>,
+    revisions: BTreeMap<String, u64>,
+    /// Connected proxies of each live quarantine, and those that have it, as reported last.
+    reported: BTreeMap<String, (usize, usize)>,
+    reports: mpsc::Sender<PushReport>,
+}
+
+impl Enforcer {
+    /// Opens `folder` and serves what was in force before; returns everything that is stored.
+    ///
+    /// # Errors
+    /// The store or the log cannot be read: then nothing is served, and proxies keep what they have.
+    pub fn open(
+        folder: &Path,
+        xds: XdsHandle,
+        clock: Clock,
+        reports: mpsc::Sender<PushReport>,
+    ) -> Result<(Self, Vec<Quarantine>), EnforcerError> {
+        let audit_folder = folder.join(AUDIT_FOLDER);
+        std::fs::create_dir_all(&audit_folder)
+            .map_err(|source| EnforcerError::Folder { folder: audit_folder.display().to_string(), source })?;
+        let now = clock();
+        let store = Store::open(&folder.join(STORE_FILE), now, StoreLimits::default())?;
+        let mut audit = AuditLog::open(&audit_folder, now.wall, AuditOptions::default())?;
+        let stored = store.load(now)?;
+        let revisions = stored.iter().map(|one| (one.quarantine.id.clone(), one.revision)).collect();
+        let quarantines: Vec<Quarantine> = stored.into_iter().map(|one| one.quarantine).collect();
+        let live: BTreeMap<_, _> = quarantines
+            .iter()
+            .filter(|one| one.state.live())
+            .map(|one| (one.id.clone(), one.clone()))
+            .collect();
+        let start = entry(AuditKind::Start, "engine", ENGINE, "the engine began to run", now.wall);
+        audit.append(&with(start, "live", live.len()))?;
+        let mut enforcer =
+            Self { store, audit, xds, clock, live, revisions, reported: BTreeMap::new(), reports };
+        enforcer.publish();
+        Ok((enforcer, quarantines))
+    }
+
+    /// The key that signs the audit log, to be kept elsewhere.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.audit.public_key()
+    }
+
+    /// Carries out orders until there are none to come. Proxies keep what they have.
+    ///
+    /// # Errors
+    /// The audit log could not be closed with a signature.
+    pub async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        mut events: mpsc::Receiver<XdsEvent>,
+    ) -> Result<(), EnforcerError> {
+        let ids: Vec<String> = self.live.keys().cloned().collect();
+        for id in ids {
+            self.report(PushReport::Pushed { id }).await;
+        }
+        let mut alive = tokio::time::interval(ALIVE_INTERVAL);
+        alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut ordered, mut happened) = (Vec::new(), Vec::new());
+        loop {
+            tokio::select! {
+                biased;
+                count = orders.recv_many(&mut ordered, BATCH_MAX) => {
+                    if count == 0 {
+                        break;
+                    }
+                    self.obey(std::mem::take(&mut ordered)).await;
+                }
+                count = events.recv_many(&mut happened, BATCH_MAX) => {
+                    if count > 0 {
+                        self.hear(std::mem::take(&mut happened)).await;
+                    }
+                }
+                _ = alive.tick() => self.note_alive().await,
+            }
+        }
+        let now = (self.clock)();
+        self.store.note_alive(now)?;
+        self.audit.close(now.wall)?;
+        Ok(())
+    }
+
+    async fn obey(&mut self, orders: Vec<Order>) {
+        let (mut flushes, mut entries, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+        for order in orders {
+            match order {
+                Order::Flush(done) => flushes.push(done),
+                Order::Decided(ContainmentEvent::Refused { incident_id, subject, reasons }) => {
+                    let now = (self.clock)().wall;
+                    let refusal = entry(AuditKind::Refusal, &incident_id, ENGINE, &reasons.join("; "), now);
+                    entries.push(with(refusal, "plan", subject));
+                }
+                Order::Decided(ContainmentEvent::Quarantine(event, quarantine)) => {
+                    self.take(event, quarantine.map(|one| *one), &mut entries, &mut moved).await;
+                }
+            }
+        }
+        let now = (self.clock)().wall;
+        entries.extend(moved.iter().map(|id| entry(AuditKind::Push, id, ENGINE, "told to proxies", now)));
+        if let Err(error) = self.audit.append_all(&entries) {
+            self.without_log(&error, &moved).await;
+        }
+        if !moved.is_empty() {
+            self.publish();
+            for id in moved.into_iter().filter(|id| self.live.contains_key(id)).collect::<Vec<_>>() {
+                self.report(PushReport::Pushed { id }).await;
+            }
+            self.count_proxies().await;
+        }
+        // Whoever waited may be gone.
+        flushes.into_iter().for_each(|done| drop(done.send(())));
+    }
+
+    /// Stores one change; `moved` gets the quarantine when proxies are to be told.
+    async fn take(
+        &mut self,
+        event: QuarantineEvent,
+        quarantine: Option<Quarantine>,
+        entries: &mut Vec<AuditEntry>,
+        moved: &mut Vec<String>,
+    ) {
+        let Some(quarantine) = quarantine else {
+            self.revisions.remove(&event.id);
+            return;
+        };
+        entries.push(entry_of(&event, &quarantine));
+        let change = Change {
+            expected: self.revisions.get(&event.id).copied().unwrap_or(0),
+            lease: lease_of(&event, &quarantine),
+            who: event.who.clone(),
+            what: event.change.name().to_owned(),
+            quarantine: quarantine.clone(),
+        };
+        match self.store.commit(&change, (self.clock)()) {
+            Ok(stored) => {
+                self.revisions.insert(event.id.clone(), stored.revision);
+            }
+            Err(error) => {
+                tracing::error!(
+                    quarantine = event.id,
+                    error = &error as &dyn std::error::Error,
+                    "not stored"
+                );
+                if !quarantine.state.ended() {
+                    let why = describe(&error);
+                    self.report(PushReport::Rejected { id: event.id, by: "the lease store".to_owned(), why })
+                        .await;
+                    return;
+                }
+            }
+        }
+        if quarantine.state.live() {
+            self.live.insert(event.id.clone(), quarantine);
+        } else {
+            self.live.remove(&event.id);
+            self.reported.remove(&event.id);
+        }
+        if event.change.moves_proxies() {
+            moved.push(event.id);
+        }
+    }
+
+    /// The audit log failed: what was to be enforced now is not.
+    async fn without_log(&mut self, error: &AuditError, moved: &[String]) {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "the audit log cannot be written; enforcing nothing new"
+        );
+        for id in moved {
+            if self.live.remove(id).is_some() {
+                let why = describe(error);
+                self.report(PushReport::Rejected { id: id.clone(), by: "the audit log".to_owned(), why })
+                    .await;
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let live: Vec<Quarantine> = self.live.values().cloned().collect();
+        let world = PolicyWorld::of(&live);
+        for refused in world.refused() {
+            tracing::error!(
+                quarantine = refused.quarantine,
+                reason = refused.reason,
+                "a cut cannot be enforced"
+            );
+        }
+        self.xds.publish(Arc::new(world));
+    }
+
+    async fn hear(&mut self, events: Vec<XdsEvent>) {
+        let now = (self.clock)().wall;
+        let mut entries = Vec::new();
+        for event in &events {
+            let (kind, why) = match &event.kind {
+                XdsEventKind::Acked { .. } => (AuditKind::Ack, "taken"),
+                XdsEventKind::Nacked(rejection) => (AuditKind::Nack, rejection.error.as_str()),
+                XdsEventKind::Stuck { .. } => (AuditKind::Nack, "no answer in time"),
+                XdsEventKind::Connected | XdsEventKind::Pushed { .. } | XdsEventKind::Disconnected => {
+                    continue;
+                }
+            };
+            for id in event.quarantines.iter().filter(|id| self.live.contains_key(*id)) {
+                entries.push(with(entry(kind, id, &event.node, why, now), "node", &event.node));
+                if kind == AuditKind::Nack {
+                    let (by, why) = (event.node.clone(), why.to_owned());
+                    self.report(PushReport::Rejected { id: id.clone(), by, why }).await;
+                }
+            }
+        }
+        if !entries.is_empty()
+            && let Err(error) = self.audit.append_all(&entries)
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "the audit log cannot be written");
+        }
+        self.count_proxies().await;
+    }
+
+    /// Says of each live quarantine how many of its proxies have it, when that changed.
+    async fn count_proxies(&mut self) {
+        let nodes = self.xds.nodes();
+        let mut changed = Vec::new();
+        for id in self.live.keys() {
+            let concerned =
+                nodes.iter().filter(|node| node.quarantines.contains(id) || node.unasked.contains(id));
+            let (mut count, mut acked) = (0, 0);
+            for node in concerned {
+                count += 1;
+                acked += usize::from(node.in_sync() && !node.unasked.contains(id));
+            }
+            if self.reported.insert(id.clone(), (count, acked)) != Some((count, acked)) {
+                changed.push(PushReport::Acknowledged { id: id.clone(), nodes: count, acked });
+            }
+        }
+        for report in changed {
+            self.report(report).await;
+        }
+    }
+
+    async fn note_alive(&mut self) {
+        if let Err(error) = self.store.note_alive((self.clock)()) {
+            tracing::error!(error = &error as &dyn std::error::Error, "the lease store cannot be written");
+        }
+        self.count_proxies().await;
+    }
+
+    async fn report(&self, report: PushReport) {
+        if self.reports.send(report).await.is_err() {
+            tracing::debug!("the engine ended before it heard of a push");
+        }
+    }
+}
+
+/// What a step means to the lease on disk.
+fn lease_of(event: &QuarantineEvent, quarantine: &Quarantine) -> Lease {
+    match event.change {
+        Step::Shadowed | Step::Enforced | Step::Renewed => {
+            Lease::Grant(Duration::from_secs(quarantine.ttl_seconds))
+        }
+        Step::Lifted | Step::RolledBack | Step::Expired => Lease::End,
+        _ => Lease::Keep,
+    }
+}
+
+fn entry_of(event: &QuarantineEvent, quarantine: &Quarantine) -> AuditEntry {
+    let kind = match event.change {
+        Step::Proposed | Step::Shadowed => AuditKind::Decision,
+        Step::Enforced if event.who == ENGINE => AuditKind::Decision,
+        Step::Enforced => AuditKind::Approve,
+        Step::Renewed | Step::Rescheduled => AuditKind::Renew,
+        Step::Pushed => AuditKind::Push,
+        Step::Acknowledged => AuditKind::Ack,
+        Step::Rejected => AuditKind::Nack,
+        Step::Effective | Step::Ineffective => AuditKind::Proof,
+        Step::Lifted | Step::RolledBack => AuditKind::Lift,
+        Step::Expired | Step::Forgotten => AuditKind::Expire,
+    };
+    let why = if event.why.is_empty() { event.change.name() } else { &event.why };
+    let mut written = entry(kind, &event.id, &event.who, why, event.at);
+    written = with(written, "change", event.change.name());
+    written = with(written, "state", quarantine.state.name());
+    if matches!(event.change, Step::Proposed | Step::Shadowed | Step::Enforced) {
+        let backtest = &quarantine.backtest;
+        written = with(written, "incident", &quarantine.incident_id);
+        written = with(written, "cuts", format!("{:?}", quarantine.cuts));
+        written = with(written, "evidence", quarantine.evidence.join(" "));
+        written = with(written, "backtest_considered", backtest.considered);
+        written = with(written, "backtest_denied", backtest.denied);
+        written = with(written, "backtest_denied_normal", backtest.denied_normal);
+        written = with(written, "ttl_seconds", quarantine.ttl_seconds);
+    }
+    written
+}
+
+fn entry(kind: AuditKind, subject: &str, who: &str, why: &str, at: ObservedTime) -> AuditEntry {
+    AuditEntry {
+        at,
+        kind,
+        subject: subject.to_owned(),
+        who: who.to_owned(),
+        why: why.to_owned(),
+        detail: BTreeMap::new(),
+    }
+}
+
+fn with(mut entry: AuditEntry, name: &'static str, value: impl ToString) -> AuditEntry {
+    entry.detail.insert(name, value.to_string());
+    entry
+}
+
+/// An error with its causes, for people.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
