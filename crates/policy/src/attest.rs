@@ -111,15 +111,13 @@ fn basis(kind: FindingKind) -> Basis {
 }
 
 /// True when a finding can name whom it is about: it is of one shape of calls.
-#[must_use]
-pub fn names(kind: FindingKind) -> bool {
+pub(crate) fn names(kind: FindingKind) -> bool {
     basis(kind) == Basis::Shape
 }
 
 /// True when a finding says that an identity is in other hands than its owner's: then also what that identity normally
 /// does may be cut.
-#[must_use]
-pub fn compromises(kind: FindingKind) -> bool {
+pub(crate) fn compromises(kind: FindingKind) -> bool {
     matches!(kind, FindingKind::OneSidedCall | FindingKind::CertificateRevoked)
 }
 
