@@ -236,7 +236,9 @@ impl Ledger {
         known.extend(new.into_iter().cloned());
         // The first ones are why it is there, the last ones why it still is.
         let surplus = known.len().saturating_sub(EVIDENCE_MAX);
-        known.drain(EVIDENCE_MAX / 2..EVIDENCE_MAX / 2 + surplus);
+        if surplus > 0 {
+            known.drain(EVIDENCE_MAX / 2..EVIDENCE_MAX / 2 + surplus);
+        }
         let ttl = Duration::from_secs(entry.quarantine.ttl_seconds);
         let late = entry.lease.left(now) <= ttl / 2;
         let allowed = entry.quarantine.renewals < config.renewals_max && !config.kill_switch;

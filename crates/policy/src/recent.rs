@@ -229,9 +229,9 @@ impl Recent {
         if self.minutes.get(at).is_none_or(|minute| minute.start != start) {
             self.minutes.insert(at, Minute { start, counts: Vec::new(), new_keys: 0 });
         }
-        let oldest = start.max(newest).saturating_sub(self.config.retention.as_secs());
+        let (retention, newest) = (self.config.retention.as_secs(), start.max(newest));
         let mut dropped = 0;
-        while self.minutes.front().is_some_and(|minute| minute.start <= oldest) && self.minutes.len() > 1 {
+        while self.minutes.front().is_some_and(|minute| minute.start + retention <= newest) {
             self.drop_oldest();
             dropped += 1;
         }
