@@ -180,7 +180,7 @@ impl Bench {
     }
 
     fn node(&mut self, name: &str) -> Node {
-        let (namespace, workload) = name.split_once('/').unwrap();
+        let (namespace, workload) = name.split_once('/').expect("namespace and name");
         Node {
             cluster: Symbol::NONE,
             namespace: self.symbols.intern(namespace),

@@ -19,7 +19,7 @@ fn planned(findings: &[Finding], known: &Known) -> Plans {
 fn only(findings: &[Finding], known: &Known) -> Plan {
     let planned = planned(findings, known);
     assert_eq!(planned.plans.len(), 1, "{planned:#?}");
-    planned.plans.into_iter().next().unwrap()
+    planned.plans.into_iter().next().expect("there is one")
 }
 
 #[test]

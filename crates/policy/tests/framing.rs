@@ -46,6 +46,8 @@ enum Trick {
     FloodedEgress,
     /// The callee presents an identity that the innocent never met.
     RogueCallee,
+    /// A verified call of the innocent, joined with a record of the intruder's proxy under the innocent's name.
+    CallersWord,
     /// Text that the innocent passed on.
     PassedOn,
     /// What the intruder does under its own identity.
@@ -56,7 +58,7 @@ enum Trick {
     OwnEgress,
 }
 
-const TRICKS: [Trick; 16] = [
+const TRICKS: [Trick; 17] = [
     Trick::ForgedCertificate,
     Trick::ForgedCertificateNamed,
     Trick::ForgedHeader,
@@ -69,6 +71,7 @@ const TRICKS: [Trick; 16] = [
     Trick::HearsayEgress,
     Trick::FloodedEgress,
     Trick::RogueCallee,
+    Trick::CallersWord,
     Trick::PassedOn,
     Trick::OwnDeed,
     Trick::OwnPlaintextDeed,
@@ -179,6 +182,7 @@ fn tell(event: Event, known: &mut Known) -> Finding {
             finding.subject = "spiffe://mesh.example/ns/yard/sa/rogue".to_owned();
             finding.edge.destination.principal = finding.subject.clone();
         }),
+        Trick::CallersWord => finding(K::MtlsDowngrade, INNOCENT, callee),
         Trick::PassedOn => finding(K::MalformedTelemetry, INNOCENT, callee),
         Trick::OwnDeed => finding(shape, INTRUDER, callee),
         Trick::OwnPlaintextDeed => unproven(shape, callee),

@@ -52,7 +52,7 @@ fn with_one(config: &PolicyConfig, at: Now) -> (Ledger, String) {
     let mut ledger = Ledger::new();
     let deeds = deeds();
     answer(&mut ledger, &deeds, &incident(&deeds), config, at);
-    let id = ledger.quarantines().next().unwrap().id.clone();
+    let id = ledger.quarantines().next().expect("it was decided").id.clone();
     (ledger, id)
 }
 
