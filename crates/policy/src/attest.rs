@@ -125,7 +125,7 @@ pub(crate) fn compromises(kind: FindingKind) -> bool {
 #[must_use]
 pub fn attested<'a>(finding: &'a Finding, knowledge: &dyn Knowledge) -> Attested<'a> {
     let basis = basis(finding.kind);
-    let ours = finding.kind == FindingKind::DeniedBurst && finding.subject.starts_with(ID_PREFIX);
+    let ours = finding.kind == FindingKind::DeniedBurst && finding.subject.contains(ID_PREFIX);
     if finding.evidence.iter().any(|fact| fact.name == "handshake_failure" && !fact.observed.is_empty()) {
         return Attested::Nobody(Doubt::Refused);
     }

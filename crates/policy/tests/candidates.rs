@@ -182,82 +182,59 @@ fn the_order_of_findings_changes_nothing() {
     assert_eq!(forward, planned(&findings, &Known::mesh()));
 }
 
-/// Each way in which a finding names nobody.
-#[test]
-fn doubtful_findings_name_nobody() {
-    let new_edge = || finding(K::NewEdge, "yard/courier", "store/ledger");
-    let other = |finding: &mut Finding| finding.edge.source.principal = end("store/scribe").principal;
-    let cases: Vec<(&str, Finding, Doubt)> = vec![
-        (
-            "a refused handshake",
-            with(new_edge(), |f| f.evidence.push(fact("handshake_failure", "unknown_issuer"))),
-            Doubt::Refused,
-        ),
-        (
-            "a claimed identity",
-            with(new_edge(), |f| f.claimed_principal = f.edge.source.principal.clone()),
-            Doubt::Hearsay,
-        ),
-        ("another's certificate", with(new_edge(), other), Doubt::NameDisagrees),
-        (
-            "a pooled name",
-            with(new_edge(), |f| "(overflow)".clone_into(&mut f.edge.source.principal)),
-            Doubt::Hearsay,
-        ),
-        (
-            "an unknown callee",
-            with(new_edge(), |f| f.edge.destination = Endpoint::default()),
-            Doubt::NoEvidence,
-        ),
-        ("for the record", with(new_edge(), |f| f.severity = Severity::Info), Doubt::NoEvidence),
-        (
-            "the callee's new identity",
-            finding(K::NewPrincipal, "yard/courier", "store/ledger"),
-            Doubt::NoEvidence,
-        ),
-        (
-            "verified plaintext",
-            finding(K::MtlsDowngrade, "yard/courier", "store/ledger"),
-            Doubt::NameDisagrees,
-        ),
-        (
-            "a passed-on header",
-            finding(K::MalformedTelemetry, "yard/courier", "store/ledger"),
-            Doubt::NoEvidence,
-        ),
-        ("slowness", finding(K::LatencyHigh, "yard/courier", "store/ledger"), Doubt::NoEvidence),
-        (
-            "a scan before its window closed",
-            finding(K::PathScan, "yard/courier", "store/ledger"),
-            Doubt::MixedCalls,
-        ),
-        (
-            "our own denials",
-            with(finding(K::DeniedBurst, "yard/courier", "store/ledger"), |f| {
-                "selvedge-q-1".clone_into(&mut f.subject)
-            }),
-            Doubt::NoEvidence,
-        ),
-        (
-            "egress by hearsay",
-            with(leaving(K::NewEgress, "yard/courier", "a.example"), |f| {
-                f.source_identity = IdentitySource::ParentSpan
-            }),
-            Doubt::Hearsay,
-        ),
-        (
-            "egress with a callee's proof",
-            with(leaving(K::NewEgress, "yard/courier", "a.example"), |f| {
-                f.source_identity = IdentitySource::MtlsCertificate
-            }),
-            Doubt::Hearsay,
-        ),
-    ];
+fn new_edge() -> Finding {
+    finding(K::NewEdge, "yard/courier", "store/ledger")
+}
+
+fn by_courier(kind: K) -> Finding {
+    finding(kind, "yard/courier", "store/ledger")
+}
+
+fn names_nobody(cases: Vec<(&str, Finding, Doubt)>) {
     for (what, finding, doubt) in cases {
         assert_eq!(attested(&finding, &Known::mesh()), Attested::Nobody(doubt), "{what}");
     }
-    let parent = with(new_edge(), |f| f.source_identity = IdentitySource::ParentSpan);
+}
+
+#[test]
+fn an_identity_that_is_not_proven_names_nobody() {
+    let refused =
+        with(new_edge(), |finding| finding.evidence.push(fact("handshake_failure", "unknown_issuer")));
+    let claimed = with(new_edge(), |finding| {
+        finding.claimed_principal = finding.edge.source.principal.clone();
+    });
+    let others = with(new_edge(), |finding| finding.edge.source.principal = end("store/scribe").principal);
+    let pooled = with(new_edge(), |finding| "(overflow)".clone_into(&mut finding.edge.source.principal));
+    let egress = |identity| {
+        with(leaving(K::NewEgress, "yard/courier", "a.example"), |finding| finding.source_identity = identity)
+    };
+    names_nobody(vec![
+        ("a refused handshake", refused, Doubt::Refused),
+        ("a claimed identity", claimed, Doubt::Hearsay),
+        ("another's certificate", others, Doubt::NameDisagrees),
+        ("a pooled name", pooled, Doubt::Hearsay),
+        ("verified plaintext", by_courier(K::MtlsDowngrade), Doubt::NameDisagrees),
+        ("egress by hearsay", egress(IdentitySource::ParentSpan), Doubt::Hearsay),
+        ("egress with a callee's proof", egress(IdentitySource::MtlsCertificate), Doubt::Hearsay),
+    ]);
+    let parent = with(new_edge(), |finding| finding.source_identity = IdentitySource::ParentSpan);
     assert_eq!(attested(&parent, &Known::mesh()), Attested::Unproven);
+}
+
+#[test]
+fn what_is_not_a_callers_deed_names_nobody() {
+    let nowhere = with(new_edge(), |finding| finding.edge.destination = Endpoint::default());
+    let ours =
+        with(by_courier(K::DeniedBurst), |finding| "store/selvedge-q-1".clone_into(&mut finding.subject));
+    names_nobody(vec![
+        ("an unknown callee", nowhere, Doubt::NoEvidence),
+        ("for the record", with(new_edge(), |finding| finding.severity = Severity::Info), Doubt::NoEvidence),
+        ("the callee's new identity", by_courier(K::NewPrincipal), Doubt::NoEvidence),
+        ("a passed-on header", by_courier(K::MalformedTelemetry), Doubt::NoEvidence),
+        ("slowness", by_courier(K::LatencyHigh), Doubt::NoEvidence),
+        ("a scan before its window closed", by_courier(K::PathScan), Doubt::MixedCalls),
+        ("our own denials", ours, Doubt::NoEvidence),
+    ]);
 }
 
 /// Scenario: a scan on an edge, whose calls were all verified, or of which one was not.

@@ -98,6 +98,8 @@ const SHAPES: [K; 14] = [
 /// Kinds about all calls of an edge.
 const EDGES: [K; 6] =
     [K::PathScan, K::BytesHigh, K::RequestRateHigh, K::DeniedBurst, K::FanOut, K::ErrorRateHigh];
+/// Things that the innocent may honestly do.
+const HONEST: usize = 5;
 /// Identities by hearsay.
 const HEARSAY: [I; 5] = [I::None, I::Header, I::Address, I::ParentSpan, I::ProxyMetadata];
 
@@ -118,6 +120,25 @@ fn event() -> impl Strategy<Value = Event> {
     )
 }
 
+/// A handshake with a forged certificate, which the callee refused.
+fn refused(event: Event, named: bool) -> Finding {
+    let (callee, innocent) = (CALLEES[event.callee], end(INNOCENT));
+    let kinds = [K::HandshakeRejected, K::ForgedIdentity, K::CertificateIssuer, K::CertificateExpired];
+    with(unproven(kinds[event.kind % kinds.len()], callee), |finding| {
+        // Of the two marks of a refused handshake one is enough.
+        if !named || event.identity != 0 {
+            finding.claimed_principal.clone_from(&innocent.principal);
+        }
+        if !named || event.identity != 1 {
+            finding.evidence.push(fact("handshake_failure", "unknown_issuer"));
+        }
+        if named {
+            finding.edge.source = innocent;
+            finding.source_identity = I::MtlsCertificate;
+        }
+    })
+}
+
 /// What the detector would say of an event, and what recent traffic then has.
 fn tell(event: Event, known: &mut Known) -> Finding {
     let (callee, innocent) = (CALLEES[event.callee], end(INNOCENT));
@@ -132,18 +153,8 @@ fn tell(event: Event, known: &mut Known) -> Finding {
         known.rows.push(call);
     };
     match event.trick {
-        Trick::ForgedCertificate | Trick::ForgedCertificateNamed => {
-            let kinds =
-                [K::HandshakeRejected, K::ForgedIdentity, K::CertificateIssuer, K::CertificateExpired];
-            with(unproven(kinds[event.kind % kinds.len()], callee), |finding| {
-                finding.claimed_principal.clone_from(&innocent.principal);
-                finding.evidence.push(fact("handshake_failure", "unknown_issuer"));
-                if matches!(event.trick, Trick::ForgedCertificateNamed) {
-                    finding.edge.source = innocent;
-                    finding.source_identity = I::MtlsCertificate;
-                }
-            })
-        }
+        Trick::ForgedCertificate => refused(event, false),
+        Trick::ForgedCertificateNamed => refused(event, true),
         Trick::ForgedHeader => with(finding(K::ForgedIdentity, INTRUDER, callee), |finding| {
             finding.claimed_principal = innocent.principal;
         }),
@@ -176,7 +187,11 @@ fn tell(event: Event, known: &mut Known) -> Finding {
                 (row.destination, row.source_identity) = (bare("api.example"), I::ParentSpan);
             });
             known.rows.push(sent);
-            leaving(if event.kind % 2 == 0 { K::BytesHigh } else { K::Beacon }, INNOCENT, "api.example")
+            leaving(
+                if event.kind.is_multiple_of(2) { K::BytesHigh } else { K::Beacon },
+                INNOCENT,
+                "api.example",
+            )
         }
         Trick::RogueCallee => with(finding(K::NewPrincipal, INNOCENT, callee), |finding| {
             finding.subject = "spiffe://mesh.example/ns/yard/sa/rogue".to_owned();
@@ -190,11 +205,20 @@ fn tell(event: Event, known: &mut Known) -> Finding {
     }
 }
 
-/// What the innocent honestly does that is new, told once: a route that it never asked for, or a host.
-fn honest(kind: usize) -> Finding {
-    match kind % 3 {
+/// What the innocent honestly does that is out of the ordinary, told once: of one kind, which alone is not enough.
+fn honest(kind: usize, known: &mut Known) -> Finding {
+    match kind % HONEST {
         0 => finding(K::NewEdge, INNOCENT, "store/vault"),
         1 => leaving(K::NewEgress, INNOCENT, "weather.example"),
+        2 => finding(K::BoundaryViolation, INNOCENT, "store/vault"),
+        3 => {
+            let sent = row_with(row(INNOCENT, "mail.example", "POST", "/x", 3), |row| {
+                (row.minute_seconds, row.external) = (ONSET, true);
+                (row.destination, row.source_identity) = (bare("mail.example"), I::ProxyMetadata);
+            });
+            known.rows.push(sent);
+            leaving(K::BytesHigh, INNOCENT, "mail.example")
+        }
         _ => with(finding(K::NewRoute, INNOCENT, "store/ledger"), |finding| {
             "GET /totals".clone_into(&mut finding.subject);
         }),
@@ -225,7 +249,8 @@ fn hits_innocent(cut: &Cut) -> bool {
 fn cuts(events: &[Event], honest_kind: usize, mode: PolicyMode) -> Vec<Cut> {
     let mut known = Known::mesh();
     known.rows.push(row("store/scribe", "store/vault", "GET", "/keys", 500));
-    let mut findings = vec![with(honest(honest_kind), |finding| finding.severity = Severity::High)];
+    let mut findings =
+        vec![with(honest(honest_kind, &mut known), |finding| finding.severity = Severity::High)];
     let mut ledger = Ledger::new();
     for (at, event) in events.iter().enumerate() {
         let told = with(tell(*event, &mut known), |finding| {
@@ -246,7 +271,7 @@ proptest! {
     #[test]
     fn the_innocent_is_never_quarantined_proposed_or_enforced(
         events in prop::collection::vec(event(), 1..14),
-        honest in 0..3_usize,
+        honest in 0..HONEST,
         mode in prop::sample::select(&PolicyMode::ALL[1..]),
     ) {
         let framed: Vec<Cut> = cuts(&events, honest, mode).into_iter().filter(hits_innocent).collect();

@@ -109,6 +109,14 @@ fn denials_under_its_name_prove_it_once_every_proxy_has_it() {
 }
 
 #[test]
+fn a_policy_name_with_its_namespace_is_the_same_name() {
+    let mut bench = Bench::new().taken();
+    let name = format!("store/{}", bench.id);
+    bench.calls("yard/intruder", 403, &name, 2, PUSHED + 4);
+    assert_eq!(bench.judge(PUSHED + 5), Verdict::Effective);
+}
+
+#[test]
 fn without_an_attempt_nothing_is_proven_and_nothing_is_wrong() {
     assert_eq!(Bench::new().taken().judge(PUSHED + 3_600), Verdict::Open);
 }
