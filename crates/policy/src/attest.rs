@@ -116,9 +116,10 @@ pub(crate) fn names(kind: FindingKind) -> bool {
 }
 
 /// True when a finding says that an identity is in other hands than its owner's: then also what that identity normally
-/// does may be cut.
-pub(crate) fn compromises(kind: FindingKind) -> bool {
-    matches!(kind, FindingKind::OneSidedCall | FindingKind::CertificateRevoked)
+/// does may be cut. A warning at least: records that were lost look a little alike.
+pub(crate) fn compromises(finding: &Finding) -> bool {
+    matches!(finding.kind, FindingKind::OneSidedCall | FindingKind::CertificateRevoked)
+        && finding.severity >= Severity::Medium
 }
 
 /// Whose deed `finding` is.

@@ -57,7 +57,7 @@ fn what_was_learned_answers_every_question_of_the_planner() {
     let mut symbols = SymbolTable::new(1 << 20);
     let (baselines, recent) = hour(&mut symbols);
     let learned = Learned { symbols: &symbols, baselines: &baselines, recent: &recent };
-    assert!(learned.warm());
+    assert!(baselines.mesh().warm());
     let holders = learned.holders(&principal("yard", "courier"));
     assert_eq!(holders.len(), 1);
     assert_eq!(holders[0].label(), "yard/courier");

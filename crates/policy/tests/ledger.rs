@@ -7,7 +7,8 @@ use std::time::Duration;
 use common::{Known, calm, end, finding, incident, leaving, refs, with};
 use proptest::prelude::*;
 use selvedge_model::{
-    Finding, FindingKind as K, Incident, ObservedTime, Progress, Quarantine, QuarantineState as S, SteadyTime,
+    Caller, Finding, FindingKind as K, Incident, ObservedTime, Progress, Quarantine, QuarantineState as S,
+    Severity, SteadyTime,
 };
 use selvedge_policy::{
     Change, CommandError, Decision, Ledger, MeshState, Now, PolicyConfig, PolicyMode, QuarantineEvent,
@@ -373,6 +374,24 @@ fn an_egress_that_comes_later_is_a_second_quarantine_of_only_that() {
     let Decision::Enforce(second) = &told.answers[0].decision else { panic!("{told:#?}") };
     assert_ne!(*second, first);
     assert_eq!(ledger.get(second).unwrap().cuts.len(), 1);
+}
+
+/// Scenario: an intruder comes with its identity and without one.
+/// Guarantees: two answers, and what the first one denies the second does not deny again.
+#[test]
+fn answers_to_one_incident_do_not_overlap() {
+    let config = config(PolicyMode::Enforce);
+    let mut findings = deeds();
+    findings.extend([
+        common::unproven(K::MtlsDowngrade, "store/ledger"),
+        with(common::unproven(K::NewRoute, "store/ledger"), |finding| finding.severity = Severity::High),
+    ]);
+    let mut ledger = Ledger::new();
+    let told = answer(&mut ledger, &findings, &incident(&findings), &config, now(0));
+    assert_eq!(told.answers.len(), 2, "{told:#?}");
+    let cuts = ledger.standing();
+    let unidentified = cuts.iter().filter(|cut| cut.caller == Caller::Unauthenticated).count();
+    assert_eq!((cuts.len(), unidentified), (2, 1), "{cuts:#?}");
 }
 
 #[derive(Clone, Copy, Debug)]

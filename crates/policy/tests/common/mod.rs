@@ -171,10 +171,6 @@ impl Known {
 }
 
 impl Knowledge for Known {
-    fn warm(&self) -> bool {
-        true
-    }
-
     fn holders(&self, principal: &str) -> Vec<Endpoint> {
         self.holders.get(principal).cloned().unwrap_or_default()
     }
