@@ -141,6 +141,22 @@ fn a_stolen_identity_is_cut_only_within_the_blast_radius() {
     assert!(matches!(told[..], [Refusal::BlastRadius { .. }]), "{told:#?}");
 }
 
+/// Scenario: the stolen identity also sends something out of the mesh, from a workload with much other traffic.
+/// Guarantees: that traffic does not make the harm at the destination look small.
+#[test]
+fn the_blast_radius_is_that_of_the_workload_that_suffers_most() {
+    let mut scene = Scene::new();
+    scene.findings = vec![
+        finding(K::OneSidedCall, "yard/courier", "store/ledger"),
+        finding(K::IdentityMismatch, "yard/courier", "store/ledger"),
+        leaving(K::NewEgress, "yard/courier", "paste.example"),
+    ];
+    scene.known.rows.push(row("yard/courier", "store/ledger", "PUT", "/entries/{id}", 100));
+    let candidate = scene.candidate();
+    assert!(candidate.trial.harm_share() < scene.config.blast_radius_max && candidate.parts.len() == 2);
+    assert!(matches!(scene.refusals()[..], [Refusal::BlastRadius { .. }]), "{:#?}", scene.refusals());
+}
+
 #[test]
 fn a_deny_of_the_unidentified_may_not_hurt_several_callers_or_many_calls() {
     let mut scene = Scene::new();
