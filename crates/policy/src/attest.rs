@@ -111,23 +111,22 @@ fn basis(kind: FindingKind) -> Basis {
 }
 
 /// True when a finding can name whom it is about: it is of one shape of calls.
-#[must_use]
-pub fn names(kind: FindingKind) -> bool {
+pub(crate) fn names(kind: FindingKind) -> bool {
     basis(kind) == Basis::Shape
 }
 
 /// True when a finding says that an identity is in other hands than its owner's: then also what that identity normally
-/// does may be cut.
-#[must_use]
-pub fn compromises(kind: FindingKind) -> bool {
-    matches!(kind, FindingKind::OneSidedCall | FindingKind::CertificateRevoked)
+/// does may be cut. A warning at least: records that were lost look a little alike.
+pub(crate) fn compromises(finding: &Finding) -> bool {
+    matches!(finding.kind, FindingKind::OneSidedCall | FindingKind::CertificateRevoked)
+        && finding.severity >= Severity::Medium
 }
 
 /// Whose deed `finding` is.
 #[must_use]
 pub fn attested<'a>(finding: &'a Finding, knowledge: &dyn Knowledge) -> Attested<'a> {
     let basis = basis(finding.kind);
-    let ours = finding.kind == FindingKind::DeniedBurst && finding.subject.starts_with(ID_PREFIX);
+    let ours = finding.kind == FindingKind::DeniedBurst && finding.subject.contains(ID_PREFIX);
     if finding.evidence.iter().any(|fact| fact.name == "handshake_failure" && !fact.observed.is_empty()) {
         return Attested::Nobody(Doubt::Refused);
     }

@@ -1,8 +1,9 @@
 //! From an incident to the quarantines that would stop it: the narrowest first, each tried on recent traffic.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-use selvedge_learn::{principal_namespace, principal_service_account};
 use selvedge_model::finding::Family;
 use selvedge_model::{
     Caller, Cut, Endpoint, EventTime, Finding, FindingKind, Incident, Operation, Place, Severity,
@@ -16,7 +17,7 @@ use crate::matching::{route_to_cut, same_target, same_workload};
 use crate::recent::Scope;
 use crate::traffic::TrafficRow;
 
-/// Plans for one incident; past it the destinations with the least evidence are left out.
+/// New plans for one incident; past it those with the least evidence wait until others stand.
 const PLANS_MAX: usize = 8;
 /// Operations of one cut; past it the cut is not narrowed.
 const OPERATIONS_MAX: usize = 16;
@@ -41,6 +42,8 @@ pub enum Subject {
 pub struct Candidate {
     /// Whose deeds it answers.
     pub subject: Subject,
+    /// The workload that it is about: with the subject it tells the candidates of an incident apart.
+    pub target: Endpoint,
     /// Workloads that go by the subject: they lose calls.
     pub callers: Vec<Endpoint>,
     /// What would be denied; empty when everything is denied already.
@@ -63,6 +66,13 @@ pub struct Candidate {
     pub reason: String,
     /// What it does not stop, one sentence each.
     pub not_stopped: Vec<String>,
+}
+
+impl Candidate {
+    /// What tells it from the others of its incident, whatever it cuts.
+    pub(crate) fn key(&self) -> (&Subject, &Endpoint) {
+        (&self.subject, &self.target)
+    }
 }
 
 /// One answer to an incident, and a wider one where the first is narrow.
@@ -107,7 +117,7 @@ pub fn plans(
             Attested::Nobody(doubt) => drop(plans.doubts.insert(doubt)),
         }
     }
-    let planner = Planner { incident, knowledge, standing, leaving: &leaving };
+    let planner = Planner { incident, knowledge, standing, leaving: &leaving, seen: RefCell::default() };
     for (principal, case) in &verified {
         plans.plans.extend(planner.against_principal(principal, case));
     }
@@ -122,9 +132,15 @@ pub fn plans(
     }
     let weight = |plan: &Plan| (plan.chosen.severity, plan.chosen.families.len(), plan.chosen.evidence.len());
     plans.plans.sort_by(|left, right| {
-        weight(right).cmp(&weight(left)).then_with(|| left.chosen.cuts.cmp(&right.chosen.cuts))
+        weight(right).cmp(&weight(left)).then_with(|| left.chosen.key().cmp(&right.chosen.key()))
     });
-    plans.plans.truncate(PLANS_MAX);
+    let mut room = PLANS_MAX;
+    plans.plans.retain(|plan| {
+        let new = usize::from(!plan.chosen.cuts.is_empty());
+        let kept = new <= room;
+        room -= if kept { new } else { 0 };
+        kept
+    });
     plans
 }
 
@@ -133,6 +149,7 @@ struct Planner<'a> {
     knowledge: &'a dyn Knowledge,
     standing: &'a [Cut],
     leaving: &'a BTreeMap<Endpoint, Case<'a>>,
+    seen: RefCell<BTreeMap<Scope, Rc<[TrafficRow]>>>,
 }
 
 impl Planner<'_> {
@@ -143,7 +160,7 @@ impl Planner<'_> {
             push(&mut by_callee, bare(&finding.edge.destination), finding);
         }
         let callers = self.callers(principal, case);
-        let stolen = case.findings.iter().any(|finding| compromises(finding.kind));
+        let stolen = case.findings.iter().any(|finding| compromises(finding));
         let egress = self.egress(principal, &callers);
         let plan = |(callee, here): (&Endpoint, &Case<'_>)| {
             let owner = with_principal(callee, here);
@@ -229,28 +246,21 @@ impl Planner<'_> {
         })
     }
 
-    /// Workloads that go by a principal: those known to, and the one that its certificate names.
+    /// Workloads that go by a principal: those known to, and those that the findings name with it.
     fn callers(&self, principal: &str, case: &Case<'_>) -> Vec<Endpoint> {
         let mut callers: BTreeSet<Endpoint> =
             self.knowledge.holders(principal).iter().map(|holder| with(holder, principal)).collect();
         callers.extend(case.findings.iter().map(|finding| finding.edge.source.clone()));
-        let names = (principal_namespace(principal), principal_service_account(principal));
-        if let (Some(namespace), Some(account)) = names
-            && callers.is_empty()
-        {
-            let named = Endpoint {
-                namespace: namespace.to_owned(),
-                workload: account.to_owned(),
-                ..Endpoint::default()
-            };
-            callers.insert(with(&named, principal));
-        }
         callers.into_iter().collect()
     }
 
-    fn rows(&self, callees: &[Endpoint], callers: &[Endpoint]) -> Vec<TrafficRow> {
+    /// Recent traffic to `callees` and from `callers`; looked up once, because a day of it is long.
+    fn rows(&self, callees: &[Endpoint], callers: &[Endpoint]) -> Rc<[TrafficRow]> {
         let scope = Scope { callees: callees.to_vec(), callers: callers.to_vec() };
-        self.knowledge.traffic(&scope, self.incident.onset)
+        let mut seen = self.seen.borrow_mut();
+        let rows = seen.entry(scope);
+        let rows = rows.or_insert_with_key(|scope| self.knowledge.traffic(scope, self.incident.onset).into());
+        Rc::clone(rows)
     }
 
     fn candidate(
@@ -261,19 +271,20 @@ impl Planner<'_> {
         case: &Case<'_>,
         established: bool,
     ) -> Candidate {
+        let target = cuts.first().map(|cut| bare(&cut.workload)).unwrap_or_default();
         let (cuts, covered) = uncovered(cuts, self.standing);
         let place = |place| {
             let of = cuts.iter().filter(|cut| cut.place == place).map(|cut| bare(&cut.workload));
             of.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
         };
         let rows = self.rows(&place(Place::Inbound), &place(Place::Outbound));
-        let mut trial = backtest_cuts(&cuts, &rows, self.incident.onset);
+        let mut trial = backtest_cuts(&cuts, &*rows, self.incident.onset);
         let mut parts: Vec<Trial> = Vec::new();
         for (at, cut) in cuts.iter().enumerate() {
             let here = |other: &Cut| other.place == cut.place && other.workload == cut.workload;
             if !cuts[..at].iter().any(here) {
                 let of_workload: Vec<Cut> = cuts.iter().filter(|other| here(other)).cloned().collect();
-                parts.push(backtest_cuts(&of_workload, &rows, self.incident.onset));
+                parts.push(backtest_cuts(&of_workload, &*rows, self.incident.onset));
             }
         }
         // Rows are sums under their first minute: the store knows the whole span.
@@ -287,6 +298,7 @@ impl Planner<'_> {
             families: case.findings.iter().map(|finding| finding.kind.family()).collect(),
             severity: severity(case),
             callers: callers.to_vec(),
+            target,
             subject,
             cuts,
             covered,

@@ -234,7 +234,8 @@ fn about_mesh(incident: &Incident, config: &PolicyConfig, mesh: &MeshState, refu
 
 fn about_load(candidate: &Candidate, config: &PolicyConfig, load: &Load, refusals: &mut Vec<Refusal>) {
     let off = candidate.cuts.iter().filter(|cut| config.mode_at(&cut.workload) == PolicyMode::Off);
-    refusals.extend(off.map(|cut| Refusal::Off { workload: cut.workload.label() }));
+    let off: BTreeSet<String> = off.map(|cut| cut.workload.label()).collect();
+    refusals.extend(off.into_iter().map(|workload| Refusal::Off { workload }));
     let mode = mode_of(candidate, config);
     if mode >= PolicyMode::Shadow && load.active >= config.active_max {
         refusals.push(Refusal::ActiveMax { active: load.active, active_max: config.active_max });

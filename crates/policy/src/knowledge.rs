@@ -8,9 +8,6 @@ use crate::traffic::TrafficRow;
 
 /// What is known, in words.
 pub trait Knowledge {
-    /// True when the mesh is known well enough to call something new.
-    fn warm(&self) -> bool;
-
     /// Workloads that are known to hold a principal.
     fn holders(&self, principal: &str) -> Vec<Endpoint>;
 
@@ -33,10 +30,6 @@ pub struct Learned<'a> {
 }
 
 impl Knowledge for Learned<'_> {
-    fn warm(&self) -> bool {
-        self.baselines.mesh().warm()
-    }
-
     fn holders(&self, principal: &str) -> Vec<Endpoint> {
         let Some(principal) = self.symbols.find(principal).filter(|principal| principal.present()) else {
             return Vec::new();

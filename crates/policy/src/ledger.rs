@@ -28,8 +28,6 @@ struct Entry {
     lease: Lease,
     /// When the dry run began.
     shadow: Option<Lease>,
-    /// Evidence came in the second half of the lease.
-    fresh: bool,
 }
 
 /// All quarantines. Bounded: live and proposed ones by the guard rails, ended ones by `ended_max` (policy `oldest`).
@@ -79,7 +77,7 @@ impl Ledger {
                 ledger.ended.push_back(quarantine.id.clone());
             }
             let shadow = promotes(&quarantine, config).then(|| Lease::granted(now, config.shadow_for));
-            ledger.entries.insert(quarantine.id.clone(), Entry { quarantine, lease, shadow, fresh: false });
+            ledger.entries.insert(quarantine.id.clone(), Entry { quarantine, lease, shadow });
         }
         ledger
     }
@@ -183,7 +181,7 @@ impl Ledger {
             ended: String::new(),
         };
         let shadow = promotes(&quarantine, config).then(|| Lease::granted(now, config.shadow_for));
-        self.entries.insert(id.clone(), Entry { quarantine, lease, shadow, fresh: false });
+        self.entries.insert(id.clone(), Entry { quarantine, lease, shadow });
         id
     }
 
@@ -238,7 +236,9 @@ impl Ledger {
         known.extend(new.into_iter().cloned());
         // The first ones are why it is there, the last ones why it still is.
         let surplus = known.len().saturating_sub(EVIDENCE_MAX);
-        known.drain(EVIDENCE_MAX / 2..EVIDENCE_MAX / 2 + surplus);
+        if surplus > 0 {
+            known.drain(EVIDENCE_MAX / 2..EVIDENCE_MAX / 2 + surplus);
+        }
         let ttl = Duration::from_secs(entry.quarantine.ttl_seconds);
         let late = entry.lease.left(now) <= ttl / 2;
         let allowed = entry.quarantine.renewals < config.renewals_max && !config.kill_switch;

@@ -2,7 +2,7 @@
 //!
 //! Owns everything that decides about a deny before and after it is pushed. Pushes nothing, keeps no file.
 //! Never does I/O, never reads a clock. Nothing is planned on the word of an identity that was not verified.
-//! Depends on `model` and `learn`. Start reading at `traffic.rs`.
+//! Depends on `model` and `learn`. Start reading at `traffic.rs`, then `respond.rs`.
 
 mod attest;
 mod backtest;

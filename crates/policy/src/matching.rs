@@ -157,3 +157,25 @@ pub(crate) fn route_to_cut(seen: &str) -> String {
     }
     template
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_learned_route_is_cut_for_what_it_stands_for() {
+        for (seen, wanted) in [
+            ("/entries", "/entries"),
+            ("/people/{*}/baskets", "/people/{id}/baskets"),
+            ("/people/{*}", "/people/{id}"),
+            ("/a/b/c/d/e/f/g/h/i/{*}", "/a/b/c/d/e/f/g/h/i/{*}"),
+            ("/deep/*", "/deep/{*}"),
+            ("ledger.v1.Ledger/Add", "ledger.v1.Ledger/Add"),
+        ] {
+            assert_eq!(route_to_cut(seen), wanted);
+            assert!(route(wanted, seen) >= Truth::Unknown, "{seen} is of its own cut");
+        }
+        let long = format!("/{}", "x".repeat(CUT_OFF));
+        assert_eq!(route_to_cut(&format!("/a{long}")), "/a/{*}");
+    }
+}

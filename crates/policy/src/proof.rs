@@ -8,9 +8,7 @@
 use std::collections::BTreeMap;
 
 use selvedge_model::edge_window::EXEMPLARS_MAX;
-use selvedge_model::{
-    CallShape, Cut, EdgeKey, EdgeWindow, EventTime, Quarantine, ShapeStats, Symbol, SymbolTable,
-};
+use selvedge_model::{CallShape, Cut, EdgeKey, EdgeWindow, EventTime, Quarantine, ShapeStats, SymbolTable};
 
 use crate::config::ProofConfig;
 use crate::matching::{any_matches, concerns};
@@ -104,10 +102,9 @@ impl Proof {
         config: &ProofConfig,
         symbols: &SymbolTable,
     ) {
-        let name = symbols.find(&self.id).unwrap_or(Symbol::OVERFLOW);
         let near = self.near(key, symbols);
         for (shape, stats) in &edge.shapes {
-            let ours = shape.denied_by == name && name != Symbol::OVERFLOW;
+            let ours = shape.denied_by.present() && self.is_name(symbols.resolve(shape.denied_by));
             if shape.handshake_failure.present() || !(near || ours) {
                 continue;
             }
@@ -123,6 +120,11 @@ impl Proof {
                 (Truth::Unknown, false) => {}
             }
         }
+    }
+
+    /// Telemetry has the policy's name, some dialects with its namespace before it: `namespace/name`.
+    fn is_name(&self, policy: &str) -> bool {
+        policy.rsplit('/').next() == Some(self.id.as_str())
     }
 
     /// True when the edge begins or ends at a cut workload.

@@ -52,7 +52,7 @@ pub struct RecentOverflows {
 }
 
 /// Whose traffic is wanted: calls to one of `callees`, and calls from one of `callers`. Principals are not looked at.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope {
     /// Destinations.
     pub callees: Vec<Endpoint>,
@@ -98,6 +98,13 @@ struct Minute {
     start: u64,
     counts: Vec<(u32, u32)>,
     new_keys: usize,
+}
+
+/// Rows by slot: a look-up in an array for every count of every minute.
+struct Selected {
+    /// Past the end for slots that are not wanted.
+    places: Vec<usize>,
+    rows: Vec<TrafficRow>,
 }
 
 impl Recent {
@@ -163,10 +170,13 @@ impl Recent {
     /// Visits every row of every minute in `scope` (all, when `None`), oldest minute first; within a minute the order
     /// is that of arrival, so sums and not order may reach an output.
     pub fn visit(&self, scope: Option<&Scope>, symbols: &SymbolTable, visit: &mut dyn FnMut(&TrafficRow)) {
-        let mut rows = self.selected(scope, symbols);
+        let Selected { places, mut rows } = self.selected(scope, symbols);
+        if rows.is_empty() {
+            return;
+        }
         for minute in &self.minutes {
             for (slot, calls) in &minute.counts {
-                if let Some(row) = rows.get_mut(slot) {
+                if let Some(row) = rows.get_mut(places[*slot as usize]) {
                     row.minute_seconds = minute.start;
                     row.calls = u64::from(*calls);
                     visit(row);
@@ -179,28 +189,26 @@ impl Recent {
     /// those after it as another, each under its first minute. Sorted by words.
     #[must_use]
     pub fn folded(&self, scope: &Scope, onset: EventTime, symbols: &SymbolTable) -> Vec<TrafficRow> {
-        let rows = self.selected(Some(scope), symbols);
-        let mut sums: FixedMap<(u32, bool), (u64, u64)> = FixedMap::with_hasher(fixed_state());
+        let Selected { places, rows } = self.selected(Some(scope), symbols);
+        if rows.is_empty() {
+            return rows;
+        }
+        let mut parts = [rows.clone(), rows];
         for minute in &self.minutes {
-            let before = began_by(minute.start, onset);
-            for (slot, calls) in minute.counts.iter().filter(|(slot, _)| rows.contains_key(slot)) {
-                let sum = sums.entry((*slot, before)).or_insert((minute.start, 0));
-                sum.1 += u64::from(*calls);
+            let part = &mut parts[usize::from(began_by(minute.start, onset))];
+            for (slot, calls) in &minute.counts {
+                if let Some(row) = part.get_mut(places[*slot as usize]) {
+                    row.minute_seconds = if row.calls == 0 { minute.start } else { row.minute_seconds };
+                    row.calls += u64::from(*calls);
+                }
             }
         }
-        let mut folded: Vec<TrafficRow> = sums
-            .into_iter()
-            .map(|((slot, _), (minute_seconds, calls))| TrafficRow {
-                minute_seconds,
-                calls,
-                ..rows[&slot].clone()
-            })
-            .collect();
+        let mut folded: Vec<TrafficRow> = parts.into_iter().flatten().filter(|row| row.calls > 0).collect();
         folded.sort_by(|left, right| order(left).cmp(&order(right)));
         folded
     }
 
-    fn selected(&self, scope: Option<&Scope>, symbols: &SymbolTable) -> FixedMap<u32, TrafficRow> {
+    fn selected(&self, scope: Option<&Scope>, symbols: &SymbolTable) -> Selected {
         let nodes = |ends: &[Endpoint]| -> Vec<Node> {
             ends.iter().filter_map(|end| node_of(end, symbols)).collect()
         };
@@ -209,11 +217,14 @@ impl Recent {
             None => true,
             Some((callees, callers)) => callees.contains(&edge.destination) || callers.contains(&edge.source),
         };
-        let mut rows = FixedMap::with_hasher(fixed_state());
-        for (key, slot) in self.index.iter().filter(|(key, _)| wanted(&key.edge)) {
-            rows.insert(*slot, key.row(symbols));
+        let (mut places, mut rows) = (vec![usize::MAX; self.slots.len()], Vec::new());
+        for (slot, known) in self.slots.iter().enumerate() {
+            if known.minutes > 0 && wanted(&known.key.edge) {
+                places[slot] = rows.len();
+                rows.push(known.key.row(symbols));
+            }
         }
-        rows
+        Selected { places, rows }
     }
 
     /// The place of a minute; `None` when it is older than what is kept.
@@ -229,9 +240,9 @@ impl Recent {
         if self.minutes.get(at).is_none_or(|minute| minute.start != start) {
             self.minutes.insert(at, Minute { start, counts: Vec::new(), new_keys: 0 });
         }
-        let oldest = start.max(newest).saturating_sub(self.config.retention.as_secs());
+        let (retention, newest) = (self.config.retention.as_secs(), start.max(newest));
         let mut dropped = 0;
-        while self.minutes.front().is_some_and(|minute| minute.start <= oldest) && self.minutes.len() > 1 {
+        while self.minutes.front().is_some_and(|minute| minute.start + retention <= newest) {
             self.drop_oldest();
             dropped += 1;
         }

@@ -1,8 +1,10 @@
 //! The one call per incident: plan, try, refuse or decide.
 
-use selvedge_model::{Finding, Incident};
+use std::collections::BTreeSet;
 
-use crate::candidates::{Candidate, plans};
+use selvedge_model::{Endpoint, Finding, Incident};
+
+use crate::candidates::{Candidate, Plan, Plans, Subject, plans};
 use crate::config::PolicyConfig;
 use crate::guard::{MeshState, Refusal};
 use crate::knowledge::Knowledge;
@@ -41,17 +43,31 @@ pub fn respond(
     mesh: &MeshState,
     now: Now,
 ) -> Response {
-    let planned = plans(incident, findings, &ledger.standing(), knowledge);
+    let mut planned = plans(incident, findings, &ledger.standing(), knowledge);
     let mut response = Response::default();
     if planned.plans.is_empty() {
         let decision = Decision::Refuse(vec![Refusal::NobodyProven { doubts: planned.doubts }]);
         response.answers.push(Answer { candidate: None, wider: None, decision });
         return response;
     }
-    for plan in planned.plans {
+    let mut answered = BTreeSet::new();
+    let next = |planned: &mut Plans, answered: &BTreeSet<_>| {
+        let open = |plan: &Plan| !answered.contains(&owned(plan.chosen.key()));
+        planned.plans.iter().position(open).map(|at| planned.plans.remove(at))
+    };
+    while let Some(plan) = next(&mut planned, &answered) {
+        answered.insert(owned(plan.chosen.key()));
         let (decision, events) = ledger.decide(incident, &plan.chosen, config, mesh, now);
+        // What stands now need not be cut twice.
+        if matches!(decision, Decision::Propose(_) | Decision::Shadow(_) | Decision::Enforce(_)) {
+            planned = plans(incident, findings, &ledger.standing(), knowledge);
+        }
         response.events.extend(events);
         response.answers.push(Answer { candidate: Some(plan.chosen), wider: plan.wider, decision });
     }
     response
+}
+
+fn owned((subject, target): (&Subject, &Endpoint)) -> (Subject, Endpoint) {
+    (subject.clone(), target.clone())
 }

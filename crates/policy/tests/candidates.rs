@@ -1,0 +1,256 @@
+//! From findings to candidates: the narrowest that stops it, with what else the attacker could use.
+
+mod common;
+
+use common::{
+    Known, ONSET, at, bare, end, fact, finding, incident, leaving, plaintext, refs, row, row_with, unproven,
+    with,
+};
+use selvedge_model::finding::Family;
+use selvedge_model::{
+    Caller, Endpoint, Finding, FindingKind as K, IdentitySource, Operation, Place, Severity,
+};
+use selvedge_policy::{Attested, Doubt, Plan, Plans, Subject, attested, plans};
+
+fn planned(findings: &[Finding], known: &Known) -> Plans {
+    plans(&incident(findings), &refs(findings), &[], known)
+}
+
+fn only(findings: &[Finding], known: &Known) -> Plan {
+    let planned = planned(findings, known);
+    assert_eq!(planned.plans.len(), 1, "{planned:#?}");
+    planned.plans.into_iter().next().expect("there is one")
+}
+
+#[test]
+fn a_verified_caller_that_never_called_is_cut_from_the_whole_destination() {
+    let intruder = "yard/intruder";
+    let findings = [
+        finding(K::NewEdge, intruder, "store/ledger"),
+        finding(K::BoundaryViolation, intruder, "store/ledger"),
+    ];
+    let plan = only(&findings, &Known::mesh());
+    let chosen = &plan.chosen;
+    assert_eq!(chosen.subject, Subject::Principal(end(intruder).principal));
+    assert_eq!(chosen.cuts[0].caller, Caller::Principal(end(intruder).principal));
+    assert_eq!((chosen.cuts[0].place, &chosen.cuts[0].workload), (Place::Inbound, &end("store/ledger")));
+    assert!(chosen.cuts[0].operations.is_empty() && plan.wider.is_none());
+    assert_eq!(chosen.severity, Severity::High, "two kinds of evidence agree");
+    assert!(chosen.families.contains(&Family::Novelty) && chosen.families.contains(&Family::Boundary));
+    assert!(chosen.reason.contains("under any certificate"), "{}", chosen.reason);
+}
+
+#[test]
+fn where_no_normal_caller_is_without_identity_plaintext_is_cut_too() {
+    let findings = [finding(K::NewEdge, "yard/intruder", "store/ledger")];
+    let plan = only(&findings, &Known::mesh());
+    assert_eq!(plan.chosen.cuts.len(), 2);
+    assert_eq!(plan.chosen.cuts[1].caller, Caller::Unauthenticated);
+
+    let mut known = Known::mesh();
+    known.rows.push(plaintext("store/ledger", "/metrics", 7));
+    let plan = only(&findings, &known);
+    assert_eq!(plan.chosen.cuts.len(), 1);
+    let open = plan.chosen.not_stopped.join("\n");
+    assert!(open.contains("7 normal calls prove none"), "{open}");
+}
+
+#[test]
+fn calls_without_a_word_about_identity_keep_plaintext_from_being_cut() {
+    let mut known = Known::mesh();
+    let silent = row_with(row("store/scribe", "store/ledger", "GET", "/entries", 3), |row| {
+        row.authenticated = None;
+        row.source.principal.clear();
+    });
+    known.rows.push(silent);
+    let plan = only(&[finding(K::NewEdge, "yard/intruder", "store/ledger")], &known);
+    assert_eq!(plan.chosen.cuts.len(), 1);
+    assert!(plan.chosen.not_stopped.join("\n").contains("does not say"));
+}
+
+/// Scenario: the courier normally reads entries, and now exports them.
+/// Guarantees: only the export is cut; the whole destination is offered as the wider one, and would hurt.
+#[test]
+fn a_caller_with_normal_business_is_cut_only_from_what_it_never_did() {
+    let export = with(finding(K::NewRoute, "yard/courier", "store/ledger"), |finding| {
+        finding.subject = "GET /export/{*}".to_owned();
+    });
+    let plan = only(&[export], &Known::mesh());
+    let wanted = Operation { method: "GET".to_owned(), route: "/export/{id}".to_owned() };
+    assert_eq!(plan.chosen.cuts[0].operations, [wanted]);
+    assert_eq!(plan.chosen.trial.backtest.denied_normal, 0);
+    assert!(!plan.chosen.established);
+    assert!(plan.chosen.not_stopped.iter().any(|line| line.starts_with("other requests of the same caller")));
+    let wider = plan.wider.unwrap();
+    assert!(wider.cuts[0].operations.is_empty() && wider.established);
+    assert_eq!(wider.trial.backtest.denied_normal, 40);
+}
+
+#[test]
+fn what_a_caller_normally_does_is_never_narrowed_to() {
+    let known_route = with(finding(K::CertificateIssuer, "yard/courier", "store/ledger"), |finding| {
+        finding.evidence.push(fact("route", "GET /entries"));
+    });
+    let plan = only(&[known_route], &Known::mesh());
+    assert!(plan.chosen.cuts[0].operations.is_empty() && plan.chosen.established && plan.wider.is_none());
+}
+
+#[test]
+fn a_stolen_identity_may_be_cut_from_its_normal_business_too() {
+    let stolen = finding(K::OneSidedCall, "yard/courier", "store/ledger");
+    let plan = only(&[stolen], &Known::mesh());
+    assert!(!plan.chosen.established);
+    assert_eq!(plan.chosen.trial.backtest.denied_normal, 40);
+}
+
+#[test]
+fn each_destination_is_a_plan_of_its_own_and_counts_all_evidence_about_its_caller() {
+    let findings = [
+        finding(K::NewEdge, "yard/intruder", "store/ledger"),
+        finding(K::BoundaryViolation, "yard/intruder", "store/cart"),
+    ];
+    let planned = planned(&findings, &Known::mesh());
+    assert_eq!(planned.plans.len(), 2);
+    assert!(
+        planned.plans.iter().all(|plan| plan.chosen.families.len() == 2 && plan.chosen.evidence.len() == 2)
+    );
+}
+
+#[test]
+fn what_the_caller_sends_out_of_the_mesh_is_cut_at_its_own_proxy() {
+    let findings = [
+        finding(K::NewEdge, "yard/intruder", "store/ledger"),
+        leaving(K::NewEgress, "yard/intruder", "paste.example"),
+    ];
+    let plan = only(&findings, &Known::mesh());
+    let out = plan.chosen.cuts.iter().find(|cut| cut.place == Place::Outbound).unwrap();
+    assert_eq!((out.workload.clone(), &out.caller), (bare("yard/intruder"), &Caller::Local));
+    assert_eq!(out.hosts, ["paste.example"]);
+    assert!(plan.chosen.not_stopped.iter().any(|line| line.contains("go around its proxy")));
+}
+
+#[test]
+fn egress_of_another_workload_is_no_part_of_the_callers_cut() {
+    let findings = [
+        finding(K::NewEdge, "yard/intruder", "store/ledger"),
+        leaving(K::NewEgress, "store/cart", "paste.example"),
+    ];
+    let planned = planned(&findings, &Known::mesh());
+    assert_eq!(planned.plans.len(), 2);
+    for plan in &planned.plans {
+        let places: Vec<Place> = plan.chosen.cuts.iter().map(|cut| cut.place).collect();
+        let mixed = places.contains(&Place::Inbound) && places.contains(&Place::Outbound);
+        assert!(!mixed, "{plan:#?}");
+    }
+}
+
+#[test]
+fn an_attacker_without_identity_is_cut_as_such_and_nobody_is_named() {
+    let findings = [unproven(K::MtlsDowngrade, "store/ledger"), unproven(K::NewRoute, "store/ledger")];
+    let plan = only(&findings, &Known::mesh());
+    assert_eq!(plan.chosen.subject, Subject::Unproven);
+    assert_eq!(plan.chosen.cuts.len(), 1);
+    assert_eq!(plan.chosen.cuts[0].caller, Caller::Unauthenticated);
+    assert!(plan.chosen.callers.is_empty());
+}
+
+#[test]
+fn what_stands_already_is_not_planned_again() {
+    let intruder = "yard/intruder";
+    let findings = [finding(K::NewEdge, intruder, "store/ledger")];
+    let first = only(&findings, &Known::mesh()).chosen;
+    let again = plans(&incident(&findings), &refs(&findings), &first.cuts, &Known::mesh());
+    assert!(again.plans[0].chosen.cuts.is_empty());
+    assert_eq!(again.plans[0].chosen.covered, first.cuts);
+
+    let more = [findings[0].clone(), leaving(K::NewEgress, intruder, "paste.example")];
+    let grown = plans(&incident(&more), &refs(&more), &first.cuts, &Known::mesh());
+    let cuts = &grown.plans[0].chosen.cuts;
+    assert_eq!((cuts.len(), cuts[0].place), (1, Place::Outbound));
+}
+
+#[test]
+fn the_order_of_findings_changes_nothing() {
+    let mut findings = vec![
+        finding(K::NewEdge, "yard/intruder", "store/ledger"),
+        finding(K::BoundaryViolation, "yard/intruder", "store/cart"),
+        unproven(K::MtlsDowngrade, "store/cart"),
+        leaving(K::NewEgress, "yard/intruder", "paste.example"),
+    ];
+    let forward = planned(&findings, &Known::mesh());
+    findings.reverse();
+    assert_eq!(forward, planned(&findings, &Known::mesh()));
+}
+
+fn new_edge() -> Finding {
+    finding(K::NewEdge, "yard/courier", "store/ledger")
+}
+
+fn by_courier(kind: K) -> Finding {
+    finding(kind, "yard/courier", "store/ledger")
+}
+
+fn names_nobody(cases: Vec<(&str, Finding, Doubt)>) {
+    for (what, finding, doubt) in cases {
+        assert_eq!(attested(&finding, &Known::mesh()), Attested::Nobody(doubt), "{what}");
+    }
+}
+
+#[test]
+fn an_identity_that_is_not_proven_names_nobody() {
+    let refused =
+        with(new_edge(), |finding| finding.evidence.push(fact("handshake_failure", "unknown_issuer")));
+    let claimed = with(new_edge(), |finding| {
+        finding.claimed_principal = finding.edge.source.principal.clone();
+    });
+    let others = with(new_edge(), |finding| finding.edge.source.principal = end("store/scribe").principal);
+    let pooled = with(new_edge(), |finding| "(overflow)".clone_into(&mut finding.edge.source.principal));
+    let egress = |identity| {
+        with(leaving(K::NewEgress, "yard/courier", "a.example"), |finding| finding.source_identity = identity)
+    };
+    names_nobody(vec![
+        ("a refused handshake", refused, Doubt::Refused),
+        ("a claimed identity", claimed, Doubt::Hearsay),
+        ("another's certificate", others, Doubt::NameDisagrees),
+        ("a pooled name", pooled, Doubt::Hearsay),
+        ("verified plaintext", by_courier(K::MtlsDowngrade), Doubt::NameDisagrees),
+        ("egress by hearsay", egress(IdentitySource::ParentSpan), Doubt::Hearsay),
+        ("egress with a callee's proof", egress(IdentitySource::MtlsCertificate), Doubt::Hearsay),
+    ]);
+    let parent = with(new_edge(), |finding| finding.source_identity = IdentitySource::ParentSpan);
+    assert_eq!(attested(&parent, &Known::mesh()), Attested::Unproven);
+}
+
+#[test]
+fn what_is_not_a_callers_deed_names_nobody() {
+    let nowhere = with(new_edge(), |finding| finding.edge.destination = Endpoint::default());
+    let ours =
+        with(by_courier(K::DeniedBurst), |finding| "store/selvedge-q-1".clone_into(&mut finding.subject));
+    names_nobody(vec![
+        ("an unknown callee", nowhere, Doubt::NoEvidence),
+        ("for the record", with(new_edge(), |finding| finding.severity = Severity::Info), Doubt::NoEvidence),
+        ("the callee's new identity", by_courier(K::NewPrincipal), Doubt::NoEvidence),
+        ("a passed-on header", by_courier(K::MalformedTelemetry), Doubt::NoEvidence),
+        ("slowness", by_courier(K::LatencyHigh), Doubt::NoEvidence),
+        ("a scan before its window closed", by_courier(K::PathScan), Doubt::MixedCalls),
+        ("our own denials", ours, Doubt::NoEvidence),
+    ]);
+}
+
+/// Scenario: a scan on an edge, whose calls were all verified, or of which one was not.
+/// Guarantees: only in the first case it is evidence against the caller.
+#[test]
+fn a_finding_about_many_calls_counts_when_every_one_is_verified() {
+    let scan = finding(K::PathScan, "yard/courier", "store/ledger");
+    let since = |row| row_with(row, |row| row.minute_seconds = ONSET);
+    let mut known = Known::mesh();
+    known.rows.push(since(row("yard/courier", "store/ledger", "GET", "/a", 9)));
+    assert_eq!(attested(&scan, &known), Attested::Principal(&end("yard/courier").principal));
+    let joined = row_with(since(row("yard/courier", "store/ledger", "GET", "/b", 1)), |row| {
+        row.source_identity = IdentitySource::ProxyMetadata;
+        row.source.principal.clear();
+    });
+    known.rows.push(joined);
+    assert_eq!(attested(&scan, &known), Attested::Nobody(Doubt::MixedCalls));
+    assert!(at(ONSET) > at(60));
+}

@@ -1,0 +1,207 @@
+//! What telemetry says after a push.
+
+mod common;
+
+use common::{SECOND, at, end, finding, incident, principal, refs};
+use selvedge_model::{
+    CallShape, EdgeKey, EdgeWindow, EventTime, Exemplar, FindingKind as K, IdentitySource, Node, Quarantine,
+    Security, ShapeStats, Symbol, SymbolTable,
+};
+use selvedge_policy::{Ledger, PolicyConfig, PolicyMode, Proof, ProofConfig, Verdict, respond};
+
+const PUSHED: u64 = 10_000;
+
+struct Bench {
+    symbols: SymbolTable,
+    proof: Proof,
+    id: String,
+    config: ProofConfig,
+    usual: (u64, u64),
+}
+
+fn quarantine() -> Quarantine {
+    let deeds = [
+        finding(K::NewEdge, "yard/intruder", "store/ledger"),
+        finding(K::BoundaryViolation, "yard/intruder", "store/ledger"),
+    ];
+    let mut ledger = Ledger::new();
+    let config = PolicyConfig { mode: PolicyMode::Enforce, ..PolicyConfig::default() };
+    let known = common::Known::mesh();
+    respond(&mut ledger, &incident(&deeds), &refs(&deeds), &known, &config, &common::calm(), common::now(0));
+    ledger.quarantines().next().expect("it was decided").clone()
+}
+
+impl Bench {
+    fn new() -> Self {
+        let quarantine = quarantine();
+        Self {
+            symbols: SymbolTable::new(1 << 20),
+            proof: Proof::new(&quarantine, at(PUSHED)),
+            id: quarantine.id,
+            config: ProofConfig::default(),
+            usual: (1_000, 5),
+        }
+    }
+
+    fn taken(mut self) -> Self {
+        self.proof.acknowledged(at(PUSHED + 1));
+        self
+    }
+
+    fn node(&mut self, name: &str) -> Node {
+        let (namespace, workload) = name.split_once('/').expect("namespace and name");
+        Node {
+            cluster: Symbol::NONE,
+            namespace: self.symbols.intern(namespace),
+            workload: self.symbols.intern(workload),
+        }
+    }
+
+    /// Calls of `source` to the ledger that begin at `second`.
+    fn calls(&mut self, source: &str, status: u16, denied_by: &str, calls: u64, second: u64) {
+        let (namespace, account) = source.split_once('/').expect("namespace and name");
+        let shape = CallShape {
+            status,
+            method: self.symbols.intern("GET"),
+            route: self.symbols.intern("/entries"),
+            source_principal: self.symbols.intern(&principal(namespace, account)),
+            source_identity: IdentitySource::MtlsCertificate,
+            security: Security::MutualTls,
+            denied_by: self.symbols.intern(denied_by),
+            ..CallShape::default()
+        };
+        let first = EventTime(second * SECOND);
+        let kept =
+            (0..calls.min(4)).map(|n| Exemplar { start: EventTime(first.0 + n), ..Exemplar::default() });
+        let stats = ShapeStats {
+            calls,
+            first,
+            last: EventTime(first.0 + SECOND),
+            exemplars: kept.collect(),
+            ..ShapeStats::default()
+        };
+        let mut edge = EdgeWindow::default();
+        edge.shapes.insert(shape, stats);
+        let key =
+            EdgeKey { source: self.node(source), destination: self.node("store/ledger"), external: false };
+        let usual = self.usual;
+        self.proof.observe(&key, &edge, &|_| usual, &self.config, &self.symbols);
+    }
+
+    fn denied(&mut self, source: &str, calls: u64, second: u64) {
+        let id = self.id.clone();
+        self.calls(source, 403, &id, calls, second);
+    }
+
+    fn judge(&self, second: u64) -> Verdict {
+        self.proof.judge(at(second), &self.config)
+    }
+}
+
+#[test]
+fn denials_under_its_name_prove_it_once_every_proxy_has_it() {
+    let mut bench = Bench::new();
+    bench.denied("yard/intruder", 3, PUSHED + 1);
+    assert_eq!(bench.judge(PUSHED + 5), Verdict::Open);
+    bench.proof.acknowledged(at(PUSHED + 6));
+    assert_eq!(bench.judge(PUSHED + 7), Verdict::Effective);
+    assert_eq!((bench.proof.denied(), bench.proof.survivors()), (3, 0));
+}
+
+#[test]
+fn a_policy_name_with_its_namespace_is_the_same_name() {
+    let mut bench = Bench::new().taken();
+    let name = format!("store/{}", bench.id);
+    bench.calls("yard/intruder", 403, &name, 2, PUSHED + 4);
+    assert_eq!(bench.judge(PUSHED + 5), Verdict::Effective);
+}
+
+#[test]
+fn without_an_attempt_nothing_is_proven_and_nothing_is_wrong() {
+    assert_eq!(Bench::new().taken().judge(PUSHED + 3_600), Verdict::Open);
+}
+
+#[test]
+fn a_push_that_is_not_taken_in_time_is_ineffective() {
+    let bench = Bench::new();
+    assert_eq!(bench.judge(PUSHED + 30), Verdict::Open);
+    assert!(matches!(bench.judge(PUSHED + 31), Verdict::Ineffective(why) if why.contains("within 30 s")));
+    assert_eq!(bench.taken().judge(PUSHED + 31), Verdict::Open);
+}
+
+#[test]
+fn a_request_under_way_is_no_survivor_and_a_later_one_is() {
+    let mut bench = Bench::new().taken();
+    bench.denied("yard/intruder", 1, PUSHED + 4);
+    bench.calls("yard/intruder", 200, "", 1, PUSHED - 5);
+    bench.calls("yard/intruder", 200, "", 1, PUSHED + 2);
+    assert_eq!(bench.judge(PUSHED + 10), Verdict::Effective);
+    bench.calls("yard/intruder", 200, "", 2, PUSHED + 9);
+    let Verdict::Ineffective(why) = bench.judge(PUSHED + 10) else {
+        panic!("{:?}", bench.judge(PUSHED + 10))
+    };
+    assert_eq!(why, "2 calls got through, the last yard/intruder -> store/ledger GET /entries");
+    assert_eq!(bench.judge(PUSHED + 80), Verdict::Effective, "none for a minute");
+}
+
+#[test]
+fn what_another_policy_or_the_network_stopped_did_not_get_through() {
+    let mut bench = Bench::new().taken();
+    bench.calls("yard/intruder", 403, "store/deny-all", 5, PUSHED + 9);
+    bench.calls("yard/intruder", 503, "", 5, PUSHED + 9);
+    bench.calls("yard/intruder", 401, "", 5, PUSHED + 9);
+    assert_eq!(bench.judge(PUSHED + 10), Verdict::Open);
+    bench.calls("yard/intruder", 404, "", 1, PUSHED + 9);
+    assert!(matches!(bench.judge(PUSHED + 10), Verdict::Ineffective(_)), "the workload itself answered");
+}
+
+#[test]
+fn denying_what_it_does_not_match_is_harm() {
+    let mut bench = Bench::new().taken();
+    bench.denied("yard/intruder", 9, PUSHED + 4);
+    bench.denied("store/scribe", 2, PUSHED + 5);
+    assert_eq!(bench.judge(PUSHED + 6), Verdict::Effective);
+    bench.denied("store/scribe", 1, PUSHED + 6);
+    let Verdict::Harm(why) = bench.judge(PUSHED + 7) else { panic!("no harm") };
+    assert!(why.contains("3 calls") && why.contains("store/scribe"), "{why}");
+}
+
+#[test]
+fn errors_of_untouched_callers_are_harm_when_chance_does_not_explain_them() {
+    let mut bench = Bench::new().taken();
+    bench.denied("yard/intruder", 1, PUSHED + 4);
+    bench.calls("store/scribe", 200, "", 97, PUSHED + 5);
+    bench.calls("store/scribe", 500, "", 3, PUSHED + 5);
+    assert_eq!(bench.judge(PUSHED + 6), Verdict::Effective, "three of a hundred");
+    bench.calls("store/scribe", 500, "", 40, PUSHED + 6);
+    let Verdict::Harm(why) = bench.judge(PUSHED + 7) else { panic!("no harm") };
+    assert!(why.contains("store/scribe -> store/ledger 43 of 140"), "{why}");
+}
+
+/// Guarantees: an accomplice that fails its own calls cannot have the quarantine lifted while others are well.
+#[test]
+fn one_failing_caller_among_several_is_no_harm() {
+    let mut bench = Bench::new().taken();
+    bench.denied("yard/intruder", 1, PUSHED + 4);
+    bench.calls("store/scribe", 200, "", 100, PUSHED + 5);
+    bench.calls("yard/accomplice", 500, "", 100, PUSHED + 5);
+    assert_eq!(bench.judge(PUSHED + 6), Verdict::Effective);
+    bench.calls("yard/courier", 500, "", 100, PUSHED + 5);
+    assert!(matches!(bench.judge(PUSHED + 6), Verdict::Harm(why) if why.starts_with("2 of 3 callers")));
+}
+
+#[test]
+fn callers_without_a_past_or_long_after_the_push_say_nothing() {
+    let mut stranger = Bench { usual: (3, 0), ..Bench::new().taken() };
+    stranger.calls("store/scribe", 500, "", 100, PUSHED + 5);
+    assert_eq!(stranger.judge(PUSHED + 6), Verdict::Open);
+    let mut late = Bench::new().taken();
+    late.calls("store/scribe", 500, "", 100, PUSHED + 301);
+    late.calls("store/scribe", 500, "", 100, PUSHED - 1);
+    assert_eq!(late.judge(PUSHED + 302), Verdict::Open);
+    let mut always = Bench { usual: (1_000, 400), ..Bench::new().taken() };
+    always.calls("store/scribe", 500, "", 45, PUSHED + 5);
+    always.calls("store/scribe", 200, "", 55, PUSHED + 5);
+    assert_eq!(always.judge(PUSHED + 6), Verdict::Open, "it failed as much before");
+    assert_eq!(end("store/scribe").workload, "scribe");
+}
