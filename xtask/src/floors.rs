@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("selvedge-policy", 2),
     ("selvedge-receive", 3),
     ("selvedge-act", 3),
+    ("selvedge-enforce", 3),
     ("selvedge-query", 3),
     ("selvedge-engine", 4),
     ("selvedge-replay", 5),
@@ -54,9 +55,10 @@ const IMPURE: &[&str] = &[
 
 /// Heavy dependencies and the crates that may name them in what they ship. Tests may use any.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("tonic", &["selvedge-receive"]),
+    ("tonic", &["selvedge-receive", "selvedge-enforce"]),
     ("tonic-health", &["selvedge-receive"]),
-    ("tokio-rustls", &["selvedge-receive", "selvedge-query"]),
+    ("tokio-rustls", &["selvedge-receive", "selvedge-query", "selvedge-enforce"]),
+    ("envoy-types", &["selvedge-enforce"]),
     ("axum", &["selvedge-receive", "selvedge-serve"]),
     ("hyper-rustls", &["selvedge-act"]),
     ("datafusion", &["selvedge-query"]),
@@ -228,7 +230,7 @@ mod tests {
         assert_eq!(complaint(member("selvedge-receive", &[("tonic", Need::Normal)])), "");
         assert!(
             complaint(member("selvedge-act", &[("tonic", Need::Normal)]))
-                .contains("belongs to: selvedge-receive")
+                .contains("belongs to: selvedge-receive, selvedge-enforce")
         );
         assert_eq!(complaint(member("selvedge-act", &[("tonic", Need::Dev)])), "");
         assert!(
