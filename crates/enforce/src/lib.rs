@@ -5,3 +5,4 @@
 //! long and whether it worked is for `policy` and the store. Depends on `model`. Start reading at `xds/mod.rs`.
 
 pub mod xds;
+pub mod yaml_driver;

@@ -1,6 +1,6 @@
 //! A real Envoy takes what we push, refuses what it must, and denies what it should and nothing else.
 //!
-//! `ENVOY=path/to/envoy cargo test -p selvedge-enforce --test all -- --ignored --nocapture --test-threads=1`
+//! `ENVOY=path/to/envoy cargo test -p selvedge-enforce --test all -- --ignored --nocapture envoy::`
 
 mod peer;
 

@@ -10,3 +10,4 @@ mod mesh;
 mod quarantines;
 mod server;
 mod state_of_the_world;
+mod yaml;
