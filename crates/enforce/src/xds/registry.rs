@@ -53,6 +53,8 @@ pub struct NodeState {
     pub stuck: bool,
     /// Quarantines in what it should have.
     pub quarantines: BTreeSet<String>,
+    /// Quarantines in the version that it was last sent, or had when it came.
+    pub sent: BTreeSet<String>,
     /// Quarantines of its workload in resources that it does not ask for: it will never enforce them.
     pub unasked: BTreeSet<String>,
 }
@@ -81,6 +83,8 @@ pub struct XdsEvent {
     pub node: String,
     /// Whose proxy.
     pub workload: Workload,
+    /// Quarantines in the version that it was last sent, or had when it came: what was pushed, taken, refused.
+    pub quarantines: BTreeSet<String>,
     /// What.
     pub kind: XdsEventKind,
 }
@@ -150,7 +154,12 @@ impl Registry {
     }
 
     fn tell(&self, state: &NodeState, kind: XdsEventKind) {
-        let event = XdsEvent { node: state.node.clone(), workload: state.workload.clone(), kind };
+        let event = XdsEvent {
+            node: state.node.clone(),
+            workload: state.workload.clone(),
+            quarantines: state.sent.clone(),
+            kind,
+        };
         if self.events.try_send(event).is_err() {
             count(&self.stats.events_lost);
         }

@@ -56,6 +56,9 @@ pub struct XdsServer {
     discovery: Discovery,
 }
 
+/// The way of answers to tonic.
+type Answers<A> = ReceiverStream<Result<A, Status>>;
+
 /// The gRPC service.
 #[derive(Clone)]
 struct Discovery {
@@ -209,7 +212,7 @@ impl Discovery {
     fn open<P: Protocol>(
         &self,
         request: Request<Streaming<P::Request>>,
-    ) -> Result<Response<ReceiverStream<Result<P::Response, Status>>>, Status> {
+    ) -> Result<Response<Answers<P::Response>>, Status> {
         let stats = &self.terms.registry.stats;
         let (metadata, extensions, requests) = request.into_parts();
         if let Some(token) = &self.token
@@ -232,8 +235,8 @@ impl Discovery {
 
 #[tonic::async_trait]
 impl AggregatedDiscoveryService for Discovery {
-    type StreamAggregatedResourcesStream = ReceiverStream<Result<DiscoveryResponse, Status>>;
-    type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, Status>>;
+    type StreamAggregatedResourcesStream = Answers<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Answers<DeltaDiscoveryResponse>;
 
     async fn stream_aggregated_resources(
         &self,

@@ -183,6 +183,7 @@ impl Session {
         let Some(view) = &self.view else { return };
         if self.subscription.recognise(view) {
             let version = self.subscription.version_accepted().unwrap_or_default();
+            self.change(|state| state.sent.clone_from(&state.quarantines));
             self.show(Some(XdsEventKind::Acked { version }));
         }
     }
@@ -197,7 +198,10 @@ impl Session {
         let answer = self.subscription.answer(view);
         self.sent = Instant::now();
         let version = answer.version.clone();
-        self.change(|state| (state.pushed, state.stuck) = (Some(version.clone()), false));
+        self.change(|state| {
+            (state.pushed, state.stuck) = (Some(version.clone()), false);
+            state.sent.clone_from(&state.quarantines);
+        });
         self.show(Some(XdsEventKind::Pushed { version }));
         answer
     }

@@ -1,15 +1,18 @@
 //! A real Envoy takes what we push, refuses what it must, and denies what it should and nothing else.
 //!
-//! `ENVOY=path/to/envoy cargo test -p selvedge-enforce --test all -- --ignored --nocapture --test-threads=1`
+//! `ENVOY=path/to/envoy cargo test -p selvedge-enforce --test all -- --ignored --nocapture envoy::`
 
 mod peer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_enforce::xds::{PolicyWorld, XdsConfig, XdsEventKind};
+use selvedge_enforce::xds::{BearerToken, PolicyWorld, XdsConfig, XdsEventKind, XdsTls};
 use selvedge_model::{Caller, Cut, Operation, Place};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::mesh::Authority;
 use super::quarantines::{COURIER, courier, cut, operation, peace, quarantine, shadow, world};
 use super::server::{PATIENCE, Server, config};
 use peer::{Api, Connection, Envoy, Setup};
@@ -67,7 +70,7 @@ async fn rounds(api: Api) {
         server.acked().await;
     }
     let (deny, release) = (percentiles(&mut denied), percentiles(&mut released));
-    println!(
+    eprintln!(
         "{api:?}: push to first 403 p50 {:?} p95 {:?}, rollback to first 200 p50 {:?} p95 {:?}, n {ROUNDS}",
         deny.0, deny.1, release.0, release.1
     );
@@ -124,6 +127,21 @@ async fn a_resource_that_the_proxy_refuses_is_seen_and_the_mesh_goes_on() {
     assert_eq!(state.nacked.map(|rejection| rejection.version), state.pushed);
     assert_eq!(state.acked, None);
     assert_eq!(envoy.inbound().await.get("/", "ledger").await, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a real Envoy: ENVOY=path"]
+async fn the_control_plane_is_spoken_to_over_mutual_tls_with_a_token() {
+    let authority = Authority::new();
+    let (_reload, tls) = watch::channel(Arc::new(authority.server("localhost", true)));
+    let tls = Some(XdsTls { server: tls, clients_verified: true });
+    let token = Some(BearerToken::new("s3cret"));
+    let mut server = Server::start(XdsConfig { tls, token, ..config() }).await;
+    let secured = Some((authority, "s3cret"));
+    let envoy = Envoy::start(&Setup { secured, ..Setup::of(server.address) }).await;
+    push(&mut server, inbound(Caller::Unauthenticated, Vec::new())).await;
+    assert_eq!(envoy.inbound().await.get("/", "ledger").await, 403);
     server.stop().await;
 }
 

@@ -1,6 +1,8 @@
 //! The enforcement drivers against their peers: an ADS client in this process, a folder, a real Envoy. One binary, as
 //! each links all of Envoy's messages.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod delta;
 mod doors;
 mod envoy;

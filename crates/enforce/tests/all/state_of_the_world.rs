@@ -1,5 +1,8 @@
 //! ADS, state of the world.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use envoy_types::pb::envoy::config::core::v3::{Node, TypedExtensionConfig};
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
@@ -7,8 +10,6 @@ use envoy_types::pb::google::rpc;
 use prost::Message;
 use selvedge_enforce::xds::{XdsConfig, XdsEventKind};
 use selvedge_model::{Caller, Cut, Place};
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::quarantines::{courier, cut, peace, world};
 use super::server::{ECDS, IN, OUT, Server, config, node};
@@ -78,7 +79,7 @@ async fn a_push_is_acknowledged_and_taken_back_by_filters_without_rules() {
         assert_eq!(server.acked().await, answer.version_info);
         let state = &server.handle.nodes()[0];
         assert!(state.in_sync());
-        assert_eq!(state.quarantines.len(), policies);
+        assert_eq!((state.quarantines.len(), state.sent.len()), (policies, policies));
         assert_eq!((state.node.as_str(), state.workload.workload.as_str()), ("ledger-0", "ledger"));
         assert_eq!(
             answer.version_info == first.version_info,

@@ -34,11 +34,13 @@ pub(crate) struct Setup {
     pub(crate) api: Api,
     /// The filter named as ours is to be RBAC, as it should.
     pub(crate) takes_rbac: bool,
+    /// TLS to the control plane, with a client certificate of the same authority, and this token.
+    pub(crate) secured: Option<(Authority, &'static str)>,
 }
 
 impl Setup {
     pub(crate) fn of(xds: SocketAddr) -> Self {
-        Self { xds, api: Api::StateOfTheWorld, takes_rbac: true }
+        Self { xds, api: Api::StateOfTheWorld, takes_rbac: true, secured: None }
     }
 }
 
@@ -64,6 +66,13 @@ impl Envoy {
         std::fs::write(path("ca.pem"), authority.pem()).unwrap();
         std::fs::write(path("cert.pem"), identity.certificate.pem()).unwrap();
         std::fs::write(path("key.pem"), identity.key.serialize_pem()).unwrap();
+        if let Some((authority, _)) = &setup.secured {
+            let identity =
+                authority.issue(SanType::URI("spiffe://mesh.example/ns/shop/sa/ledger".try_into().unwrap()));
+            std::fs::write(path("xds-ca.pem"), authority.pem()).unwrap();
+            std::fs::write(path("xds-cert.pem"), identity.certificate.pem()).unwrap();
+            std::fs::write(path("xds-key.pem"), identity.key.serialize_pem()).unwrap();
+        }
         std::fs::write(path("envoy.json"), bootstrap(setup, folder.path()).to_string()).unwrap();
         let log = std::fs::File::create(path("log")).unwrap();
         let mut process = Command::new(binary)
@@ -155,16 +164,22 @@ fn bootstrap(setup: &Setup, folder: &Path) -> Value {
     let endpoint = json!({"endpoint": {"address": address(setup.xds)}});
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     let ours = if setup.takes_rbac { RBAC } else { "envoy.extensions.filters.http.fault.v3.HTTPFault" };
+    let mut cluster = json!({"name": "xds", "type": "STATIC", "connect_timeout": "1s",
+        "typed_extension_protocol_options": h2,
+        "load_assignment": {"cluster_name": "xds", "endpoints": [{"lb_endpoints": [endpoint]}]}});
+    let mut service = json!({"envoy_grpc": {"cluster_name": "xds"}});
+    if let Some((_, token)) = &setup.secured {
+        cluster["transport_socket"] = xds_tls(folder);
+        service["initial_metadata"] = json!([{"key": "authorization", "value": format!("Bearer {token}")}]);
+    }
     json!({
         "node": {"id": "ledger-0", "cluster": "ledger.shop"},
         "admin": {"address": address(free)},
         "dynamic_resources": {"ads_config": {
             "api_type": api_type, "transport_api_version": "V3", "set_node_on_first_message_only": true,
-            "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}]}},
+            "grpc_services": [service]}},
         "static_resources": {
-            "clusters": [{"name": "xds", "type": "STATIC", "connect_timeout": "1s",
-                "typed_extension_protocol_options": h2,
-                "load_assignment": {"cluster_name": "xds", "endpoints": [{"lb_endpoints": [endpoint]}]}}],
+            "clusters": [cluster],
             "listeners": [
                 listener("inbound", IN, ours, None),
                 listener("inbound_tls", IN, ours, Some(tls(folder))),
@@ -211,6 +226,18 @@ fn tls(folder: &Path) -> Value {
         "common_tls_context": {
             "tls_certificates": [{"certificate_chain": file("cert.pem"), "private_key": file("key.pem")}],
             "validation_context": {"trusted_ca": file("ca.pem")}}}})
+}
+
+/// TLS to the control plane.
+fn xds_tls(folder: &Path) -> Value {
+    let file = |name: &str| json!({"filename": folder.join(name)});
+    json!({"name": "tls", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "sni": "localhost",
+        "common_tls_context": {
+            "tls_certificates": [{"certificate_chain": file("xds-cert.pem"), "private_key": file("xds-key.pem")}],
+            "validation_context": {"trusted_ca": file("xds-ca.pem"), "match_typed_subject_alt_names": [
+                {"san_type": "DNS", "matcher": {"exact": "localhost"}}]}}}})
 }
 
 /// A kept-alive HTTP/1.1 connection.
