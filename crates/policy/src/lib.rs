@@ -4,6 +4,9 @@
 //! Never does I/O, never reads a clock. Nothing is planned on the word of an identity that was not verified.
 //! Depends on `model` and `learn`. Start reading at `traffic.rs`.
 
+mod pattern;
+mod template;
 mod traffic;
+mod yaml;
 
 pub use traffic::{TrafficRow, Truth};
