@@ -4,9 +4,18 @@
 //! Never does I/O, never reads a clock. Nothing is planned on the word of an identity that was not verified.
 //! Depends on `model` and `learn`. Start reading at `traffic.rs`.
 
+mod dialect;
 mod pattern;
+mod render;
 mod template;
 mod traffic;
 mod yaml;
 
+pub use dialect::{
+    HeaderMatch, MeshSettings, Permission, PolicyError, PolicySet, Principal, Rbac, RbacAction, RbacPolicy, TextMatch,
+    TextPattern, Verdict,
+};
+pub use render::{
+    Deployment, ENVOY_STAT_PREFIX, EnvoyRbac, RenderContext, RenderRefusal, Rendered, Target, envoy_rbac, render,
+};
 pub use traffic::{TrafficRow, Truth};

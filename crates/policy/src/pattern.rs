@@ -154,6 +154,16 @@ impl Texts {
         Some(Self(steps))
     }
 
+    /// The same texts, each with a query behind it.
+    pub(crate) fn with_query(&self) -> Self {
+        self.clone().then(Step::Is('?')).then(Step::Many(Class::All))
+    }
+
+    /// The same texts, each with a port behind it.
+    pub(crate) fn with_port(&self) -> Self {
+        self.clone().then(Step::Is(':')).then(Step::One(Class::NoSlash)).then(Step::Many(Class::NoSlash))
+    }
+
     fn then(mut self, step: Step) -> Self {
         self.0.push(step);
         self
@@ -168,14 +178,17 @@ impl Texts {
         Self(self.0.iter().map(lower).collect())
     }
 
-    /// The text, when there is only one.
-    pub(crate) fn only(&self) -> Option<String> {
-        let character = |step: &Step| if let Step::Is(own) = step { Some(*own) } else { None };
-        self.0.iter().map(character).collect()
-    }
-
     /// Whether all of these texts are in `pattern` (yes), none of them is (no), or some are (unknown).
     pub(crate) fn within(&self, pattern: &Self) -> Truth {
+        // Most patterns are about quite another path: that is seen without looking further.
+        let differs = |(own, theirs): (&Step, &Step)| match (own, theirs) {
+            (Step::Is(own), Step::Is(theirs)) => own != theirs,
+            _ => false,
+        };
+        let fixed = |step: &&Step| matches!(step, Step::Is(_));
+        if self.0.iter().take_while(fixed).zip(pattern.0.iter().take_while(fixed)).any(differs) {
+            return Truth::No;
+        }
         let alphabet = alphabet(&self.0, &pattern.0);
         let start = (0, closure(&pattern.0, [0]));
         let mut seen = HashSet::from([start.clone()]);

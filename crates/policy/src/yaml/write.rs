@@ -13,6 +13,22 @@ pub(crate) enum Yaml {
     Map(Vec<(String, Yaml)>),
 }
 
+impl Yaml {
+    /// The same as JSON.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value;
+        match self {
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Number(value) => Value::from(*value),
+            Self::Text(value) => Value::String(value.clone()),
+            Self::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
+            Self::Map(entries) => {
+                Value::Object(entries.iter().map(|(key, value)| (key.clone(), value.to_json())).collect())
+            }
+        }
+    }
+}
+
 /// A text.
 pub(crate) fn text(value: impl Into<String>) -> Yaml {
     Yaml::Text(value.into())
