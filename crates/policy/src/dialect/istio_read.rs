@@ -54,15 +54,15 @@ pub(crate) fn policy(reader: &mut Reader<'_>, node: &Node, settings: &MeshSettin
         }
     }
     // Other keys of metadata belong to Kubernetes, and decide nothing.
-    let of_metadata = |key: &str| metadata.and_then(|metadata: &Node| metadata.get(key)).and_then(Node::text);
-    let (name, namespace) = (of_metadata("name"), of_metadata("namespace"));
-    if name.is_none() {
-        reader.wrong(node.line, "metadata.name is missing");
-    }
-    if namespace.is_none() {
-        let message = "metadata.namespace is missing, and decides which workloads the policy is for";
-        reader.wrong(node.line, message);
-    }
+    let mut of_metadata = |key: &str, missing: &str| {
+        let Some(value) = metadata.and_then(|metadata: &Node| metadata.get(key)) else {
+            reader.wrong(node.line, format!("metadata.{key} is missing{missing}"));
+            return None;
+        };
+        reader.text(value, key)
+    };
+    let name = of_metadata("name", "");
+    let namespace = of_metadata("namespace", ", and decides which workloads the policy is for");
     let dry_run = metadata.and_then(|metadata| metadata.get("annotations")?.get("istio.io/dry-run")?.text());
     if dry_run == Some("true") {
         reader.note(node.line, "a dry run: judged as if it were enforced");

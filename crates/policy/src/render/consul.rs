@@ -105,6 +105,9 @@ fn check(draft: &mut Draft<'_>, cut: &Cut, context: &RenderContext) {
     }
     for operation in &cut.operations {
         check_operation(draft, cut, operation);
+        if operation.route == "*" {
+            draft.refuse(format!("{}: the route `*` is no path that a permission could name", Named(cut)));
+        }
     }
 }
 

@@ -17,7 +17,6 @@ use crate::traffic::TrafficRow;
 
 pub use envoy::{ENVOY_STAT_PREFIX, EnvoyRbac, envoy_rbac};
 pub(crate) use istio::{metadata_name_ok, path as istio_path};
-pub(crate) use object::is_label_value;
 
 /// How Istio stands in front of the workloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
