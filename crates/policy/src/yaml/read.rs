@@ -10,6 +10,9 @@ use serde_saphyr::Spanned;
 /// Bytes of one text; a policy file is a few kilobytes.
 const TEXT_BYTES_MAX: usize = 4 << 20;
 
+/// How deep values may be nested. Deeper ones would cost more stack than a thread has to give.
+const DEPTH_MAX: usize = 48;
+
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
@@ -66,7 +69,8 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Node>, (u64, String)> {
     if text.len() > TEXT_BYTES_MAX {
         return Err((0, format!("larger than {TEXT_BYTES_MAX} bytes")));
     }
-    let read: Result<Vec<Node>, _> = serde_saphyr::from_multiple(text);
+    let options = serde_saphyr::options! { budget: serde_saphyr::budget! { max_depth: DEPTH_MAX } };
+    let read: Result<Vec<Node>, _> = serde_saphyr::from_multiple_with_options(text, options);
     let nodes = read.map_err(|error| {
         let error = error.without_snippet();
         let line = error.location().map_or(0, |place| place.line());
@@ -176,5 +180,9 @@ mod tests {
         let (line, message) = documents("a: 1\nb: [\n").expect_err("unfinished");
         assert!(line > 0 && !message.is_empty(), "{line} {message}");
         assert!(documents("a: 1\na: 2\n").is_err(), "a key given twice");
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(documents(&nested(DEPTH_MAX)).is_ok());
+        assert!(documents(&nested(DEPTH_MAX + 1)).is_err());
+        assert!(documents(&nested(100_000)).is_err());
     }
 }
