@@ -87,7 +87,8 @@ impl CaseFile {
         &self.policy_files
     }
 
-    /// Judges every case against the policies of the named files (`read` by the caller) and those in the file itself.
+    /// Judges every case against the policies of the named files (`read` by the caller) and those in the file
+    /// itself.
     #[must_use]
     pub fn run(&self, read: PolicySet) -> Vec<CaseResult> {
         let mut policies = read;
@@ -135,7 +136,9 @@ impl Case {
             policy: None,
         };
         let mut expected = false;
-        for (key, value) in reader.entries(node, "a case", Keys::Plain, &["name", "given", "expect", "policy"]) {
+        for (key, value) in
+            reader.entries(node, "a case", Keys::Plain, &["name", "given", "expect", "policy"])
+        {
             match key {
                 "name" => case.name = reader.text(value, key).unwrap_or_default().to_owned(),
                 "given" => case.read_given(reader, value),
@@ -151,7 +154,10 @@ impl Case {
             reader.wrong(node.line, "`expect` is missing: allow or deny");
         }
         if case.policy.is_some() && case.expect == Expectation::Allow {
-            reader.wrong(node.line, "`policy` says by which policy a call is denied; this one is expected to pass");
+            reader.wrong(
+                node.line,
+                "`policy` says by which policy a call is denied; this one is expected to pass",
+            );
         }
         if case.name.is_empty() {
             case.name = format!("line {}", node.line);
@@ -209,7 +215,9 @@ impl Case {
     fn outcome(&self, verdict: &Verdict) -> (bool, String) {
         match (self.expect, verdict) {
             (Expectation::Allow, Verdict::Allowed) => (true, "allowed".to_owned()),
-            (Expectation::Deny, Verdict::Allowed) => (false, "expected deny, but nothing denies it".to_owned()),
+            (Expectation::Deny, Verdict::Allowed) => {
+                (false, "expected deny, but nothing denies it".to_owned())
+            }
             (Expectation::Allow, Verdict::Denied { policy }) => {
                 (false, format!("expected allow, but it is {}", denied_by(policy)))
             }
@@ -225,7 +233,11 @@ impl Case {
 }
 
 fn denied_by(policy: &str) -> String {
-    if policy == "none" { "denied: no ALLOW policy matches".to_owned() } else { format!("denied by {policy}") }
+    if policy == "none" {
+        "denied: no ALLOW policy matches".to_owned()
+    } else {
+        format!("denied by {policy}")
+    }
 }
 
 /// A policy may be named with or without its namespace.
@@ -243,7 +255,9 @@ fn endpoint(reader: &mut Reader<'_>, node: &Node, what: &str) -> Endpoint {
             "cluster" => text.clone_into(&mut endpoint.cluster),
             "namespace" => text.clone_into(&mut endpoint.namespace),
             "workload" => text.clone_into(&mut endpoint.workload),
-            _ if text.contains("/ns/") && !text.contains("://") => endpoint.principal = format!("spiffe://{text}"),
+            _ if text.contains("/ns/") && !text.contains("://") => {
+                endpoint.principal = format!("spiffe://{text}")
+            }
             _ => text.clone_into(&mut endpoint.principal),
         }
     }

@@ -15,11 +15,12 @@ mod yaml;
 
 pub use cases::{CaseFile, CaseResult, Expectation};
 pub use dialect::{
-    HeaderMatch, MeshSettings, Permission, PolicyError, PolicySet, Principal, Rbac, RbacAction, RbacPolicy, TextMatch,
-    TextPattern, Verdict,
+    HeaderMatch, MeshSettings, Permission, PolicyError, PolicySet, Principal, Rbac, RbacAction, RbacPolicy,
+    TextMatch, TextPattern, Verdict,
 };
 pub use render::{
-    Deployment, ENVOY_STAT_PREFIX, EnvoyRbac, RenderContext, RenderRefusal, Rendered, Target, envoy_rbac, render,
+    Deployment, ENVOY_STAT_PREFIX, EnvoyRbac, RenderContext, RenderRefusal, Rendered, Target, envoy_rbac,
+    render,
 };
 pub use suggest::{DeniedCalls, Suggestion, suggest};
 pub use traffic::{TrafficRow, Truth};

@@ -1,15 +1,15 @@
 //! Sets of texts, and whether one lies within another.
 //!
-//! A record often knows a path only as a template, so a policy's pattern is compared with all paths of the template:
-//! it matches all of them, none, or the record does not say.
+//! A record often knows a path only as a template, so a policy's pattern is compared with all paths of the
+//! template: it matches all of them, none, or the record does not say.
 
 use std::collections::{BTreeSet, HashSet};
 
 use crate::template::{Segment, Template};
 use crate::traffic::Truth;
 
-/// Pairs of positions visited in one comparison. Past it the answer is [`Truth::Unknown`]: a pattern so tangled is not
-/// one that people write.
+/// Pairs of positions visited in one comparison. Past it the answer is [`Truth::Unknown`]: a pattern so tangled
+/// is not one that people write.
 const PAIRS_MAX: usize = 20_000;
 
 /// Which characters a step takes.
@@ -117,7 +117,8 @@ impl Texts {
         Self(steps)
     }
 
-    /// A regular expression of which only literals, `.` and `[^/]` with `*`, `+` or nothing are used; `None` for others.
+    /// A regular expression of which only literals, `.` and `[^/]` with `*`, `+` or nothing are used; `None`
+    /// for others.
     pub(crate) fn of_regex(regex: &str) -> Option<Self> {
         let mut steps = Vec::new();
         let mut rest = regex.strip_prefix('^').unwrap_or(regex);
@@ -245,7 +246,8 @@ fn advance(steps: &[Step], from: &BTreeSet<usize>, character: char) -> BTreeSet<
 
 /// Enough characters to tell the two apart: those they name, and one for each kind that they do not name.
 fn alphabet(left: &[Step], right: &[Step]) -> BTreeSet<char> {
-    let named = left.iter().chain(right).filter_map(|step| if let Step::Is(own) = step { Some(*own) } else { None });
+    let named =
+        left.iter().chain(right).filter_map(|step| if let Step::Is(own) = step { Some(*own) } else { None });
     let mut characters: BTreeSet<char> = named.chain(['/']).collect();
     let segment = ('!'..='~').find(|other| Class::Segment.holds(*other) && !characters.contains(other));
     let foreign = ('\u{e000}'..='\u{f8ff}').find(|other| !characters.contains(other));

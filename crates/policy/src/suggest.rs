@@ -1,5 +1,5 @@
-//! Deny by default, from what is observed: for a namespace the ALLOW policies under which everything that normally
-//! happens goes on, with the trial of themselves and a file of cases that keeps them honest.
+//! Deny by default, from what is observed: for a namespace the ALLOW policies under which everything that
+//! normally happens goes on, with the trial of themselves and a file of cases that keeps them honest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,8 @@ const LISTED_MAX: usize = 200;
 pub struct Suggestion {
     /// The policies as YAML documents, the one that allows nothing first.
     pub policies: String,
-    /// Cases for `policy test`: every observed kind of call is allowed, a stranger is not. Names `policies_file`.
+    /// Cases for `policy test`: every observed kind of call is allowed, a stranger is not. Names
+    /// `policies_file`.
     pub cases: String,
     /// What a person must look at before applying them.
     pub warnings: Vec<String>,
@@ -50,7 +51,8 @@ pub struct DeniedCalls {
     pub calls: u64,
 }
 
-/// What a workload is normally asked for, by whom: principals by the operations they use, methods with their paths.
+/// What a workload is normally asked for, by whom: principals by the operations they use, methods with their
+/// paths.
 type Operations = BTreeMap<String, BTreeSet<String>>;
 type Callers<'r> = BTreeMap<&'r str, Operations>;
 
@@ -73,7 +75,9 @@ pub fn suggest(
     let mut warnings = BTreeSet::new();
     let learned = learn(&rows, context, &mut warnings);
     if learned.is_empty() {
-        return Err(format!("no workload of {namespace} is called normally by a caller with a proven identity"));
+        return Err(format!(
+            "no workload of {namespace} is called normally by a caller with a proven identity"
+        ));
     }
     let mut documents = vec![object(namespace, "selvedge-deny-by-default", map([]))];
     for (workload, callers) in &learned {
@@ -102,7 +106,11 @@ pub fn suggest(
 fn proven(row: &TrafficRow) -> bool {
     row.authenticated == Some(true)
         && row.source_identity == IdentitySource::MtlsCertificate
-        && row.source.principal.strip_prefix("spiffe://").is_some_and(|bare| !bare.is_empty() && !bare.contains('*'))
+        && row
+            .source
+            .principal
+            .strip_prefix("spiffe://")
+            .is_some_and(|bare| !bare.is_empty() && !bare.contains('*'))
 }
 
 fn learn<'r>(
@@ -115,7 +123,10 @@ fn learn<'r>(
     for row in rows.iter().filter(|row| row.normal) {
         let workload = row.destination.workload.as_str();
         if !metadata_name_ok(workload, workload) {
-            warnings.insert(format!("{} has no name that an object could have: no policy", row.destination.label()));
+            warnings.insert(format!(
+                "{} has no name that an object could have: no policy",
+                row.destination.label()
+            ));
             continue;
         }
         if !proven(row) {
@@ -145,14 +156,18 @@ fn learn<'r>(
         ));
     }
     if context.deployment == Deployment::Ambient {
-        warnings.insert("ztunnel sees connections only: callers are allowed without methods and paths".to_owned());
+        warnings.insert(
+            "ztunnel sees connections only: callers are allowed without methods and paths".to_owned(),
+        );
     }
     learned
 }
 
 /// A learned template in Istio's syntax. Every placeholder is one segment, also a last `{*}`.
 fn exact_route(route: &str) -> Result<String, String> {
-    istio_path(&route.strip_suffix("{*}").map_or_else(|| route.to_owned(), |before| format!("{before}{{id}}")))
+    istio_path(
+        &route.strip_suffix("{*}").map_or_else(|| route.to_owned(), |before| format!("{before}{{id}}")),
+    )
 }
 
 fn object(namespace: &str, name: &str, spec: Yaml) -> Yaml {
@@ -176,7 +191,8 @@ fn policy(namespace: &str, workload: &str, callers: &Callers<'_>, context: &Rend
         by_operations.entry(operations).or_default().push(principal);
     }
     let rules = by_operations.into_iter().map(|(operations, principals)| {
-        let bare = principals.into_iter().map(|principal| principal.strip_prefix("spiffe://").unwrap_or(principal));
+        let bare =
+            principals.into_iter().map(|principal| principal.strip_prefix("spiffe://").unwrap_or(principal));
         let from = Yaml::List(vec![map([("source", map([("principals", texts(bare))]))])]);
         if operations.is_empty() {
             return map([("from", from)]);

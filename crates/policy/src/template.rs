@@ -18,9 +18,9 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// The paths of observed calls: `{...}` is one segment (also `{*}`, which `learn` writes for one that it found to
-    /// vary), and a last `*` is what `decode` cut off a deep path. `None` for what is no path (`*` of OPTIONS, the host of
-    /// CONNECT, nothing at all).
+    /// The paths of observed calls: `{...}` is one segment (also `{*}`, which `learn` writes for one that it
+    /// found to vary), and a last `*` is what `decode` cut off a deep path. `None` for what is no path (`*` of
+    /// OPTIONS, the host of CONNECT, nothing at all).
     pub(crate) fn of_calls(route: &str) -> Option<Self> {
         Self::read(route, |last, segment| match segment {
             "*" if last => Segment::Rest,
@@ -37,11 +37,6 @@ impl Template {
             other if varies(other) => Segment::One,
             other => Segment::Literal(other.to_owned()),
         })
-    }
-
-    /// A path as it was asked for: nothing in it varies.
-    pub(crate) fn of_path(path: &str) -> Option<Self> {
-        Self::read(path, |_, segment| Segment::Literal(segment.to_owned()))
     }
 
     fn read(path: &str, segment: impl Fn(bool, &str) -> Segment) -> Option<Self> {
@@ -91,7 +86,7 @@ mod tests {
         assert_eq!(Template::of_cut("/carts/{*}").expect("a path").regex(), "/carts/.*");
         assert_eq!(Template::of_cut("/carts/{*}/items").expect("a path").regex(), "/carts/[^/]+/items");
         assert_eq!(Template::of_calls("/a/*").expect("a path").regex(), "/a/.*");
-        assert_eq!(Template::of_path("/a.b/{id}").expect("a path").regex(), r"/a\.b/\{id\}");
+        assert_eq!(Template::of_calls("/a.b/x{id}").expect("a path").regex(), r"/a\.b/x\{id\}");
         for none in ["", "*", "{id}"] {
             assert_eq!(Template::of_calls(none), None, "{none}");
         }

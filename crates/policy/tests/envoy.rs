@@ -74,7 +74,11 @@ fn every_principal_matches_what_it_says() {
     let unsaid = TrafficRow { authenticated: None, ..plain.clone() };
     for (principal, row, expected) in [
         ("{any: true}", &plain, Yes),
-        ("{authenticated: {principal_name: {exact: 'spiffe://mesh.example/ns/store/sa/courier'}}}", &courier, Yes),
+        (
+            "{authenticated: {principal_name: {exact: 'spiffe://mesh.example/ns/store/sa/courier'}}}",
+            &courier,
+            Yes,
+        ),
         ("{authenticated: {principal_name: {exact: 'mesh.example/ns/store/sa/courier'}}}", &courier, No),
         ("{authenticated: {principalName: {prefix: 'spiffe://mesh.example/ns/store/'}}}", &courier, Yes),
         ("{authenticated: {principal_name: {suffix: /sa/ledger}}}", &courier, No),
@@ -110,7 +114,11 @@ fn actions_decide_what_a_match_means() {
         ("LOG", no, Truth::No),
         ("ALLOW", "{destination_port: 1}", Truth::Unknown),
     ] {
-        assert_eq!(denied(&filter(action, permission, "{any: true}"), &call), expected, "{action} {permission}");
+        assert_eq!(
+            denied(&filter(action, permission, "{any: true}"), &call),
+            expected,
+            "{action} {permission}"
+        );
     }
     for (text, expected) in [
         // Nothing to enforce, and nothing allowed, are two things.
@@ -119,7 +127,10 @@ fn actions_decide_what_a_match_means() {
         ("{rules: {}}", Truth::Yes),
         ("'@type': type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", Truth::No),
         ("{action: ALLOW, policies: {}}", Truth::Yes),
-        ("{name: q, typed_config: {rules: {action: DENY, policies: {}}, track_per_rule_stats: true}}", Truth::No),
+        (
+            "{name: q, typed_config: {rules: {action: DENY, policies: {}}, track_per_rule_stats: true}}",
+            Truth::No,
+        ),
         ("{rules: {action: DENY}, shadow_rules: {action: ALLOW}}", Truth::No),
         ("{shadow_rules: {action: ALLOW}}", Truth::Yes),
         (

@@ -205,7 +205,10 @@ fn absent_rules_match_nothing_and_an_empty_rule_everything() {
         ("spec: {action: DENY, rules: [{}]}", Truth::Yes),
         ("spec: {action: AUDIT, rules: [{}]}", Truth::No),
         ("spec: {action: CUSTOM, provider: {name: x}, rules: [{}]}", Truth::Unknown),
-        ("spec: {action: CUSTOM, provider: {name: x}, rules: [{to: [{operation: {methods: [POST]}}]}]}", Truth::No),
+        (
+            "spec: {action: CUSTOM, provider: {name: x}, rules: [{to: [{operation: {methods: [POST]}}]}]}",
+            Truth::No,
+        ),
     ] {
         assert_eq!(denied(&bare(spec), &call), expected, "{spec}");
     }
@@ -215,7 +218,9 @@ fn absent_rules_match_nothing_and_an_empty_rule_everything() {
 fn a_policy_is_for_its_namespace_and_one_in_the_root_namespace_for_all() {
     let head = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n";
     let at = |namespace: &str, scope: &str| {
-        format!("{head}metadata: {{name: p, namespace: {namespace}}}\nspec: {{action: DENY, {scope} rules: [{{}}]}}")
+        format!(
+            "{head}metadata: {{name: p, namespace: {namespace}}}\nspec: {{action: DENY, {scope} rules: [{{}}]}}"
+        )
     };
     let here = row("GET", "/carts");
     let nameless = TrafficRow { destination: endpoint("", "cart", ""), ..here.clone() };
@@ -231,7 +236,12 @@ fn a_policy_is_for_its_namespace_and_one_in_the_root_namespace_for_all() {
         ("store", "selector: {matchLabels: {version: v1, app: ledger}},", &here, Truth::No),
         ("store", "targetRefs: [{kind: Service, group: '', name: cart}],", &here, Truth::Yes),
         ("store", "targetRefs: [{kind: Service, group: '', name: ledger}],", &here, Truth::No),
-        ("store", "targetRefs: [{kind: Gateway, group: gateway.networking.k8s.io, name: waypoint}],", &here, Truth::Unknown),
+        (
+            "store",
+            "targetRefs: [{kind: Gateway, group: gateway.networking.k8s.io, name: waypoint}],",
+            &here,
+            Truth::Unknown,
+        ),
         ("istio-system", "", &egress("paste.example", "GET", "/"), Truth::No),
     ] {
         assert_eq!(denied(&at(namespace, scope), row), expected, "{namespace} {scope}");
@@ -254,7 +264,9 @@ fn cluster_local_stands_for_the_trust_domain_of_the_mesh() {
 #[test]
 fn an_undecided_verdict_says_which_policy_asks_for_what() {
     let text = deny("to: [{operation: {paths: [/carts/7], ports: ['8080']}}]");
-    let Verdict::Unknown { why } = set(&text).verdict(&row("GET", "/carts/{id}")) else { panic!("undecided") };
+    let Verdict::Unknown { why } = set(&text).verdict(&row("GET", "/carts/{id}")) else {
+        panic!("undecided")
+    };
     assert_eq!(why, "store/cut asks for the port, the whole path, which is not recorded");
 }
 
@@ -301,7 +313,10 @@ fn all_that_is_wrong_is_told_at_once_with_line_and_suggestion() {
         ("", "holds no policy"),
         ("a: [", "a.yaml:"),
         ("kind: AuthorizationPolicy\nmetadata: {name: a, namespace: b}", "apiVersion"),
-        ("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a}", "metadata.namespace"),
+        (
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a}",
+            "metadata.namespace",
+        ),
     ] {
         let errors = PolicySet::parse(text, "a.yaml").expect_err(text);
         assert!(errors.iter().any(|error| error.to_string().contains(part)), "{text}: {errors:?}");

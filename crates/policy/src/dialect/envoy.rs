@@ -1,5 +1,5 @@
-//! Envoy's RBAC (`envoy.config.rbac.v3.RBAC`) as a value: what is read from people's files, asked of records, and written
-//! for proxies. The same tree for all three, so that what is tested is what is pushed.
+//! Envoy's RBAC (`envoy.config.rbac.v3.RBAC`) as a value: what is read from people's files, asked of records,
+//! and written for proxies. The same tree for all three, so that what is tested is what is pushed.
 
 use std::collections::BTreeMap;
 
@@ -69,8 +69,8 @@ pub enum Permission {
     NotRecorded(&'static str),
 }
 
-/// Who asks. Also what is asked for: Envoy allows both in principals, which lets one policy say which caller is refused
-/// what.
+/// Who asks. Also what is asked for: Envoy allows both in principals, which lets one policy say which caller is
+/// refused what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
     /// Anyone.

@@ -1,5 +1,5 @@
-//! Reading Envoy's RBAC out of the JSON or YAML of its protobuf: a filter's configuration, an HTTP filter around it, or
-//! the bare rules.
+//! Reading Envoy's RBAC out of the JSON or YAML of its protobuf: a filter's configuration, an HTTP filter
+//! around it, or the bare rules.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,12 @@ pub(crate) fn looks_like(node: &Node) -> bool {
 /// Reads a document. `None` when it has no rules that could deny, or something is wrong.
 pub(crate) fn rbac(reader: &mut Reader<'_>, node: &Node) -> Option<Rbac> {
     if let Some(inner) = node.get("typed_config").or_else(|| node.get("typedConfig")) {
-        reader.entries(node, "an HTTP filter", Keys::Proto, &["@type", "name", "typed_config", "is_optional", "disabled"]);
+        reader.entries(
+            node,
+            "an HTTP filter",
+            Keys::Proto,
+            &["@type", "name", "typed_config", "is_optional", "disabled"],
+        );
         return rbac(reader, inner);
     }
     if node.get("policies").is_some() || node.get("action").is_some() {
@@ -43,10 +48,14 @@ pub(crate) fn rbac(reader: &mut Reader<'_>, node: &Node) -> Option<Rbac> {
     for (key, value) in reader.entries(node, "an RBAC filter", Keys::Proto, &FILTER_KEYS) {
         match key {
             "@type" if !value.text().is_some_and(|text| text.ends_with("filters.http.rbac.v3.RBAC")) => {
-                reader.wrong(value.line, "only the HTTP filter envoy.extensions.filters.http.rbac.v3.RBAC is judged");
+                reader.wrong(
+                    value.line,
+                    "only the HTTP filter envoy.extensions.filters.http.rbac.v3.RBAC is judged",
+                );
             }
             "matcher" | "shadow_matcher" => {
-                reader.wrong(value.line, format!("`{key}` (the matching API) is not judged here; use `rules`"));
+                reader
+                    .wrong(value.line, format!("`{key}` (the matching API) is not judged here; use `rules`"));
             }
             "rules" => enforced = Some(value),
             "shadow_rules" => shadow = Some(value),
@@ -76,7 +85,8 @@ fn rules(reader: &mut Reader<'_>, node: &Node) -> Option<Rbac> {
     for (key, value) in reader.entries(node, "rules", Keys::Proto, &RULES_KEYS) {
         match key {
             "action" => {
-                let words = [("ALLOW", RbacAction::Allow), ("DENY", RbacAction::Deny), ("LOG", RbacAction::Log)];
+                let words =
+                    [("ALLOW", RbacAction::Allow), ("DENY", RbacAction::Deny), ("LOG", RbacAction::Log)];
                 rbac.action = reader.word(value, "action", &words).unwrap_or_default();
             }
             "policies" => {
@@ -144,8 +154,12 @@ fn permission(reader: &mut Reader<'_>, node: &Node, depth: usize) -> Option<Perm
     let (key, value) = only(reader, node, "a permission", &PERMISSION_KEYS, depth)?;
     Some(match key {
         "any" => any_of(reader, value).map(|()| Permission::Any)?,
-        "and_rules" => Permission::And(wrapped(reader, value, "rules").map(|inner| permissions(reader, inner, depth + 1))?),
-        "or_rules" => Permission::Or(wrapped(reader, value, "rules").map(|inner| permissions(reader, inner, depth + 1))?),
+        "and_rules" => Permission::And(
+            wrapped(reader, value, "rules").map(|inner| permissions(reader, inner, depth + 1))?,
+        ),
+        "or_rules" => Permission::Or(
+            wrapped(reader, value, "rules").map(|inner| permissions(reader, inner, depth + 1))?,
+        ),
         "not_rule" => Permission::Not(Box::new(permission(reader, value, depth + 1)?)),
         "header" => {
             let (name, wanted, inverted) = header(reader, value)?;
@@ -182,8 +196,12 @@ fn principal(reader: &mut Reader<'_>, node: &Node, depth: usize) -> Option<Princ
     let (key, value) = only(reader, node, "a principal", &PRINCIPAL_KEYS, depth)?;
     Some(match key {
         "any" => any_of(reader, value).map(|()| Principal::Any)?,
-        "and_ids" => Principal::And(wrapped(reader, value, "ids").map(|inner| principals(reader, inner, depth + 1))?),
-        "or_ids" => Principal::Or(wrapped(reader, value, "ids").map(|inner| principals(reader, inner, depth + 1))?),
+        "and_ids" => {
+            Principal::And(wrapped(reader, value, "ids").map(|inner| principals(reader, inner, depth + 1))?)
+        }
+        "or_ids" => {
+            Principal::Or(wrapped(reader, value, "ids").map(|inner| principals(reader, inner, depth + 1))?)
+        }
         "not_id" => Principal::Not(Box::new(principal(reader, value, depth + 1)?)),
         "authenticated" => {
             let entries = reader.entries(value, "authenticated", Keys::Proto, &["principal_name"]);
@@ -251,7 +269,8 @@ fn path(reader: &mut Reader<'_>, node: &Node) -> Option<TextMatch> {
 
 fn uri_template(reader: &mut Reader<'_>, node: &Node) -> Option<TextMatch> {
     let template = node.get("typed_config").or_else(|| node.get("typedConfig"));
-    let template = template.and_then(|inner| inner.get("path_template").or_else(|| inner.get("pathTemplate")));
+    let template =
+        template.and_then(|inner| inner.get("path_template").or_else(|| inner.get("pathTemplate")));
     let Some(template) = template.and_then(Node::text) else {
         reader.wrong(node.line, "`typed_config.path_template` is missing");
         return None;
@@ -351,7 +370,9 @@ pub(crate) fn hint(node: &Node) -> String {
     let mut known: Vec<&str> = FILTER_KEYS.to_vec();
     known.extend(["apiVersion", "kind", "policies", "action"]);
     let misspelt = |(key, _, _): &(String, u64, Node)| {
-        nearest(key, &known).filter(|meant| meant != key).map(|meant| format!("; `{key}`: did you mean `{meant}`?"))
+        nearest(key, &known)
+            .filter(|meant| meant != key)
+            .map(|meant| format!("; `{key}`: did you mean `{meant}`?"))
     };
     entries.iter().find_map(misspelt).unwrap_or_default()
 }

@@ -50,12 +50,14 @@ impl<'r> Facts<'r> {
             None => Path::Unknown,
         };
         // An external destination is known by the host that was asked for; one in the mesh by its workload.
-        let host = (row.external && !row.destination.workload.is_empty()).then_some(&*row.destination.workload);
+        let host =
+            (row.external && !row.destination.workload.is_empty()).then_some(&*row.destination.workload);
         Self { row, peer: peer(row), path, port: None, host }
     }
 }
 
-/// A principal that the record has was proven, whichever side told of it; the callee's "none was proven" counts more.
+/// A principal that the record has was proven, whichever side told of it; the callee's "none was proven" counts
+/// more.
 fn peer(row: &TrafficRow) -> Peer<'_> {
     match (row.authenticated, row.source.principal.as_str()) {
         (Some(false), _) => Peer::Proven(""),
@@ -90,7 +92,8 @@ impl Missing {
 }
 
 impl Peer<'_> {
-    /// Whether the principal is matched. `spiffe` is taken off first, for dialects that write identities without it.
+    /// Whether the principal is matched. `spiffe` is taken off first, for dialects that write identities
+    /// without it.
     pub(crate) fn matched(self, matcher: &TextMatch, without_scheme: bool) -> Truth {
         match self {
             Self::Proven(principal) => {
@@ -131,7 +134,8 @@ impl Path {
     }
 }
 
-/// Whether a host is matched that was recorded without its port. A pattern that names a port asks for more than that.
+/// Whether a host is matched that was recorded without its port. A pattern that names a port asks for more than
+/// that.
 pub(crate) fn host_matched(host: Option<&str>, matcher: &TextMatch) -> Truth {
     let Some(host) = host else { return Truth::Unknown };
     if matcher.matches(host) {

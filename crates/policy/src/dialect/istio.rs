@@ -1,8 +1,9 @@
 //! Istio's `AuthorizationPolicy` (`security.istio.io/v1`) as a value that can be asked.
 //!
-//! The meaning is that of the API's documentation and of what istiod compiles: fields of a source or operation are
-//! anded, values of a field are ored, negated values exclude; DENY comes before ALLOW; a workload with an ALLOW policy
-//! denies what none of its ALLOW policies matches; an absent list of rules matches nothing, an empty rule everything.
+//! The meaning is that of the API's documentation and of what istiod compiles: fields of a source or operation
+//! are anded, values of a field are ored, negated values exclude; DENY comes before ALLOW; a workload with an
+//! ALLOW policy denies what none of its ALLOW policies matches; an absent list of rules matches nothing, an
+//! empty rule everything.
 
 use super::facts::{Facts, Missing, all, any, host_matched, not, yes};
 use super::text_match::TextMatch;
@@ -109,7 +110,9 @@ impl Policy {
         }
         if !self.scope.targets.is_empty() {
             truths.push(any(self.scope.targets.iter().map(|target| match target {
-                Target::Service(name) if !destination.workload.is_empty() => yes(*name == destination.workload),
+                Target::Service(name) if !destination.workload.is_empty() => {
+                    yes(*name == destination.workload)
+                }
                 _ => Truth::Unknown,
             })));
         }
@@ -150,7 +153,8 @@ fn all_of(clauses: &[Clause], facts: &Facts<'_>, missing: &mut Missing) -> Truth
 
 impl Clause {
     fn holds(&self, facts: &Facts<'_>, missing: &mut Missing) -> Truth {
-        let one = |matchers: &[TextMatch]| any(matchers.iter().map(|matcher| self.field.matched(facts, matcher)));
+        let one =
+            |matchers: &[TextMatch]| any(matchers.iter().map(|matcher| self.field.matched(facts, matcher)));
         let wanted = if self.values.is_empty() { Truth::Yes } else { one(&self.values) };
         let excluded = one(&self.not_values);
         missing.note(self.field.words(), all([wanted, not(excluded)]))

@@ -85,7 +85,13 @@ pub(crate) fn policy(reader: &mut Reader<'_>, node: &Node, settings: &MeshSettin
     (reader.errors.len() == before).then_some(policy)
 }
 
-fn read_spec(reader: &mut Reader<'_>, spec: &Node, settings: &MeshSettings, namespace: &str, policy: &mut Policy) {
+fn read_spec(
+    reader: &mut Reader<'_>,
+    spec: &Node,
+    settings: &MeshSettings,
+    namespace: &str,
+    policy: &mut Policy,
+) {
     let keys = ["selector", "targetRef", "targetRefs", "action", "rules", "provider"];
     for (key, value) in reader.entries(spec, "spec", Keys::Plain, &keys) {
         match key {
@@ -117,7 +123,9 @@ fn read_spec(reader: &mut Reader<'_>, spec: &Node, settings: &MeshSettings, name
     }
     match policy.action {
         Action::Audit => reader.note(spec.line, "action AUDIT decides nothing: ignored"),
-        Action::Custom => reader.note(spec.line, "action CUSTOM asks a service outside: undecided where it matches"),
+        Action::Custom => {
+            reader.note(spec.line, "action CUSTOM asks a service outside: undecided where it matches")
+        }
         Action::Deny if policy.rules.is_empty() => {
             reader.note(spec.line, "action DENY without rules matches nothing");
         }
@@ -144,7 +152,9 @@ fn labels(reader: &mut Reader<'_>, node: &Node, settings: &MeshSettings) -> Vec<
 
 fn target(reader: &mut Reader<'_>, node: &Node) -> Option<Target> {
     let (mut kind, mut name) = (None, None);
-    for (key, value) in reader.entries(node, "targetRef", Keys::Plain, &["group", "kind", "name", "namespace"]) {
+    for (key, value) in
+        reader.entries(node, "targetRef", Keys::Plain, &["group", "kind", "name", "namespace"])
+    {
         let text = reader.text(value, key);
         match key {
             "kind" => kind = text,
@@ -169,7 +179,9 @@ fn rule(reader: &mut Reader<'_>, node: &Node, settings: &MeshSettings, namespace
         for item in items {
             match key {
                 "from" => rule.from.extend(inner(reader, item, "source", &SOURCE_KEYS, settings, namespace)),
-                "to" => rule.to.extend(inner(reader, item, "operation", &OPERATION_KEYS, settings, namespace)),
+                "to" => {
+                    rule.to.extend(inner(reader, item, "operation", &OPERATION_KEYS, settings, namespace))
+                }
                 _ => rule.when.extend(condition(reader, item, settings, namespace)),
             }
         }
@@ -242,8 +254,12 @@ fn field_of(key: &str) -> (Field, Form) {
         "principals" | "notPrincipals" => (Field::Principal, Form::Principal),
         "namespaces" | "notNamespaces" => (Field::Identity, Form::Namespace),
         "serviceAccounts" | "notServiceAccounts" => (Field::Identity, Form::ServiceAccount),
-        "requestPrincipals" | "notRequestPrincipals" => (Field::NotRecorded("the end user's token"), Form::Plain),
-        "remoteIpBlocks" | "notRemoteIpBlocks" => (Field::NotRecorded("the original client's address"), Form::Plain),
+        "requestPrincipals" | "notRequestPrincipals" => {
+            (Field::NotRecorded("the end user's token"), Form::Plain)
+        }
+        "remoteIpBlocks" | "notRemoteIpBlocks" => {
+            (Field::NotRecorded("the original client's address"), Form::Plain)
+        }
         "ipBlocks" | "notIpBlocks" => (Field::NotRecorded("the caller's address"), Form::Plain),
         "hosts" | "notHosts" => (Field::Host, Form::Host),
         "ports" | "notPorts" => (Field::Port, Form::Port),
@@ -252,7 +268,12 @@ fn field_of(key: &str) -> (Field, Form) {
     }
 }
 
-fn condition(reader: &mut Reader<'_>, node: &Node, settings: &MeshSettings, namespace: &str) -> Option<Clause> {
+fn condition(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    settings: &MeshSettings,
+    namespace: &str,
+) -> Option<Clause> {
     let entries = reader.entries(node, "a condition", Keys::Plain, &["key", "values", "notValues"]);
     let key = entries.iter().find(|(name, _)| *name == "key").and_then(|(_, value)| value.text());
     let Some(key) = key else {
@@ -345,7 +366,9 @@ fn path_problem(path: &str) -> Option<String> {
             "{*}" => {}
             "{**}" => rest_seen = true,
             _ if segment.contains(['{', '}']) => {
-                return Some(format!("`{path}`: only `{{*}}` and `{{**}}` may stand in braces, as whole segments"));
+                return Some(format!(
+                    "`{path}`: only `{{*}}` and `{{**}}` may stand in braces, as whole segments"
+                ));
             }
             _ if templated && (segment.is_empty() || !segment.bytes().all(literal_byte)) => {
                 return Some(format!("`{path}`: `{segment}` cannot stand beside a path template"));

@@ -1,7 +1,7 @@
 //! Policies that people wrote, as values that can be asked what they would do with a recorded request.
 //!
-//! Two dialects are read: Istio's `AuthorizationPolicy` and Envoy's RBAC. Answers have three values, because a record
-//! may not say enough: which port it was, or which path behind a route template.
+//! Two dialects are read: Istio's `AuthorizationPolicy` and Envoy's RBAC. Answers have three values, because a
+//! record may not say enough: which port it was, or which path behind a route template.
 
 mod envoy;
 mod envoy_read;
@@ -25,7 +25,8 @@ use crate::yaml::{Kind, Node, documents};
 
 /// Policies of one set; past it a file is refused.
 const POLICIES_MAX: usize = 10_000;
-/// The name telemetry has for a denial that no policy is to blame for: an ALLOW policy is there, and none matches.
+/// The name telemetry has for a denial that no policy is to blame for: an ALLOW policy is there, and none
+/// matches.
 const NO_POLICY: &str = "none";
 
 /// What policies mean depends on the mesh they are applied in.
@@ -65,7 +66,8 @@ pub enum Verdict {
     Allowed,
     /// It is refused.
     Denied {
-        /// By which policy (`namespace/name` for Istio); `none` when no ALLOW policy matches, as Envoy reports it.
+        /// By which policy (`namespace/name` for Istio); `none` when no ALLOW policy matches, as Envoy reports
+        /// it.
         policy: String,
     },
     /// The record does not say enough.
@@ -117,7 +119,9 @@ impl PolicySet {
             Some("AuthorizationPolicy") => {
                 let version = node.get("apiVersion").and_then(Node::text).unwrap_or_default();
                 if !matches!(version, "security.istio.io/v1" | "security.istio.io/v1beta1") {
-                    let message = format!("apiVersion `{version}`; known here: security.istio.io/v1, security.istio.io/v1beta1");
+                    let message = format!(
+                        "apiVersion `{version}`; known here: security.istio.io/v1, security.istio.io/v1beta1"
+                    );
                     reader.wrong(node.line, message);
                 }
                 self.istio.extend(istio_read::policy(reader, node, settings));
@@ -128,13 +132,18 @@ impl PolicySet {
                 }
             }
             Some(other) => match reader::nearest(other, &["AuthorizationPolicy"]) {
-                Some(meant) => reader.wrong(node.line, format!("unknown kind `{other}`; did you mean `{meant}`?")),
+                Some(meant) => {
+                    reader.wrong(node.line, format!("unknown kind `{other}`; did you mean `{meant}`?"))
+                }
                 None => reader.note(node.line, &format!("kind {other} is not judged here: ignored")),
             },
             None if envoy_read::looks_like(node) => self.envoy.extend(envoy_read::rbac(reader, node)),
             None => {
                 let hint = envoy_read::hint(node);
-                reader.wrong(node.line, format!("neither an Istio AuthorizationPolicy nor an Envoy RBAC filter{hint}"));
+                reader.wrong(
+                    node.line,
+                    format!("neither an Istio AuthorizationPolicy nor an Envoy RBAC filter{hint}"),
+                );
             }
         }
     }
@@ -188,7 +197,9 @@ impl PolicySet {
 
     fn istio_verdict(&self, facts: &Facts<'_>) -> Verdict {
         let mut undecided = Vec::new();
-        for policy in self.istio.iter().filter(|policy| matches!(policy.action, Action::Deny | Action::Custom)) {
+        for policy in
+            self.istio.iter().filter(|policy| matches!(policy.action, Action::Deny | Action::Custom))
+        {
             let (mut truth, missing) = applies(policy, facts);
             if policy.action == Action::Custom && truth == Truth::Yes {
                 truth = Truth::Unknown;
@@ -248,9 +259,13 @@ fn rbac_verdict(rbac: &Rbac, facts: &Facts<'_>) -> Verdict {
     let mut missing = Missing::default();
     let (matched, name) = rbac.matched(facts, &mut missing);
     match (rbac.action, matched) {
-        (RbacAction::Log, _) | (RbacAction::Allow, Truth::Yes) | (RbacAction::Deny, Truth::No) => Verdict::Allowed,
+        (RbacAction::Log, _) | (RbacAction::Allow, Truth::Yes) | (RbacAction::Deny, Truth::No) => {
+            Verdict::Allowed
+        }
         (RbacAction::Deny, Truth::Yes) => Verdict::Denied { policy: name.to_owned() },
         (RbacAction::Allow, Truth::No) => Verdict::Denied { policy: NO_POLICY.to_owned() },
-        (RbacAction::Allow | RbacAction::Deny, Truth::Unknown) => Verdict::Unknown { why: why(name, &missing) },
+        (RbacAction::Allow | RbacAction::Deny, Truth::Unknown) => {
+            Verdict::Unknown { why: why(name, &missing) }
+        }
     }
 }

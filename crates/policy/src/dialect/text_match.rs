@@ -44,7 +44,8 @@ impl PartialEq for TextMatch {
 impl Eq for TextMatch {}
 
 impl TextMatch {
-    /// Compiles a comparison. Case is the difference of ASCII letters, and never ignored by a regular expression.
+    /// Compiles a comparison. Case is the difference of ASCII letters, and never ignored by a regular
+    /// expression.
     ///
     /// # Errors
     /// What is wrong with a regular expression.

@@ -1,5 +1,5 @@
-//! Cilium: deny rules by the identity of pods, with the default left as it is (a policy with rules would else turn its
-//! pods to deny everything that no rule allows).
+//! Cilium: deny rules by the identity of pods, with the default left as it is (a policy with rules would else
+//! turn its pods to deny everything that no rule allows).
 
 use selvedge_model::{Caller, Cut, Place};
 
@@ -22,7 +22,10 @@ pub(super) fn render(draft: &mut Draft<'_>, context: &RenderContext) -> String {
                 "spec",
                 map([
                     ("endpointSelector", match_labels(context, &cut.workload.workload)),
-                    ("enableDefaultDeny", map([("ingress", Yaml::Bool(false)), ("egress", Yaml::Bool(false))])),
+                    (
+                        "enableDefaultDeny",
+                        map([("ingress", Yaml::Bool(false)), ("egress", Yaml::Bool(false))]),
+                    ),
                     rules,
                 ]),
             ),
@@ -52,7 +55,10 @@ fn rules(cut: &Cut) -> (&'static str, Yaml) {
 fn check(draft: &mut Draft<'_>, cut: &Cut) {
     check_workload(draft, cut);
     if !cut.operations.is_empty() {
-        draft.refuse(format!("{}: deny rules have no methods and paths, so it would refuse everything", Named(cut)));
+        draft.refuse(format!(
+            "{}: deny rules have no methods and paths, so it would refuse everything",
+            Named(cut)
+        ));
     }
     if !cut.hosts.is_empty() {
         draft.refuse(format!("{}: deny rules have no host names (toFQDNs only allows)", Named(cut)));
@@ -69,7 +75,9 @@ fn check(draft: &mut Draft<'_>, cut: &Cut) {
             draft.refuse(format!("{}: the workload itself is no caller of its own", Named(cut)));
         }
         (Place::Outbound, Caller::Local) => {
-            draft.note("cuts everything that leaves the pods, DNS among it, not only what goes through the proxy");
+            draft.note(
+                "cuts everything that leaves the pods, DNS among it, not only what goes through the proxy",
+            );
         }
         (Place::Outbound, _) => draft.refuse(format!("{} names a caller", Named(cut))),
         (Place::Inbound, Caller::Principal(_)) => {}

@@ -16,7 +16,10 @@ pub(super) fn render(draft: &mut Draft<'_>, context: &RenderContext) -> String {
     for cut in &quarantine.cuts {
         check(draft, cut, context);
         let workload = &cut.workload;
-        if !workloads.iter().any(|one| one.namespace == workload.namespace && one.workload == workload.workload) {
+        if !workloads
+            .iter()
+            .any(|one| one.namespace == workload.namespace && one.workload == workload.workload)
+        {
             workloads.push(workload);
         }
     }
@@ -40,7 +43,9 @@ pub(super) fn render(draft: &mut Draft<'_>, context: &RenderContext) -> String {
             ),
         ]));
     }
-    draft.note("Consul keeps one object a destination: add these sources to the one that exists, do not replace it");
+    draft.note(
+        "Consul keeps one object a destination: add these sources to the one that exists, do not replace it",
+    );
     write_documents(&documents)
 }
 
@@ -84,7 +89,10 @@ fn check(draft: &mut Draft<'_>, cut: &Cut, context: &RenderContext) {
         Caller::Principal(_) => {
             let services = services(draft.quarantine, cut);
             if services.is_empty() {
-                draft.refuse(format!("{}: which service has the identity was not seen in the backtest", Named(cut)));
+                draft.refuse(format!(
+                    "{}: which service has the identity was not seen in the backtest",
+                    Named(cut)
+                ));
             }
             if services.iter().any(|name| !is_label_value(name)) {
                 draft.refuse(format!("{}: a caller has a name that no service could have", Named(cut)));
@@ -96,12 +104,13 @@ fn check(draft: &mut Draft<'_>, cut: &Cut, context: &RenderContext) {
         Caller::Local => draft.refuse(format!("{}: the workload itself is no caller of its own", Named(cut))),
     }
     if !cut.operations.is_empty() && !context.consul_default_allow {
-        let reason = "what no permission matches falls to the mesh's default, which is to deny: everything would be refused";
+        let reason =
+            "what no permission matches falls to the mesh's default, to deny: everything would be refused";
         draft.refuse(format!("{}: {reason}", Named(cut)));
     }
     if !cut.operations.is_empty() {
         draft.note("permissions need the destination's protocol to be http, http2 or grpc");
-        draft.note("permissions are no intention of their own: an intention that allowed the caller must be merged with them");
+        draft.note("they take the place of an intention that allowed the caller: merge the two");
     }
     for operation in &cut.operations {
         check_operation(draft, cut, operation);

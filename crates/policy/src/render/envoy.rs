@@ -1,4 +1,5 @@
-//! Envoy RBAC filters: one a workload and side, with one policy a quarantine, so that a denial says which it was.
+//! Envoy RBAC filters: one a workload and side, with one policy a quarantine, so that a denial says which it
+//! was.
 
 use std::collections::BTreeMap;
 
@@ -54,8 +55,8 @@ impl EnvoyRbac {
     }
 }
 
-/// The filter of one workload and side, out of all quarantines. Only live ones are in it: shadows in the shadow rules.
-/// What cannot be written is left out and told.
+/// The filter of one workload and side, out of all quarantines. Only live ones are in it: shadows in the shadow
+/// rules. What cannot be written is left out and told.
 #[must_use]
 pub fn envoy_rbac<'q>(
     quarantines: impl IntoIterator<Item = &'q Quarantine>,
@@ -82,7 +83,10 @@ pub(super) fn render(draft: &mut Draft<'_>) -> String {
     let quarantine = draft.quarantine;
     let mut places: Vec<(&Endpoint, Place)> = Vec::new();
     for cut in &quarantine.cuts {
-        if !places.iter().any(|(workload, place)| *place == cut.place && same_workload(workload, &cut.workload)) {
+        if !places
+            .iter()
+            .any(|(workload, place)| *place == cut.place && same_workload(workload, &cut.workload))
+        {
             places.push((&cut.workload, cut.place));
         }
     }
@@ -123,8 +127,8 @@ fn policy(draft: &mut Draft<'_>, workload: &Endpoint, place: Place) -> Option<Rb
         let principals = cuts.iter().map(|cut| caller(&cut.caller)).collect();
         return Some(RbacPolicy { permissions: permissions(first), principals });
     }
-    // Permissions and principals of a policy are paired each with each. Cuts that ask for different things say what they
-    // ask for among their principals, or one caller would be refused what another one is.
+    // Permissions and principals of a policy are paired each with each. Cuts that ask for different things say
+    // what they ask for among their principals, or one caller would be refused what another one is.
     let one = |cut: &&Cut| {
         let mut all = vec![caller(&cut.caller)];
         all.extend(asked_as_principal(cut));
@@ -140,7 +144,10 @@ fn check(draft: &mut Draft<'_>, cut: &Cut) {
             draft.refuse(format!("{} names the workload itself as the caller", Named(cut)));
         }
         (Place::Outbound, Caller::Principal(_) | Caller::Unauthenticated) => {
-            draft.refuse(format!("{} names a caller, and a proxy knows only its own workload there", Named(cut)));
+            draft.refuse(format!(
+                "{} names a caller, and a proxy knows only its own workload there",
+                Named(cut)
+            ));
         }
         (Place::Inbound, Caller::Principal(principal)) if principal.is_empty() => {
             draft.refuse(format!("{} names an empty principal, which nobody has", Named(cut)));
@@ -162,7 +169,11 @@ pub(super) fn check_operation(draft: &mut Draft<'_>, cut: &Cut, operation: &Oper
         draft.refuse(format!("{}: the route `{}` is no path", Named(cut), route.escape_debug()));
     }
     if route.len() >= ROUTE_BYTES_MAX {
-        draft.refuse(format!("{}: a route of {} bytes was cut off when it was recorded", Named(cut), route.len()));
+        draft.refuse(format!(
+            "{}: a route of {} bytes was cut off when it was recorded",
+            Named(cut),
+            route.len()
+        ));
     }
 }
 
@@ -178,7 +189,8 @@ fn caller(caller: &Caller) -> Principal {
     }
 }
 
-/// What the requests of a cut have in common, as lists of alternatives that must all hold one: hosts, then operations.
+/// What the requests of a cut have in common, as lists of alternatives that must all hold one: hosts, then
+/// operations.
 fn permissions(cut: &Cut) -> Vec<Permission> {
     let hosts: Vec<Permission> = cut
         .hosts
@@ -266,7 +278,8 @@ fn rbac(rbac: &Rbac) -> Yaml {
 }
 
 fn permission_tree(permission: &Permission) -> Yaml {
-    let rules = |inner: &[Permission]| map([("rules", Yaml::List(inner.iter().map(permission_tree).collect()))]);
+    let rules =
+        |inner: &[Permission]| map([("rules", Yaml::List(inner.iter().map(permission_tree).collect()))]);
     match permission {
         // A thing that no record has is only read from people's files, and matches nothing when written.
         Permission::NotRecorded(_) => map([("not_rule", map([("any", Yaml::Bool(true))]))]),
@@ -317,7 +330,11 @@ fn text_match(matcher: &TextMatch) -> Yaml {
             ("safe_regex", map([("regex", text(uri_template_regex(template)))]))
         }
     };
-    if matcher.ignore_case() { map([(key, value), ("ignore_case", Yaml::Bool(true))]) } else { map([(key, value)]) }
+    if matcher.ignore_case() {
+        map([(key, value), ("ignore_case", Yaml::Bool(true))])
+    } else {
+        map([(key, value)])
+    }
 }
 
 /// An Envoy URI template as the regular expression that it stands for.

@@ -1,4 +1,5 @@
-//! Istio `AuthorizationPolicy` objects, one a workload: for sidecars, for ztunnel (connections only), for waypoints.
+//! Istio `AuthorizationPolicy` objects, one a workload: for sidecars, for ztunnel (connections only), for
+//! waypoints.
 
 use selvedge_model::{Caller, Cut, Operation, Place, QuarantineState};
 
@@ -27,7 +28,7 @@ pub(super) fn render(draft: &mut Draft<'_>, context: &RenderContext) -> String {
     let mut documents = Vec::new();
     for (number, (namespace, workload)) in workloads.into_iter().enumerate() {
         let here = |cut: &&Cut| cut.workload.namespace == namespace && cut.workload.workload == workload;
-        let rules = quarantine.cuts.iter().filter(here).map(rule).collect();
+        let rules = quarantine.cuts.iter().filter(here).map(|cut| rule(cut, context)).collect();
         let (scope, value) = scope(context, workload);
         documents.push(map([
             ("apiVersion", text("security.istio.io/v1")),
@@ -56,10 +57,12 @@ fn check_deployment(draft: &mut Draft<'_>, context: &RenderContext) {
         Deployment::Sidecar => {}
         Deployment::Ambient => {
             draft.refuse_shadow("ztunnel knows no dry run");
-            draft.note("enforced by ztunnel; behind a waypoint it sees the waypoint as the caller: render for the waypoint");
+            draft.note(
+                "behind a waypoint ztunnel sees the waypoint as the caller: then render for the waypoint",
+            );
         }
         Deployment::Waypoint => {
-            draft.note("the service is taken to be named as the workload; calls that go around the waypoint are not refused");
+            draft.note("the service is taken to be named as the workload; what goes around the waypoint is not refused");
         }
     }
 }
@@ -67,13 +70,19 @@ fn check_deployment(draft: &mut Draft<'_>, context: &RenderContext) {
 fn check(draft: &mut Draft<'_>, cut: &Cut, context: &RenderContext) {
     check_workload(draft, cut);
     if cut.place == Place::Outbound {
-        draft.refuse(format!("{}: an AuthorizationPolicy is for what comes in, and would be ignored", Named(cut)));
+        draft.refuse(format!(
+            "{}: an AuthorizationPolicy is for what comes in, and would be ignored",
+            Named(cut)
+        ));
     }
     match &cut.caller {
         Caller::Principal(principal) => {
             let bare = principal.strip_prefix("spiffe://").unwrap_or_default();
             if bare.is_empty() {
-                draft.refuse(format!("{}: Istio matches only identities that begin with `spiffe://`", Named(cut)));
+                draft.refuse(format!(
+                    "{}: Istio matches only identities that begin with `spiffe://`",
+                    Named(cut)
+                ));
             }
             if bare.contains('*') {
                 draft.refuse(format!("{}: `*` in a principal would match others too", Named(cut)));
@@ -101,18 +110,20 @@ fn check(draft: &mut Draft<'_>, cut: &Cut, context: &RenderContext) {
         }
         match path(&operation.route) {
             Ok(path) if path.contains("{*}") || path.contains("{**}") => {
-                draft.note("path templates need Istio 1.22; they match only characters that RFC 3986 allows in a path");
+                draft.note("path templates need Istio 1.22, and match only what RFC 3986 allows in a path");
             }
             Ok(_) => {}
             Err(why) => draft.refuse(format!("{}: {why}", Named(cut))),
         }
     }
-    if !cut.operations.is_empty() {
-        draft.note("on ports that are not HTTP a rule with methods or paths refuses every connection of the caller");
+    if !cut.operations.is_empty() && context.port.is_none() {
+        draft.note(
+            "on ports that are not HTTP a rule with methods or paths refuses every connection of the caller",
+        );
     }
 }
 
-fn rule(cut: &Cut) -> Yaml {
+fn rule(cut: &Cut, context: &RenderContext) -> Yaml {
     let source = match &cut.caller {
         Caller::Principal(principal) => {
             ("principals", texts([principal.strip_prefix("spiffe://").unwrap_or_default()]))
@@ -120,15 +131,19 @@ fn rule(cut: &Cut) -> Yaml {
         Caller::Unauthenticated | Caller::Local => ("notPrincipals", texts(["*"])),
     };
     let from = Yaml::List(vec![map([("source", map([source]))])]);
-    if cut.operations.iter().any(|operation| *operation == Operation::default()) || cut.operations.is_empty() {
+    if cut.operations.iter().any(|operation| *operation == Operation::default()) || cut.operations.is_empty()
+    {
         return map([("from", from)]);
     }
-    let to = cut.operations.iter().map(|operation| map([("operation", operation_tree(operation))])).collect();
-    map([("from", from), ("to", Yaml::List(to))])
+    let to = cut.operations.iter();
+    let to = to.map(|operation| map([("operation", operation_tree(operation, context))]));
+    map([("from", from), ("to", Yaml::List(to.collect()))])
 }
 
-fn operation_tree(operation: &Operation) -> Yaml {
-    let mut entries = Vec::new();
+fn operation_tree(operation: &Operation, context: &RenderContext) -> Yaml {
+    // On a port that is not HTTP a DENY ignores what it cannot see, and refuses everything.
+    let ports = context.port.map(|port| ("ports".to_owned(), texts([port.to_string()])));
+    let mut entries: Vec<(String, Yaml)> = ports.into_iter().collect();
     if !operation.method.is_empty() {
         entries.push(("methods".to_owned(), texts([operation.method.as_str()])));
     }

@@ -1,5 +1,5 @@
-//! Kubernetes `ClusterNetworkPolicy` (`policy.networking.k8s.io/v1alpha2`): a true deny between pods, before every
-//! `NetworkPolicy`.
+//! Kubernetes `ClusterNetworkPolicy` (`policy.networking.k8s.io/v1alpha2`): a true deny between pods, before
+//! every `NetworkPolicy`.
 
 use selvedge_model::{Caller, Cut, Endpoint, Place, Quarantine};
 
@@ -18,12 +18,14 @@ pub(super) fn render(draft: &mut Draft<'_>, context: &RenderContext) -> String {
     let mut documents = Vec::new();
     for cut in &quarantine.cuts {
         check(draft, cut);
-        let peers: Vec<Yaml> = callers(quarantine, cut).into_iter().map(|caller| pods(context, caller)).collect();
+        let peers: Vec<Yaml> =
+            callers(quarantine, cut).into_iter().map(|caller| pods(context, caller)).collect();
         let (direction, rule) = match cut.place {
             Place::Inbound => ("ingress", vec![("from", Yaml::List(peers))]),
             Place::Outbound => ("egress", vec![("to", everywhere())]),
         };
-        let mut entries = vec![("name".to_owned(), text(quarantine.id.as_str())), ("action".to_owned(), text("Deny"))];
+        let mut entries =
+            vec![("name".to_owned(), text(quarantine.id.as_str())), ("action".to_owned(), text("Deny"))];
         entries.extend(rule.into_iter().map(|(key, value)| (key.to_owned(), value)));
         documents.push(map([
             ("apiVersion", text("policy.networking.k8s.io/v1alpha2")),
@@ -50,7 +52,9 @@ pub(super) fn callers<'q>(quarantine: &'q Quarantine, cut: &Cut) -> Vec<&'q Endp
     let Caller::Principal(principal) = &cut.caller else { return Vec::new() };
     let mut found: Vec<&Endpoint> = Vec::new();
     for caller in quarantine.backtest.callers.iter().map(|caller| &caller.caller) {
-        let known = found.iter().any(|other| other.namespace == caller.namespace && other.workload == caller.workload);
+        let known = found
+            .iter()
+            .any(|other| other.namespace == caller.namespace && other.workload == caller.workload);
         if caller.principal == *principal && !caller.workload.is_empty() && !known {
             found.push(caller);
         }
@@ -72,7 +76,9 @@ fn check(draft: &mut Draft<'_>, cut: &Cut) {
             draft.refuse(format!("{}: it knows pods, not whether they proved an identity", Named(cut)));
         }
         (Place::Outbound, Caller::Local) => {
-            draft.note("cuts everything that leaves the pods, DNS among it, not only what goes through the proxy");
+            draft.note(
+                "cuts everything that leaves the pods, DNS among it, not only what goes through the proxy",
+            );
         }
         _ => draft.refuse(format!("{} names a caller that pods cannot be selected by", Named(cut))),
     }

@@ -1,5 +1,5 @@
-//! Linkerd has no deny. What stands for it is the list of those who are allowed: everyone who normally calls, minus the
-//! culprit. That refuses strangers too, so it is only written when nobody else would be cut.
+//! Linkerd has no deny. What stands for it is the list of those who are allowed: everyone who normally calls,
+//! minus the culprit. That refuses strangers too, so it is only written when nobody else would be cut.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,8 @@ pub(super) fn render(draft: &mut Draft<'_>, context: &RenderContext, observed: &
         documents.extend(objects(draft, context, number, (namespace, workload), &allowed));
     }
     draft.note("an existing Server of the same pods and port must be replaced: two that overlap are refused");
-    draft.note("probes of the kubelet stay allowed as long as no HTTPRoute is attached to the Server; other clients without an identity do not");
+    draft.note("probes of the kubelet stay allowed as long as no HTTPRoute is attached to the Server");
+    draft.note("other clients without an identity, such as scrapers outside the mesh, are refused");
     draft.note("callers that never called while traffic was recorded are refused too");
     write_documents(&documents)
 }
@@ -85,7 +86,9 @@ fn allowed<'r>(
         draft.refuse("nobody was seen calling the workload normally: an allow list would refuse everyone");
     }
     if strangers > 0 {
-        draft.refuse(format!("{strangers} normal calls came without an identity that an allow list could hold"));
+        draft.refuse(format!(
+            "{strangers} normal calls came without an identity that an allow list could hold"
+        ));
     }
     allowed
 }

@@ -1,5 +1,6 @@
-//! Quarantines as the text of the enforcement points that exist. Each renderer says exactly what the quarantine says, or
-//! refuses and says why: a policy that its enforcement point ignores or reads more widely is worse than none.
+//! Quarantines as the text of the enforcement points that exist. Each renderer says exactly what the quarantine
+//! says, or refuses and says why: a policy that its enforcement point ignores or reads more widely is worse
+//! than none.
 
 mod cilium;
 mod consul;
@@ -143,8 +144,8 @@ pub struct RenderRefusal {
     pub reasons: Vec<String>,
 }
 
-/// Writes a quarantine for an enforcement point. A proposed one is written as it would be enforced. `observed` is recent
-/// traffic: only Linkerd needs it, which allows instead of denying.
+/// Writes a quarantine for an enforcement point. A proposed one is written as it would be enforced. `observed`
+/// is recent traffic: only Linkerd needs it, which allows instead of denying.
 ///
 /// # Errors
 /// When the enforcement point would ignore or widen it.
@@ -168,8 +169,8 @@ pub fn render(
         Target::ClusterNetworkPolicy => kubernetes::render(&mut draft, context),
         Target::NetworkPolicy => {
             draft.refuse(
-                "NetworkPolicy is additive and can only allow: a deny written with it does nothing where another policy \
-                 allows; use ClusterNetworkPolicy, Cilium or the mesh",
+                "NetworkPolicy is additive and can only allow: a deny written with it does nothing where \
+                 another policy allows; use ClusterNetworkPolicy, Cilium or the mesh",
             );
             String::new()
         }

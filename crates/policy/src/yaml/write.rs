@@ -1,5 +1,6 @@
-//! Writing YAML. Names come from telemetry and are hostile: a text is either visibly harmless, or quoted with everything
-//! escaped that is not plain printable text, so that YAML 1.1 and 1.2 readers agree that it is that text.
+//! Writing YAML. Names come from telemetry and are hostile: a text is either visibly harmless, or quoted with
+//! everything escaped that is not plain printable text, so that YAML 1.1 and 1.2 readers agree that it is that
+//! text.
 
 use std::fmt::Write as _;
 
@@ -144,8 +145,8 @@ fn write_scalar(value: &str, out: &mut String) {
     out.push('"');
 }
 
-/// True for words of letters, digits, `.`, `-`, `_` and `/` that begin with a letter, end in a letter or digit, and
-/// are a boolean, a null or a number in no version of YAML.
+/// True for words of letters, digits, `.`, `-`, `_` and `/` that begin with a letter, end in a letter or digit,
+/// and are a boolean, a null or a number in no version of YAML.
 fn harmless(value: &str) -> bool {
     const WORDS: [&str; 11] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "inf", "nan"];
     let begins = value.starts_with(|first: char| first.is_ascii_alphabetic());
@@ -207,7 +208,8 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back_whatever_the_names(trees in prop::collection::vec(trees(), 1..4)) {
             let written = write_documents(&trees);
-            let read = documents(&written).map_err(|error| TestCaseError::fail(format!("{error:?}\n{written}")))?;
+            let failed = |error| TestCaseError::fail(format!("{error:?}\n{written}"));
+            let read = documents(&written).map_err(failed)?;
             prop_assert_eq!(read.len(), trees.len(), "{}", written);
             for (node, value) in read.iter().zip(&trees) {
                 prop_assert!(same(node, value), "{}\n{:?}", written, node);

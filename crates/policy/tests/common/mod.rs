@@ -2,14 +2,14 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 
 use selvedge_model::{
-    Backtest, BacktestCaller, Caller, Cut, Endpoint, IdentitySource, ObservedTime, Operation, Place, Progress,
-    Quarantine, QuarantineState,
+    Backtest, BacktestCaller, Caller, Cut, Endpoint, IdentitySource, ObservedTime, Operation, Place,
+    Progress, Quarantine, QuarantineState,
 };
 use selvedge_policy::TrafficRow;
 
-pub const COURIER: &str = "spiffe://mesh.example/ns/store/sa/courier";
+pub(crate) const COURIER: &str = "spiffe://mesh.example/ns/store/sa/courier";
 
-pub fn endpoint(namespace: &str, workload: &str, principal: &str) -> Endpoint {
+pub(crate) fn endpoint(namespace: &str, workload: &str, principal: &str) -> Endpoint {
     Endpoint {
         cluster: String::new(),
         namespace: namespace.to_owned(),
@@ -19,7 +19,7 @@ pub fn endpoint(namespace: &str, workload: &str, principal: &str) -> Endpoint {
 }
 
 /// Courier reads a cart, with a verified identity.
-pub fn row(method: &str, route: &str) -> TrafficRow {
+pub(crate) fn row(method: &str, route: &str) -> TrafficRow {
     TrafficRow {
         minute_seconds: 1_764_000_000,
         source: endpoint("store", "courier", COURIER),
@@ -37,40 +37,46 @@ pub fn row(method: &str, route: &str) -> TrafficRow {
 }
 
 /// The same by another caller; the empty principal proved nothing.
-pub fn by(principal: &str, row: TrafficRow) -> TrafficRow {
+pub(crate) fn by(principal: &str, row: TrafficRow) -> TrafficRow {
     let authenticated = Some(!principal.is_empty());
     let workload = principal.rsplit('/').next().unwrap_or_default();
     TrafficRow { source: endpoint("store", workload, principal), authenticated, ..row }
 }
 
 /// A call that leaves the mesh.
-pub fn egress(host: &str, method: &str, route: &str) -> TrafficRow {
+pub(crate) fn egress(host: &str, method: &str, route: &str) -> TrafficRow {
     let destination = endpoint("", host, "");
     TrafficRow { destination, external: true, authenticated: None, ..row(method, route) }
 }
 
-pub fn operation(method: &str, route: &str) -> Operation {
+pub(crate) fn operation(method: &str, route: &str) -> Operation {
     Operation { method: method.to_owned(), route: route.to_owned() }
 }
 
 /// A cut at the cart.
-pub fn inbound(caller: Caller, operations: &[(&str, &str)]) -> Cut {
+pub(crate) fn inbound(caller: Caller, operations: &[(&str, &str)]) -> Cut {
     let operations = operations.iter().map(|(method, route)| operation(method, route)).collect();
     Cut { place: Place::Inbound, workload: endpoint("store", "cart", ""), caller, hosts: vec![], operations }
 }
 
 /// A cut of what the courier sends out.
-pub fn outbound(hosts: &[&str], operations: &[(&str, &str)]) -> Cut {
+pub(crate) fn outbound(hosts: &[&str], operations: &[(&str, &str)]) -> Cut {
     let operations = operations.iter().map(|(method, route)| operation(method, route)).collect();
     let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-    Cut { place: Place::Outbound, workload: endpoint("store", "courier", ""), caller: Caller::Local, hosts, operations }
+    Cut {
+        place: Place::Outbound,
+        workload: endpoint("store", "courier", ""),
+        caller: Caller::Local,
+        hosts,
+        operations,
+    }
 }
 
-pub fn courier() -> Caller {
+pub(crate) fn courier() -> Caller {
     Caller::Principal(COURIER.to_owned())
 }
 
-pub fn quarantine(state: QuarantineState, cuts: Vec<Cut>) -> Quarantine {
+pub(crate) fn quarantine(state: QuarantineState, cuts: Vec<Cut>) -> Quarantine {
     Quarantine {
         id: "selvedge-q-00c0ffee00c0ffee".to_owned(),
         incident_id: "inc-7f3a".to_owned(),
