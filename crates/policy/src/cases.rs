@@ -15,7 +15,7 @@
 
 use selvedge_model::{Endpoint, IdentitySource};
 
-use crate::dialect::{Facts, Keys, MeshSettings, Path, Peer, PolicyError, PolicySet, Reader, Verdict};
+use crate::dialect::{Facts, Keys, MeshSettings, Path, Peer, PolicyError, PolicySet, PolicyVerdict, Reader};
 use crate::traffic::TrafficRow;
 use crate::yaml::{Kind, Node, documents};
 
@@ -212,22 +212,22 @@ impl Case {
         CaseResult { name: self.name.clone(), line: self.line, passed, message }
     }
 
-    fn outcome(&self, verdict: &Verdict) -> (bool, String) {
+    fn outcome(&self, verdict: &PolicyVerdict) -> (bool, String) {
         match (self.expect, verdict) {
-            (Expectation::Allow, Verdict::Allowed) => (true, "allowed".to_owned()),
-            (Expectation::Deny, Verdict::Allowed) => {
+            (Expectation::Allow, PolicyVerdict::Allowed) => (true, "allowed".to_owned()),
+            (Expectation::Deny, PolicyVerdict::Allowed) => {
                 (false, "expected deny, but nothing denies it".to_owned())
             }
-            (Expectation::Allow, Verdict::Denied { policy }) => {
+            (Expectation::Allow, PolicyVerdict::Denied { policy }) => {
                 (false, format!("expected allow, but it is {}", denied_by(policy)))
             }
-            (Expectation::Deny, Verdict::Denied { policy }) => match &self.policy {
+            (Expectation::Deny, PolicyVerdict::Denied { policy }) => match &self.policy {
                 Some(wanted) if !named(policy, wanted) => {
                     (false, format!("expected deny by {wanted}, but it is {}", denied_by(policy)))
                 }
                 _ => (true, denied_by(policy)),
             },
-            (_, Verdict::Unknown { why }) => (false, format!("the case does not say enough: {why}")),
+            (_, PolicyVerdict::Unknown { why }) => (false, format!("the case does not say enough: {why}")),
         }
     }
 }

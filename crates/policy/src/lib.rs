@@ -15,8 +15,8 @@ mod yaml;
 
 pub use cases::{CaseFile, CaseResult, Expectation};
 pub use dialect::{
-    HeaderMatch, MeshSettings, Permission, PolicyError, PolicySet, Principal, Rbac, RbacAction, RbacPolicy,
-    TextMatch, TextPattern, Verdict,
+    HeaderMatch, MeshSettings, Permission, PolicyError, PolicySet, PolicyVerdict, Principal, Rbac,
+    RbacAction, RbacPolicy, TextMatch, TextPattern,
 };
 pub use render::{
     Deployment, ENVOY_STAT_PREFIX, EnvoyRbac, RenderContext, RenderRefusal, Rendered, Target, envoy_rbac,

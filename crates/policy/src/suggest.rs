@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_model::IdentitySource;
 
-use crate::dialect::{MeshSettings, PolicyError, PolicySet, Verdict};
+use crate::dialect::{MeshSettings, OTHER_METHOD, PolicyError, PolicySet, PolicyVerdict};
 use crate::render::{Deployment, RenderContext, istio_path, metadata_name_ok};
 use crate::template::Template;
 use crate::traffic::TrafficRow;
@@ -139,7 +139,7 @@ fn learn<'r>(
             continue;
         }
         match exact_route(&row.route) {
-            Ok(path) if !row.method.contains('*') => {
+            Ok(path) if !row.method.contains('*') && row.method != OTHER_METHOD => {
                 operations.entry(row.method.clone()).or_default().insert(path);
             }
             Ok(_) => {
@@ -261,9 +261,9 @@ impl Suggestion {
         let mut denied: BTreeMap<(String, String, String, bool), u64> = BTreeMap::new();
         for row in rows {
             match set.verdict(row) {
-                Verdict::Allowed => self.allowed += row.calls,
-                Verdict::Unknown { .. } => self.undecided += row.calls,
-                Verdict::Denied { .. } => {
+                PolicyVerdict::Allowed => self.allowed += row.calls,
+                PolicyVerdict::Unknown { .. } => self.undecided += row.calls,
+                PolicyVerdict::Denied { .. } => {
                     self.denied += row.calls;
                     let operation = format!("{} {}", row.method, row.route).trim().to_owned();
                     let kind = (row.source.label(), row.destination.label(), operation, row.normal);

@@ -1,5 +1,11 @@
 //! Route templates: which paths a route of the telemetry, or of a cut, stands for.
 
+/// Segments that `learn` tells apart; its `{*}` at this place is all that follows.
+const LEARNED_SEGMENTS: usize = 10;
+
+/// Bytes of a template from which on `decode` may have cut it off inside a segment (it cuts at 256, between characters).
+pub(crate) const CUT_OFF_BYTES: usize = 250;
+
 /// One step of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Segment {
@@ -19,11 +25,13 @@ pub(crate) struct Template {
 
 impl Template {
     /// The paths of observed calls: `{...}` is one segment (also `{*}`, which `learn` writes for one that it
-    /// found to vary), and a last `*` is what `decode` cut off a deep path. `None` for what is no path (`*` of
+    /// found to vary), and a last `*` or a long text is what `decode` cut off a deep path. `None` for what is no path (`*` of
     /// OPTIONS, the host of CONNECT, nothing at all).
     pub(crate) fn of_calls(route: &str) -> Option<Self> {
-        Self::read(route, |last, segment| match segment {
+        Self::read(route, |number, last, segment| match segment {
+            _ if last && route.len() >= CUT_OFF_BYTES => Segment::Rest,
             "*" if last => Segment::Rest,
+            "{*}" if last && number + 1 >= LEARNED_SEGMENTS => Segment::Rest,
             other if varies(other) => Segment::One,
             other => Segment::Literal(other.to_owned()),
         })
@@ -32,17 +40,18 @@ impl Template {
     /// The paths that an operation of a cut names: as of calls, but a last `{*}` is the rest
     /// ([`selvedge_model::Operation`]).
     pub(crate) fn of_cut(route: &str) -> Option<Self> {
-        Self::read(route, |last, segment| match segment {
+        Self::read(route, |_, last, segment| match segment {
             "*" | "{*}" if last => Segment::Rest,
             other if varies(other) => Segment::One,
             other => Segment::Literal(other.to_owned()),
         })
     }
 
-    fn read(path: &str, segment: impl Fn(bool, &str) -> Segment) -> Option<Self> {
+    fn read(path: &str, segment: impl Fn(usize, bool, &str) -> Segment) -> Option<Self> {
         let inner = path.strip_prefix('/')?;
         let last = inner.matches('/').count();
-        let segments = inner.split('/').enumerate().map(|(number, text)| segment(number == last, text));
+        let segments =
+            inner.split('/').enumerate().map(|(number, text)| segment(number, number == last, text));
         Some(Self { segments: segments.collect() })
     }
 
@@ -87,6 +96,10 @@ mod tests {
         assert_eq!(Template::of_cut("/carts/{*}/items").expect("a path").regex(), "/carts/[^/]+/items");
         assert_eq!(Template::of_calls("/a/*").expect("a path").regex(), "/a/.*");
         assert_eq!(Template::of_calls("/a.b/x{id}").expect("a path").regex(), r"/a\.b/x\{id\}");
+        let deep = format!("/a{}", "/{*}".repeat(LEARNED_SEGMENTS - 1));
+        assert!(Template::of_calls(&deep).expect("a path").regex().ends_with("/[^/]+/.*"));
+        let long = format!("/a/{}", "b".repeat(CUT_OFF_BYTES));
+        assert_eq!(Template::of_calls(&long).expect("a path").regex(), "/a/.*");
         for none in ["", "*", "{id}"] {
             assert_eq!(Template::of_calls(none), None, "{none}");
         }

@@ -6,7 +6,7 @@ use common::{COURIER, by, row};
 use proptest::prelude::*;
 use selvedge_model::IdentitySource;
 use selvedge_policy::{
-    CaseFile, Deployment, MeshSettings, PolicySet, RenderContext, TrafficRow, Verdict, suggest,
+    CaseFile, Deployment, MeshSettings, PolicySet, PolicyVerdict, RenderContext, TrafficRow, suggest,
 };
 
 const FILE: &str = r#"
@@ -199,7 +199,7 @@ proptest! {
         prop_assert_eq!(suggestion.allowed + suggestion.denied + suggestion.undecided, total);
         for row in rows.iter().filter(|row| row.normal && row.authenticated == Some(true)) {
             let sayable = !(row.route.contains(' ') && row.route.contains('{'));
-            let allowed = set.verdict(row) == Verdict::Allowed;
+            let allowed = set.verdict(row) == PolicyVerdict::Allowed;
             prop_assert!(!sayable || allowed, "{:?}\n{}", row, suggestion.policies);
         }
     }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{COURIER, by, egress, row};
-use selvedge_policy::{PolicySet, TrafficRow, Truth, Verdict};
+use selvedge_policy::{PolicySet, PolicyVerdict, TrafficRow, Truth};
 
 fn filter(action: &str, permission: &str, principal: &str) -> String {
     format!(
@@ -15,9 +15,9 @@ fn filter(action: &str, permission: &str, principal: &str) -> String {
 fn denied(text: &str, row: &TrafficRow) -> Truth {
     let set = PolicySet::parse(text, "rbac.json").unwrap_or_else(|errors| panic!("{errors:#?}\n{text}"));
     match set.verdict(row) {
-        Verdict::Allowed => Truth::No,
-        Verdict::Denied { .. } => Truth::Yes,
-        Verdict::Unknown { .. } => Truth::Unknown,
+        PolicyVerdict::Allowed => Truth::No,
+        PolicyVerdict::Denied { .. } => Truth::Yes,
+        PolicyVerdict::Unknown { .. } => Truth::Unknown,
     }
 }
 
@@ -148,7 +148,7 @@ fn the_policy_that_denies_is_named_in_the_order_of_names() {
                 \x20   b: {permissions: [{any: true}], principals: [{any: true}]}\n\
                 \x20   a: {permissions: [{any: true}], principals: [{any: true}]}\n";
     let set = PolicySet::parse(text, "rbac.yaml").unwrap();
-    assert_eq!(set.verdict(&by(COURIER, row("GET", "/"))), Verdict::Denied { policy: "a".to_owned() });
+    assert_eq!(set.verdict(&by(COURIER, row("GET", "/"))), PolicyVerdict::Denied { policy: "a".to_owned() });
 }
 
 #[test]

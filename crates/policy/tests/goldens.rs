@@ -92,6 +92,8 @@ fn envoy() {
     refused(Target::Envoy, vec![connect], Enforced, &context(), "is no path");
     let long = format!("/{}", "a".repeat(255));
     refused(Target::Envoy, vec![inbound(courier(), &[("GET", &long)])], Enforced, &context(), "cut off");
+    let other = inbound(courier(), &[("_OTHER", "/carts")]);
+    refused(Target::Envoy, vec![other], Enforced, &context(), "methods without a name");
     refused(Target::Envoy, vec![], Enforced, &context(), "cuts nothing");
     for ended in [QuarantineState::Lifted, QuarantineState::Expired] {
         refused(Target::Envoy, both(), ended, &context(), "has ended");

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{COURIER, by, egress, endpoint, row};
-use selvedge_policy::{MeshSettings, PolicySet, TrafficRow, Truth, Verdict};
+use selvedge_policy::{MeshSettings, PolicySet, PolicyVerdict, TrafficRow, Truth};
 
 const LEDGER: &str = "spiffe://mesh.example/ns/books/sa/ledger";
 
@@ -27,9 +27,9 @@ fn set(text: &str) -> PolicySet {
 /// Denied, as a truth.
 fn denied(text: &str, row: &TrafficRow) -> Truth {
     match set(text).verdict(row) {
-        Verdict::Allowed => Truth::No,
-        Verdict::Denied { .. } => Truth::Yes,
-        Verdict::Unknown { .. } => Truth::Unknown,
+        PolicyVerdict::Allowed => Truth::No,
+        PolicyVerdict::Denied { .. } => Truth::Yes,
+        PolicyVerdict::Unknown { .. } => Truth::Unknown,
     }
 }
 
@@ -106,6 +106,7 @@ fn every_field_of_an_operation_matches_what_its_documentation_says() {
         ("methods: [POST, GET]", "GET", "/carts/7", Yes),
         ("methods: [POST]", "GET", "/carts/7", No),
         ("methods: [GET]", "", "/carts/7", Unknown),
+        ("methods: [GET]", "_OTHER", "/carts/7", Unknown),
         ("methods: ['*']", "GET", "/carts/7", Yes),
         ("methods: ['P*']", "PATCH", "/carts/7", Yes),
         ("notMethods: [GET]", "GET", "/carts/7", No),
@@ -172,21 +173,21 @@ fn deny_comes_first_and_allow_policies_deny_what_none_of_them_matches() {
     let post = row("POST", "/carts/7");
     let allow_get = policy("ALLOW", "reads", "store", "cart", "to: [{operation: {methods: [GET]}}]");
     let allow_post = policy("ALLOW", "writes", "store", "cart", "to: [{operation: {methods: [POST]}}]");
-    let none = Verdict::Denied { policy: "none".to_owned() };
-    assert_eq!(set(&allow_get).verdict(&get), Verdict::Allowed);
+    let none = PolicyVerdict::Denied { policy: "none".to_owned() };
+    assert_eq!(set(&allow_get).verdict(&get), PolicyVerdict::Allowed);
     assert_eq!(set(&allow_get).verdict(&post), none);
-    assert_eq!(set(&(allow_get.clone() + &allow_post)).verdict(&post), Verdict::Allowed);
+    assert_eq!(set(&(allow_get.clone() + &allow_post)).verdict(&post), PolicyVerdict::Allowed);
     let deny_courier = deny("from: [{source: {principals: ['*/sa/courier']}}]");
     let both = set(&(allow_get.clone() + &deny_courier));
-    assert_eq!(both.verdict(&get), Verdict::Denied { policy: "store/cut".to_owned() });
-    assert_eq!(both.verdict(&by(LEDGER, get.clone())), Verdict::Allowed);
+    assert_eq!(both.verdict(&get), PolicyVerdict::Denied { policy: "store/cut".to_owned() });
+    assert_eq!(both.verdict(&by(LEDGER, get.clone())), PolicyVerdict::Allowed);
     // An ALLOW policy of another workload says nothing.
     let other = policy("ALLOW", "other", "store", "ledger", "to: [{operation: {methods: [GET]}}]");
-    assert_eq!(set(&other).verdict(&post), Verdict::Allowed);
+    assert_eq!(set(&other).verdict(&post), PolicyVerdict::Allowed);
     // A certain denial is one, whatever else is not known.
     let undecided = deny("to: [{operation: {ports: ['8080']}}]");
     assert_eq!(set(&(undecided.clone() + &allow_get)).verdict(&post), none);
-    assert!(matches!(set(&(undecided + &allow_get)).verdict(&get), Verdict::Unknown { .. }));
+    assert!(matches!(set(&(undecided + &allow_get)).verdict(&get), PolicyVerdict::Unknown { .. }));
 }
 
 #[test]
@@ -248,23 +249,23 @@ fn a_policy_is_for_its_namespace_and_one_in_the_root_namespace_for_all() {
     }
     let settings = MeshSettings { root_namespace: "books".to_owned(), ..MeshSettings::default() };
     let set = PolicySet::parse_in(&at("books", ""), "p.yaml", &settings).unwrap();
-    assert!(matches!(set.verdict(&here), Verdict::Denied { .. }));
+    assert!(matches!(set.verdict(&here), PolicyVerdict::Denied { .. }));
 }
 
 #[test]
 fn cluster_local_stands_for_the_trust_domain_of_the_mesh() {
     let text = deny("from: [{source: {principals: [cluster.local/ns/store/sa/courier]}}]");
     let call = row("GET", "/");
-    assert_eq!(set(&text).verdict(&call), Verdict::Allowed);
+    assert_eq!(set(&text).verdict(&call), PolicyVerdict::Allowed);
     let settings = MeshSettings { trust_domain: "mesh.example".to_owned(), ..MeshSettings::default() };
     let set = PolicySet::parse_in(&text, "p.yaml", &settings).unwrap();
-    assert!(matches!(set.verdict(&call), Verdict::Denied { .. }));
+    assert!(matches!(set.verdict(&call), PolicyVerdict::Denied { .. }));
 }
 
 #[test]
 fn an_undecided_verdict_says_which_policy_asks_for_what() {
     let text = deny("to: [{operation: {paths: [/carts/7], ports: ['8080']}}]");
-    let Verdict::Unknown { why } = set(&text).verdict(&row("GET", "/carts/{id}")) else {
+    let PolicyVerdict::Unknown { why } = set(&text).verdict(&row("GET", "/carts/{id}")) else {
         panic!("undecided")
     };
     assert_eq!(why, "store/cut asks for the port, the whole path, which is not recorded");
@@ -333,5 +334,5 @@ fn what_is_right_but_may_surprise_is_noted() {
     assert_eq!(set.len(), 1);
     let notes = set.notes().join("\n");
     assert!(notes.contains("dry run") && notes.contains("kind Service is not judged here"), "{notes}");
-    assert!(matches!(set.verdict(&by(COURIER, row("GET", "/"))), Verdict::Denied { .. }));
+    assert!(matches!(set.verdict(&by(COURIER, row("GET", "/"))), PolicyVerdict::Denied { .. }));
 }

@@ -6,7 +6,9 @@ mod common;
 use common::{COURIER, endpoint, quarantine};
 use proptest::prelude::*;
 use selvedge_model::{Caller, Cut, IdentitySource, Operation, Place, Quarantine, QuarantineState};
-use selvedge_policy::{PolicySet, RenderContext, Target, TrafficRow, Truth, Verdict, envoy_rbac, render};
+use selvedge_policy::{
+    PolicySet, PolicyVerdict, RenderContext, Target, TrafficRow, Truth, envoy_rbac, render,
+};
 
 const LEDGER: &str = "spiffe://mesh.example/ns/books/sa/ledger";
 
@@ -141,9 +143,9 @@ fn records() -> impl Strategy<Value = TrafficRow> {
 
 fn denied(set: &PolicySet, row: &TrafficRow) -> Truth {
     match set.verdict(row) {
-        Verdict::Allowed => Truth::No,
-        Verdict::Denied { .. } => Truth::Yes,
-        Verdict::Unknown { .. } => Truth::Unknown,
+        PolicyVerdict::Allowed => Truth::No,
+        PolicyVerdict::Denied { .. } => Truth::Yes,
+        PolicyVerdict::Unknown { .. } => Truth::Unknown,
     }
 }
 

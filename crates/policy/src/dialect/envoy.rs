@@ -176,8 +176,9 @@ fn header(name: &str, wanted: &HeaderMatch, facts: &Facts<'_>, missing: &mut Mis
             let here = if facts.row.method.is_empty() { Truth::Unknown } else { Truth::Yes };
             ("whether it was HTTP", if *wanted == HeaderMatch::Absent { not(here) } else { here })
         }
-        (":method", Some(_)) if facts.row.method.is_empty() => ("the method", Truth::Unknown),
-        (":method", Some(matcher)) => ("the method", yes(matcher.matches(&facts.row.method))),
+        (":method", Some(matcher)) => {
+            ("the method", facts.method.map_or(Truth::Unknown, |method| yes(matcher.matches(method))))
+        }
         (":path", Some(matcher)) => ("the path with its query", facts.path.matched_with_query(matcher)),
         (":authority" | "host", Some(matcher)) => ("the host", host_matched(facts.host, matcher)),
         _ => ("request headers", Truth::Unknown),

@@ -7,6 +7,9 @@ use crate::pattern::Texts;
 use crate::template::Template;
 use crate::traffic::{TrafficRow, Truth};
 
+/// What semantic conventions write for a method that they have no name for.
+pub(crate) const OTHER_METHOD: &str = "_OTHER";
+
 /// What the callee's proxy could prove of its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer<'r> {
@@ -34,6 +37,8 @@ pub(crate) struct Facts<'r> {
     pub(crate) row: &'r TrafficRow,
     pub(crate) peer: Peer<'r>,
     pub(crate) path: Path,
+    /// The HTTP method, when it is one that telemetry has a name for.
+    pub(crate) method: Option<&'r str>,
     /// The port that the connection was made to. Telemetry does not keep it; a test case may give it.
     pub(crate) port: Option<u16>,
     /// The host that was asked for, without a port.
@@ -52,7 +57,8 @@ impl<'r> Facts<'r> {
         // An external destination is known by the host that was asked for; one in the mesh by its workload.
         let host =
             (row.external && !row.destination.workload.is_empty()).then_some(&*row.destination.workload);
-        Self { row, peer: peer(row), path, port: None, host }
+        let method = (!matches!(row.method.as_str(), "" | OTHER_METHOD)).then_some(&*row.method);
+        Self { row, peer: peer(row), path, method, port: None, host }
     }
 }
 

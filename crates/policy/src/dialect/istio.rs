@@ -166,8 +166,7 @@ impl Field {
         match self {
             Self::Principal => facts.peer.matched(matcher, true),
             Self::Identity => facts.peer.matched(matcher, false),
-            Self::Method if facts.row.method.is_empty() => Truth::Unknown,
-            Self::Method => yes(matcher.matches(&facts.row.method)),
+            Self::Method => facts.method.map_or(Truth::Unknown, |method| yes(matcher.matches(method))),
             Self::Path => facts.path.matched(matcher),
             Self::Host => host_matched(facts.host, matcher),
             Self::Port => facts.port.map_or(Truth::Unknown, |port| yes(matcher.matches(&port.to_string()))),

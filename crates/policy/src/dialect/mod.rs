@@ -12,7 +12,7 @@ mod reader;
 mod text_match;
 
 pub use envoy::{HeaderMatch, Permission, Principal, Rbac, RbacAction, RbacPolicy};
-pub(crate) use facts::{Facts, Path, Peer};
+pub(crate) use facts::{Facts, OTHER_METHOD, Path, Peer};
 pub(crate) use istio_read::literal_byte;
 pub use reader::PolicyError;
 pub(crate) use reader::{Keys, Reader};
@@ -61,7 +61,7 @@ pub struct PolicySet {
 
 /// What policies do with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PolicyVerdict {
     /// It passes.
     Allowed,
     /// It is refused.
@@ -175,27 +175,27 @@ impl PolicySet {
 
     /// What becomes of calls like these.
     #[must_use]
-    pub fn verdict(&self, row: &TrafficRow) -> Verdict {
+    pub fn verdict(&self, row: &TrafficRow) -> PolicyVerdict {
         self.judge(&Facts::of(row))
     }
 
-    pub(crate) fn judge(&self, facts: &Facts<'_>) -> Verdict {
+    pub(crate) fn judge(&self, facts: &Facts<'_>) -> PolicyVerdict {
         let istio = self.istio_verdict(facts);
-        if matches!(istio, Verdict::Denied { .. }) {
+        if matches!(istio, PolicyVerdict::Denied { .. }) {
             return istio;
         }
-        let mut undecided = matches!(istio, Verdict::Unknown { .. }).then_some(istio);
+        let mut undecided = matches!(istio, PolicyVerdict::Unknown { .. }).then_some(istio);
         for rbac in &self.envoy {
             match rbac_verdict(rbac, facts) {
-                denied @ Verdict::Denied { .. } => return denied,
-                Verdict::Allowed => {}
-                unknown @ Verdict::Unknown { .. } => undecided = undecided.or(Some(unknown)),
+                denied @ PolicyVerdict::Denied { .. } => return denied,
+                PolicyVerdict::Allowed => {}
+                unknown @ PolicyVerdict::Unknown { .. } => undecided = undecided.or(Some(unknown)),
             }
         }
-        undecided.unwrap_or(Verdict::Allowed)
+        undecided.unwrap_or(PolicyVerdict::Allowed)
     }
 
-    fn istio_verdict(&self, facts: &Facts<'_>) -> Verdict {
+    fn istio_verdict(&self, facts: &Facts<'_>) -> PolicyVerdict {
         let mut undecided = Vec::new();
         for policy in
             self.istio.iter().filter(|policy| matches!(policy.action, Action::Deny | Action::Custom))
@@ -205,7 +205,7 @@ impl PolicySet {
                 truth = Truth::Unknown;
             }
             match truth {
-                Truth::Yes => return Verdict::Denied { policy: policy.name.clone() },
+                Truth::Yes => return PolicyVerdict::Denied { policy: policy.name.clone() },
                 Truth::Unknown => undecided.push(why(&policy.name, &missing)),
                 Truth::No => {}
             }
@@ -225,9 +225,9 @@ impl PolicySet {
         // Refused when an ALLOW policy is there and none matches.
         let refused = all([any(selecting), not(any(allowing))]);
         match refused {
-            Truth::Yes => Verdict::Denied { policy: NO_POLICY.to_owned() },
-            Truth::No if !undecided_denies(&self.istio, facts) => Verdict::Allowed,
-            Truth::No | Truth::Unknown => Verdict::Unknown { why: undecided.join("; ") },
+            Truth::Yes => PolicyVerdict::Denied { policy: NO_POLICY.to_owned() },
+            Truth::No if !undecided_denies(&self.istio, facts) => PolicyVerdict::Allowed,
+            Truth::No | Truth::Unknown => PolicyVerdict::Unknown { why: undecided.join("; ") },
         }
     }
 }
@@ -255,17 +255,17 @@ fn why(policy: &str, missing: &Missing) -> String {
     }
 }
 
-fn rbac_verdict(rbac: &Rbac, facts: &Facts<'_>) -> Verdict {
+fn rbac_verdict(rbac: &Rbac, facts: &Facts<'_>) -> PolicyVerdict {
     let mut missing = Missing::default();
     let (matched, name) = rbac.matched(facts, &mut missing);
     match (rbac.action, matched) {
         (RbacAction::Log, _) | (RbacAction::Allow, Truth::Yes) | (RbacAction::Deny, Truth::No) => {
-            Verdict::Allowed
+            PolicyVerdict::Allowed
         }
-        (RbacAction::Deny, Truth::Yes) => Verdict::Denied { policy: name.to_owned() },
-        (RbacAction::Allow, Truth::No) => Verdict::Denied { policy: NO_POLICY.to_owned() },
+        (RbacAction::Deny, Truth::Yes) => PolicyVerdict::Denied { policy: name.to_owned() },
+        (RbacAction::Allow, Truth::No) => PolicyVerdict::Denied { policy: NO_POLICY.to_owned() },
         (RbacAction::Allow | RbacAction::Deny, Truth::Unknown) => {
-            Verdict::Unknown { why: why(name, &missing) }
+            PolicyVerdict::Unknown { why: why(name, &missing) }
         }
     }
 }

@@ -7,15 +7,13 @@ use selvedge_model::{Caller, Cut, Endpoint, Operation, Place, Quarantine, Quaran
 
 use super::{Draft, Named, RenderRefusal, Target};
 use crate::dialect::{
-    HeaderMatch, Permission, Principal, Rbac, RbacAction, RbacPolicy, TextMatch, TextPattern,
+    HeaderMatch, OTHER_METHOD, Permission, Principal, Rbac, RbacAction, RbacPolicy, TextMatch, TextPattern,
 };
-use crate::template::Template;
+use crate::template::{CUT_OFF_BYTES, Segment, Template};
 use crate::yaml::{Yaml, map, text, write_documents};
 
 /// What stands before our statistics and metadata keys, enforced and shadow.
 pub const ENVOY_STAT_PREFIX: &str = "selvedge_";
-/// Bytes of a route from which on `decode` may have cut it: such a route is no path any more.
-const ROUTE_BYTES_MAX: usize = 256;
 
 /// The HTTP filter of one workload and side: `envoy.extensions.filters.http.rbac.v3.RBAC`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,13 +160,22 @@ fn check(draft: &mut Draft<'_>, cut: &Cut) {
     }
 }
 
-/// Refuses routes that are no paths.
+/// Refuses methods and routes that no request has.
 pub(super) fn check_operation(draft: &mut Draft<'_>, cut: &Cut, operation: &Operation) {
     let route = &operation.route;
+    if operation.method == OTHER_METHOD {
+        draft.refuse(format!(
+            "{}: `{OTHER_METHOD}` stands for methods without a name, and is none",
+            Named(cut)
+        ));
+    }
     if !route.is_empty() && Template::of_cut(route).is_none() && route != "*" {
         draft.refuse(format!("{}: the route `{}` is no path", Named(cut), route.escape_debug()));
     }
-    if route.len() >= ROUTE_BYTES_MAX {
+    let cut_off = route.len() >= CUT_OFF_BYTES;
+    let rest =
+        Template::of_cut(route).is_some_and(|template| template.segments.last() == Some(&Segment::Rest));
+    if cut_off && !rest {
         draft.refuse(format!(
             "{}: a route of {} bytes was cut off when it was recorded",
             Named(cut),
