@@ -109,10 +109,12 @@ impl Rbac {
 impl RbacPolicy {
     fn matches(&self, facts: &Facts<'_>, missing: &mut Missing) -> Truth {
         let mut unheard = Missing::default();
-        let asked = self.permissions.iter().map(|permission| permission.holds(facts, &mut unheard));
-        let asked = any(asked.collect::<Vec<_>>());
-        let who = self.principals.iter().map(|principal| principal.holds(facts, &mut unheard));
-        let truth = all([asked, any(who.collect::<Vec<_>>())]);
+        let who = any(self.principals.iter().map(|principal| principal.holds(facts, &mut unheard)));
+        if who == Truth::No {
+            return Truth::No;
+        }
+        let asked = any(self.permissions.iter().map(|permission| permission.holds(facts, &mut unheard)));
+        let truth = who.min(asked);
         if truth == Truth::Unknown {
             missing.take(unheard);
         }
@@ -124,8 +126,8 @@ impl Permission {
     fn holds(&self, facts: &Facts<'_>, missing: &mut Missing) -> Truth {
         match self {
             Self::Any => Truth::Yes,
-            Self::And(inner) => all(inner.iter().map(|one| one.holds(facts, missing)).collect::<Vec<_>>()),
-            Self::Or(inner) => any(inner.iter().map(|one| one.holds(facts, missing)).collect::<Vec<_>>()),
+            Self::And(inner) => all(inner.iter().map(|one| one.holds(facts, missing))),
+            Self::Or(inner) => any(inner.iter().map(|one| one.holds(facts, missing))),
             Self::Not(inner) => not(inner.holds(facts, missing)),
             Self::Header(name, wanted) => header(name, wanted, facts, missing),
             Self::UrlPath(matcher) => missing.note("the whole path", facts.path.matched(matcher)),
@@ -142,8 +144,8 @@ impl Principal {
     fn holds(&self, facts: &Facts<'_>, missing: &mut Missing) -> Truth {
         match self {
             Self::Any => Truth::Yes,
-            Self::And(inner) => all(inner.iter().map(|one| one.holds(facts, missing)).collect::<Vec<_>>()),
-            Self::Or(inner) => any(inner.iter().map(|one| one.holds(facts, missing)).collect::<Vec<_>>()),
+            Self::And(inner) => all(inner.iter().map(|one| one.holds(facts, missing))),
+            Self::Or(inner) => any(inner.iter().map(|one| one.holds(facts, missing))),
             Self::Not(inner) => not(inner.holds(facts, missing)),
             Self::Authenticated(Some(matcher)) => {
                 missing.note("the caller's principal", facts.peer.matched(matcher, false))

@@ -165,12 +165,19 @@ pub(crate) fn not(truth: Truth) -> Truth {
     }
 }
 
-/// Kleene's and: yes when there is nothing to hold.
+/// Kleene's and: yes when there is nothing to hold. Asks no further than it must.
 pub(crate) fn all(truths: impl IntoIterator<Item = Truth>) -> Truth {
-    truths.into_iter().min().unwrap_or(Truth::Yes)
+    let mut weakest = Truth::Yes;
+    for truth in truths {
+        weakest = weakest.min(truth);
+        if weakest == Truth::No {
+            break;
+        }
+    }
+    weakest
 }
 
 /// Kleene's or: no when there is nothing that could hold.
 pub(crate) fn any(truths: impl IntoIterator<Item = Truth>) -> Truth {
-    truths.into_iter().max().unwrap_or(Truth::No)
+    not(all(truths.into_iter().map(not)))
 }

@@ -122,7 +122,7 @@ impl Policy {
 
     /// Whether one of its rules matches.
     pub(crate) fn matches(&self, facts: &Facts<'_>, missing: &mut Missing) -> Truth {
-        any(self.rules.iter().map(|rule| rule.matches(facts, missing)).collect::<Vec<_>>())
+        any(self.rules.iter().map(|rule| rule.matches(facts, missing)))
     }
 }
 
@@ -132,19 +132,17 @@ impl Rule {
             if alternatives.is_empty() {
                 return Truth::Yes;
             }
-            let mut alternative = |clauses: &Vec<Clause>| all_of(clauses, facts, missing);
-            any(alternatives.iter().map(&mut alternative).collect::<Vec<_>>())
+            any(alternatives.iter().map(|clauses| all_of(clauses, facts, missing)))
         };
-        let sides = [one_of(&self.from), one_of(&self.to)];
-        all(sides.into_iter().chain([all_of(&self.when, facts, missing)]))
+        let asked = all([&self.from, &self.to].into_iter().map(&mut one_of));
+        if asked == Truth::No { Truth::No } else { asked.min(all_of(&self.when, facts, missing)) }
     }
 }
 
 fn all_of(clauses: &[Clause], facts: &Facts<'_>, missing: &mut Missing) -> Truth {
     // A clause that does not hold decides; what the others would need is then not missing.
     let mut unheard = Missing::default();
-    let truths: Vec<Truth> = clauses.iter().map(|clause| clause.holds(facts, &mut unheard)).collect();
-    let truth = all(truths);
+    let truth = all(clauses.iter().map(|clause| clause.holds(facts, &mut unheard)));
     if truth == Truth::Unknown {
         missing.take(unheard);
     }

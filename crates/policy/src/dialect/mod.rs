@@ -210,15 +210,18 @@ impl PolicySet {
                 Truth::No => {}
             }
         }
+        let decided = undecided.is_empty();
         let (mut selecting, mut allowing) = (Vec::new(), Vec::new());
         for policy in self.istio.iter().filter(|policy| policy.action == Action::Allow) {
             let mut missing = Missing::default();
             let selects = policy.selects(facts, &mut missing);
-            let (allows, unsaid) = applies(policy, facts);
+            if selects == Truth::No {
+                continue;
+            }
+            let allows = all([selects, policy.matches(facts, &mut missing)]);
             selecting.push(selects);
             allowing.push(allows);
             if selects == Truth::Unknown || allows == Truth::Unknown {
-                missing.take(unsaid);
                 undecided.push(why(&policy.name, &missing));
             }
         }
@@ -226,16 +229,10 @@ impl PolicySet {
         let refused = all([any(selecting), not(any(allowing))]);
         match refused {
             Truth::Yes => PolicyVerdict::Denied { policy: NO_POLICY.to_owned() },
-            Truth::No if !undecided_denies(&self.istio, facts) => PolicyVerdict::Allowed,
+            Truth::No if decided => PolicyVerdict::Allowed,
             Truth::No | Truth::Unknown => PolicyVerdict::Unknown { why: undecided.join("; ") },
         }
     }
-}
-
-/// True when a policy that can deny does not say whether it does.
-fn undecided_denies(policies: &[istio::Policy], facts: &Facts<'_>) -> bool {
-    let denying = |policy: &&istio::Policy| matches!(policy.action, Action::Deny | Action::Custom);
-    policies.iter().filter(denying).any(|policy| applies(policy, facts).0 != Truth::No)
 }
 
 /// Whether a policy is for the callee and matches, and what was missing to say so.
