@@ -10,6 +10,7 @@ use selvedge_policy::{Deployment, RenderContext, Target, TrafficRow, envoy_rbac,
 fn context() -> RenderContext {
     RenderContext {
         port: Some(8080),
+        trust_domain: "mesh.example".to_owned(),
         expires_at: "2026-11-26T18:00:00Z".to_owned(),
         now: "2026-11-26T17:30:00Z".to_owned(),
         ..RenderContext::default()
@@ -209,6 +210,18 @@ fn cilium_and_kubernetes() {
         refused(target, vec![inbound(courier(), &[])], Shadow, &context(), "it is a shadow");
         refused(target, vec![inbound(stranger, &[])], Enforced, &context(), "identity");
     }
+    // The same name in another trust domain is somebody else, and must not be cut for it.
+    let foreign = Caller::Principal(COURIER.replace("mesh.example", "evil.example"));
+    refused(
+        Target::Cilium,
+        vec![inbound(foreign.clone(), &[])],
+        Enforced,
+        &context(),
+        "another trust domain",
+    );
+    refused(cluster, vec![inbound(foreign, &[])], Enforced, &context(), "not seen in the backtest");
+    let nowhere = RenderContext { trust_domain: String::new(), ..context() };
+    refused(Target::Cilium, vec![inbound(courier(), &[])], Enforced, &nowhere, "whose name it is");
     refused(Target::NetworkPolicy, both(), Enforced, &context(), "additive");
 }
 
@@ -252,6 +265,8 @@ fn consul() {
     refused(consul, both(), Enforced, &context(), "nobody without one");
     refused(consul, vec![outbound(&[], &[])], Enforced, &context(), "callee's proxy");
     refused(consul, vec![inbound(courier(), &[])], Shadow, &context(), "no dry run");
+    let foreign = Caller::Principal("spiffe://evil.example/ns/default/dc/dc1/svc/atelier".to_owned());
+    refused(consul, vec![inbound(foreign, &[])], Enforced, &context(), "another trust domain");
     let unseen = Caller::Principal("spiffe://mesh.example/ns/store/sa/unseen".to_owned());
     refused(consul, vec![inbound(unseen, &[])], Enforced, &context(), "not seen in the backtest");
 }

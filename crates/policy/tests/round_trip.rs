@@ -228,7 +228,7 @@ proptest! {
         reason in hostile(),
         evidence in prop::collection::vec(hostile(), 0..3),
         incident in hostile(),
-        principal in hostile(),
+        principal in prop_oneof![hostile(), Just("mesh.example/ns/store/sa/courier".to_owned())],
         method in hostile(),
         path in hostile(),
         workload in hostile(),
@@ -248,7 +248,8 @@ proptest! {
             quarantine.reason.clone_from(&reason);
             quarantine.evidence.clone_from(&evidence);
             quarantine.incident_id.clone_from(&incident);
-            let open = RenderContext { consul_default_allow: true, ..RenderContext::default() };
+            let trust_domain = "mesh.example".to_owned();
+            let open = RenderContext { consul_default_allow: true, trust_domain, ..RenderContext::default() };
             for target in Target::ALL {
                 // A refusal is an answer too; what is written must be what was meant.
                 let Ok(rendered) = render(target, &quarantine, &open, &[]) else { continue };

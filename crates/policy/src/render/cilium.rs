@@ -3,7 +3,7 @@
 
 use selvedge_model::{Caller, Cut, Place};
 
-use super::object::{check_workload, match_labels, metadata, service_account};
+use super::object::{check_trust_domain, check_workload, match_labels, metadata, service_account};
 use super::{Draft, Named, RenderContext};
 use crate::yaml::{Yaml, map, text, texts, write_documents};
 
@@ -12,7 +12,7 @@ pub(super) fn render(draft: &mut Draft<'_>, context: &RenderContext) -> String {
     draft.refuse_shadow("Cilium's audit mode is not a policy's but the whole agent's");
     let mut documents = Vec::new();
     for cut in &quarantine.cuts {
-        check(draft, cut);
+        check(draft, cut, context);
         let rules = rules(cut);
         documents.push(map([
             ("apiVersion", text("cilium.io/v2")),
@@ -52,7 +52,7 @@ fn rules(cut: &Cut) -> (&'static str, Yaml) {
     (rule.0, Yaml::List(vec![rule.1]))
 }
 
-fn check(draft: &mut Draft<'_>, cut: &Cut) {
+fn check(draft: &mut Draft<'_>, cut: &Cut, context: &RenderContext) {
     check_workload(draft, cut);
     if !cut.operations.is_empty() {
         draft.refuse(format!(
@@ -80,6 +80,6 @@ fn check(draft: &mut Draft<'_>, cut: &Cut) {
             );
         }
         (Place::Outbound, _) => draft.refuse(format!("{} names a caller", Named(cut))),
-        (Place::Inbound, Caller::Principal(_)) => {}
+        (Place::Inbound, Caller::Principal(principal)) => check_trust_domain(draft, cut, principal, context),
     }
 }

@@ -4,7 +4,7 @@ use selvedge_model::{Caller, Cut, Endpoint, Operation, Place, Quarantine};
 
 use super::envoy::check_operation;
 use super::kubernetes::callers;
-use super::object::{check_workload, is_label_value, metadata};
+use super::object::{check_trust_domain, check_workload, is_label_value, metadata};
 use super::{Draft, Named, RenderContext};
 use crate::template::Template;
 use crate::yaml::{Yaml, map, text, texts, write_documents};
@@ -73,11 +73,15 @@ fn sources(draft: &mut Draft<'_>, quarantine: &Quarantine, cuts: &[&Cut]) -> Vec
 /// The services behind a principal: what a Consul identity says (`/svc/NAME`), else what the backtest saw.
 fn services(quarantine: &Quarantine, cut: &Cut) -> Vec<String> {
     let Caller::Principal(principal) = &cut.caller else { return Vec::new() };
-    let named = principal.strip_prefix("spiffe://").and_then(|rest| rest.rsplit_once("/svc/"));
-    match named {
-        Some((_, name)) => vec![name.to_owned()],
+    match service(principal) {
+        Some(name) => vec![name.to_owned()],
         None => callers(quarantine, cut).into_iter().map(|caller| caller.workload.clone()).collect(),
     }
+}
+
+/// The service that a Consul identity names.
+fn service(principal: &str) -> Option<&str> {
+    principal.strip_prefix("spiffe://")?.rsplit_once("/svc/").map(|(_, name)| name)
 }
 
 fn check(draft: &mut Draft<'_>, cut: &Cut, context: &RenderContext) {
@@ -86,7 +90,10 @@ fn check(draft: &mut Draft<'_>, cut: &Cut, context: &RenderContext) {
         draft.refuse(format!("{}: intentions are enforced by the callee's proxy", Named(cut)));
     }
     match &cut.caller {
-        Caller::Principal(_) => {
+        Caller::Principal(principal) => {
+            if service(principal).is_some() {
+                check_trust_domain(draft, cut, principal, context);
+            }
             let services = services(draft.quarantine, cut);
             if services.is_empty() {
                 draft.refuse(format!(

@@ -102,6 +102,11 @@ pub(super) fn render(draft: &mut Draft<'_>) -> String {
         draft.note(format!("document {} is for the {side} side of {}", number + 1, workload.label()));
         documents.push(map([("name", text(name)), ("typed_config", filter.tree())]));
     }
+    if quarantine.cuts.iter().any(|cut| !cut.hosts.is_empty()) {
+        draft.note(
+            "hosts are compared as the client writes them: the same place by another name is not refused",
+        );
+    }
     draft.note("requests that are under way and connections that are open are not cut");
     write_documents(&documents)
 }

@@ -38,7 +38,8 @@ pub struct RenderContext {
     pub selector_label: String,
     /// Istio's root namespace.
     pub root_namespace: String,
-    /// The mesh's trust domain; empty when identities say it themselves.
+    /// The mesh's trust domain; empty when it is not known. Where an enforcement point knows callers by name only, a
+    /// name is written for identities of this trust domain and refused for others.
     pub trust_domain: String,
     /// How Istio is deployed.
     pub deployment: Deployment,

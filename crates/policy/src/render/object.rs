@@ -77,6 +77,18 @@ pub(crate) fn match_labels(context: &RenderContext, workload: &str) -> Yaml {
     map([("matchLabels", map([(context.selector_label.as_str(), text(workload))]))])
 }
 
+/// Refuses an identity of another trust domain where only its name would be written: the same name in this mesh belongs
+/// to somebody else, who would be cut instead.
+pub(crate) fn check_trust_domain(draft: &mut Draft<'_>, cut: &Cut, principal: &str, context: &RenderContext) {
+    let own = principal.strip_prefix("spiffe://").and_then(|rest| rest.split('/').next());
+    if context.trust_domain.is_empty() {
+        draft
+            .refuse(format!("{}: without the mesh's trust domain nobody knows whose name it is", Named(cut)));
+    } else if own != Some(context.trust_domain.as_str()) {
+        draft.refuse(format!("{}: the identity is of another trust domain than the mesh's", Named(cut)));
+    }
+}
+
 /// The namespace and service account of a SPIFFE identity of Kubernetes' form, when it is exactly that.
 pub(crate) fn service_account(principal: &str) -> Option<(&str, &str)> {
     let (_, path) = principal.strip_prefix("spiffe://")?.split_once('/')?;
