@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_join::TickDelta;
 use selvedge_learn::{Baselines, Provenance};
 use selvedge_model::{
-    EdgeKey, EdgeWindow, EventTime, Finding, Incident, IncidentStatus, Progress, Quarantine, Severity,
+    EdgeKey, EdgeWindow, EventTime, Finding, Incident, IncidentStatus, Progress, Quarantine, QuarantineState, Severity,
     SymbolTable, Window,
 };
 use selvedge_policy::{
@@ -206,7 +206,7 @@ impl Containment {
         let at = view.frontier.max(EventTime(view.now.wall.0));
         let changes = match report {
             PushReport::Pushed { id } => {
-                if let Some(quarantine) = self.ledger.get(id).filter(|one| one.state.live()) {
+                if let Some(quarantine) = self.ledger.get(id).filter(|one| one.state == QuarantineState::Enforced) {
                     self.proofs.insert(id.clone(), Proof::new(quarantine, at));
                 }
                 self.ledger.pushed(id, view.now)

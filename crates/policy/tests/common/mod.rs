@@ -107,6 +107,7 @@ pub fn incident(findings: &[Finding]) -> Incident {
         exemplars: Vec::new(),
         techniques: Vec::new(),
         highlights: Vec::new(),
+        quarantines: Vec::new(),
         runbook: Vec::new(),
         calibration: "default",
     }
