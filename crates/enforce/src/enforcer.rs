@@ -173,8 +173,11 @@ impl Enforcer {
             }
             self.count_proxies().await;
         }
-        // Whoever waited may be gone.
-        flushes.into_iter().for_each(|done| drop(done.send(())));
+        for done in flushes {
+            if done.send(()).is_err() {
+                tracing::debug!("whoever waited for an order is gone");
+            }
+        }
     }
 
     /// Stores one change; `moved` gets the quarantine when proxies are to be told.
