@@ -11,6 +11,6 @@ LABEL org.opencontainers.image.title="selvedge" \
       org.opencontainers.image.description="Learns every edge of a service mesh and notices when one unravels" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /selvedge /usr/local/bin/selvedge
-EXPOSE 4317 4318 4319
+EXPOSE 4317 4318 4319 4320
 ENTRYPOINT ["/usr/local/bin/selvedge"]
 CMD ["run", "--config", "/etc/selvedge/config.yaml"]

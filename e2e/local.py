@@ -13,6 +13,13 @@ class Failed(Exception):
     """A promise that did not hold, in words."""
 
 
+def expect(holds, message):
+    """Fails in words unless something holds."""
+    if not holds:
+        raise Failed(message)
+    return True
+
+
 def free_ports(count):
     """Ports that were free a moment ago. All are held at once, so that they differ."""
     held = [socket.socket() for _ in range(count)]

@@ -53,13 +53,13 @@ def make_ca(folder, name):
 
 
 def issue(folder, ca, name, identity):
-    """A workload certificate of a day, with the identity as its only name."""
+    """A certificate of a day, with the identity (`URI:...`, `IP:...`) as its only name."""
     base = os.path.join(folder, name)
     _new_key(f"{base}.key")
     _openssl("req", "-new", "-key", f"{base}.key", "-subj", f"/O={TRUST_DOMAIN}", "-out", f"{base}.csr")
     with open(f"{base}.ext", "w", encoding="utf-8") as extensions:
         extensions.write(
-            f"subjectAltName=URI:{identity}\nkeyUsage=critical,digitalSignature\n"
+            f"subjectAltName={identity}\nkeyUsage=critical,digitalSignature\n"
             "extendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=critical,CA:FALSE\n"
         )
     _openssl(
@@ -308,8 +308,8 @@ class Mesh:
         mesh_ca = make_ca(self.certificates, "mesh-ca")
         other_ca = make_ca(self.certificates, "other-ca")
         for workload in (*CALLERS, CALLEE):
-            issue(self.certificates, mesh_ca, workload, spiffe(workload))
-        issue(self.certificates, other_ca, "forged-web", spiffe("web"))
+            issue(self.certificates, mesh_ca, workload, f"URI:{spiffe(workload)}")
+        issue(self.certificates, other_ca, "forged-web", f"URI:{spiffe('web')}")
 
         self.app = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _App)
         threading.Thread(target=self.app.serve_forever, daemon=True).start()

@@ -1,4 +1,5 @@
-"""The end-to-end test: a running Selvedge between a real Envoy mesh, the OpenTelemetry SDK and a real Alertmanager.
+"""The end-to-end test: a running Selvedge between a real Envoy mesh, the OpenTelemetry SDK and a real Alertmanager, and
+its SQL asked by psql and psycopg.
 
 Usage: run.py --selvedge PATH --envoy PATH --alertmanager PATH --out FOLDER
 
@@ -17,9 +18,11 @@ import threading
 import time
 import traceback
 
-from local import Failed, Processes, answers_200, free_ports, get_json, request, wait_until
+from dashboard import check_dashboard
+from local import Failed, Processes, answers_200, expect, free_ports, get_json, request, wait_until
 from mesh import CALLEE, CALLERS, NAMESPACE, Mesh, spiffe
 from peers import Alertmanager, WebhookReceiver, export_grpc, export_http, sdk_spans, signature_holds
+from sql import check_sql
 
 READY_SECONDS = 30
 # Windows are ten seconds long: normal traffic must fill a few before the attack, or nothing is known to deviate from.
@@ -52,12 +55,6 @@ alerts:
     secret: {secret}
     format: selvedge
 """
-
-
-def expect(holds, message):
-    if not holds:
-        raise Failed(message)
-    return True
 
 
 class Report:
@@ -321,10 +318,12 @@ def test(report, arguments, processes):
             check_examples(report, arguments, mesh)
             traffic = check_normal(report, selvedge, mesh)
             check_attack(report, selvedge, mesh, alertmanager, webhooks)
+            check_dashboard(report, selvedge)
         check_sdk(report, selvedge)
         if traffic is not None:
             traffic.close()
         check_end(report, selvedge)
+        check_sql(report, arguments, processes)
     finally:
         if traffic is not None:
             traffic.stop.set()

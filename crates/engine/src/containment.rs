@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use selvedge_join::TickDelta;
 use selvedge_learn::{Baselines, Provenance};
 use selvedge_model::{
-    EdgeKey, EdgeWindow, EventTime, Finding, Incident, IncidentStatus, Progress, Quarantine, QuarantineState, Severity,
-    SymbolTable, Window,
+    EdgeKey, EdgeWindow, EventTime, Finding, Incident, IncidentStatus, Progress, Quarantine, QuarantineState,
+    Severity, SymbolTable, Window,
 };
 use selvedge_policy::{
     CommandError, ContainmentEvent, Decision, Knowledge, Learned, Ledger, MeshState, Now, PolicyConfig,
@@ -206,7 +206,9 @@ impl Containment {
         let at = view.frontier.max(EventTime(view.now.wall.0));
         let changes = match report {
             PushReport::Pushed { id } => {
-                if let Some(quarantine) = self.ledger.get(id).filter(|one| one.state == QuarantineState::Enforced) {
+                if let Some(quarantine) =
+                    self.ledger.get(id).filter(|one| one.state == QuarantineState::Enforced)
+                {
                     self.proofs.insert(id.clone(), Proof::new(quarantine, at));
                 }
                 self.ledger.pushed(id, view.now)

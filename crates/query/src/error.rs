@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use datafusion::common::{Column, Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 /// A place in the SQL text; both count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +182,17 @@ impl SqlError {
         }
     }
 
+    /// The same, of a text: what DataFusion gives no place has one where its name stands, when it stands there once.
+    pub(crate) fn planning_of(error: &DataFusionError, bytes_max: usize, sql: &str) -> Self {
+        match Self::planning(error, bytes_max) {
+            Self::Invalid { message, at: None, hint } => {
+                let at = culprit(error).and_then(|name| only_place(sql, &name));
+                Self::Invalid { message, at, hint }
+            }
+            told => told,
+        }
+    }
+
     /// Of an error while running.
     pub(crate) fn running(error: &DataFusionError, bytes_max: usize) -> Self {
         match error.find_root() {
@@ -198,6 +211,32 @@ impl fmt::Display for Position {
 
 fn position(diagnostic: &Diagnostic) -> Option<Position> {
     let start = diagnostic.span?.start;
+    Some(Position { line: start.line, column: start.column })
+}
+
+/// The name that an error is about: a column, or a function.
+fn culprit(error: &DataFusionError) -> Option<String> {
+    match error.find_root() {
+        DataFusionError::SchemaError(error, _) => match error.as_ref() {
+            SchemaError::FieldNotFound { field, .. } => Some(field.name.clone()),
+            _ => None,
+        },
+        root => {
+            let message = root.strip_backtrace();
+            let about_a_function = message.contains("unction");
+            message.split('\'').nth(1).filter(|_| about_a_function).map(str::to_owned)
+        }
+    }
+}
+
+/// Where a name stands in a text, when it stands there once.
+fn only_place(sql: &str, name: &str) -> Option<Position> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().ok()?;
+    let mut places = tokens.iter().filter_map(|token| match &token.token {
+        Token::Word(word) if word.value.eq_ignore_ascii_case(name) => Some(token.span.start),
+        _ => None,
+    });
+    let start = places.next().filter(|_| places.next().is_none())?;
     Some(Position { line: start.line, column: start.column })
 }
 
@@ -221,6 +260,7 @@ fn short(message: &str) -> String {
     ];
     let message = kinds.iter().fold(message, |message, kind| message.strip_prefix(kind).unwrap_or(message));
     let message = message.split("Valid fields are").next().unwrap_or(message);
+    let message = message.split(" No function matches").next().unwrap_or(message);
     message.split("Did you mean").next().unwrap_or(message).trim_end().to_owned()
 }
 
@@ -260,6 +300,16 @@ mod tests {
         assert_eq!(message, "Expected: end, found: x");
         assert_eq!(at, Some(Position { line: 2, column: 17 }));
         assert_eq!(cut_position("no position"), ("no position", None));
+    }
+
+    #[test]
+    fn a_name_that_stands_once_has_a_place_and_one_that_stands_twice_has_none() {
+        assert_eq!(
+            only_place("SELECT 'nope'\n ORDER BY nope", "nope"),
+            Some(Position { line: 2, column: 11 })
+        );
+        assert_eq!(only_place("SELECT nope ORDER BY Nope", "nope"), None);
+        assert_eq!(only_place("SELECT 1", "nope"), None);
     }
 
     #[test]

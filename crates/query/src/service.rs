@@ -310,11 +310,11 @@ impl Query {
 }
 
 async fn logical_plan(state: &SessionState, ask: Ask, memory: usize) -> Result<LogicalPlan, SqlError> {
-    let (statement, parameters) = match ask {
-        Ask::Text(sql) => (guard::parse(&sql)?, None),
-        Ask::Statement(statement, parameters, _) => (*statement, parameters),
+    let (statement, parameters, sql) = match ask {
+        Ask::Text(sql) => (guard::parse(&sql)?, None, sql),
+        Ask::Statement(statement, parameters, _) => (*statement, parameters, String::new()),
     };
-    let planning = |error| SqlError::planning(&error, memory);
+    let planning = |error| SqlError::planning_of(&error, memory, &sql);
     let mut plan = state.statement_to_plan(statement).await.map_err(planning)?;
     if let Some(values) = parameters {
         plan = plan.with_param_values(values).map_err(planning)?;

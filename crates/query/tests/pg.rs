@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use selvedge_query::SqlConfig;
 use selvedge_query::pg::{PgConfig, PgUser, serve};
 use tokio::net::TcpListener;
+use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 /// A server on a free port; it ends with the test.
@@ -128,6 +129,57 @@ async fn only_reading_and_only_harmless_settings() {
     assert_eq!(refused(&client, "SELECT * FROM '/etc/passwd'").await.0, "42000");
     let error = client.simple_query("SELECT staus FROM calls").await.unwrap_err();
     assert_eq!(error.as_db_error().unwrap().hint(), Some("did you mean status?"));
+}
+
+#[tokio::test]
+async fn an_error_tells_its_place_in_the_text_by_both_protocols() {
+    let client = open(SqlConfig::default()).await;
+    for (sql, place) in [
+        ("SELECT staus FROM calls", Some(8)),
+        ("SELECT count(*)\nFROM calls c WHERE c.staus = 1", Some(36)),
+        ("SELECT * FROM cals", Some(15)),
+        ("SELECT FROM WHERE", Some(13)),
+        ("SELECT status FROM calls ORDER BY nope", Some(35)),
+        ("SELECT sum(route) FROM calls", Some(8)),
+    ] {
+        let simple = client.simple_query(sql).await.unwrap_err();
+        let prepared = client.prepare(sql).await.unwrap_err();
+        for error in [simple, prepared] {
+            let at = error.as_db_error().unwrap().position().map(|position| match position {
+                ErrorPosition::Original(at) => *at,
+                ErrorPosition::Internal { position, .. } => *position,
+            });
+            assert_eq!(at, place, "{sql}: {error:?}");
+        }
+    }
+}
+
+/// Guarantees: a cancel request stops a query whose rows are still computed, by both protocols, and the connection
+/// goes on.
+#[tokio::test]
+async fn a_query_ends_when_its_client_cancels_it() {
+    let client = std::sync::Arc::new(open(SqlConfig { running_max: 1, ..SqlConfig::default() }).await);
+    let endless = "SELECT count(*) FROM calls a, calls b, calls c WHERE a.duration + b.duration < c.duration";
+    for extended in [false, true] {
+        let (asking, token) = (std::sync::Arc::clone(&client), client.cancel_token());
+        let asked = tokio::runtime::Handle::current().spawn(async move {
+            match extended {
+                true => asking.query(endless, &[]).await.map(|rows| rows.len()),
+                false => asking.simple_query(endless).await.map(|rows| rows.len()),
+            }
+        });
+        // A request that comes before the query has begun is lost, as in PostgreSQL.
+        while !asked.is_finished() {
+            token.cancel_query(NoTls).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let error = asked.await.unwrap().unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "57014", "{error:?}");
+        // Not by its time limit, which has the same code.
+        assert!(error.message().contains("user request"), "{error:?}");
+        assert_eq!(simple(&client, "SELECT 1").await, [["1"]]);
+    }
 }
 
 #[tokio::test]

@@ -1,120 +1,30 @@
 //! The API from outside: what each route answers, and what a wrong question gets.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+mod support;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use selvedge_act::DeliveryLedger;
-use selvedge_engine::{Effect, EngineConfig, Pipeline, RawBatch, RuleSet, Snapshot};
-use selvedge_model::{ObservedTime, SteadyTime};
-use selvedge_receive::{Clock, OtlpSection, ReceiveConfig, Receivers};
-use selvedge_serve::{Health, Lifecycle, ServeConfig, ServeSection, Server, Sources};
-use selvedge_testkit::{Refusal, Traffic};
+use selvedge_engine::Snapshot;
+use selvedge_serve::{Health, Lifecycle};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
+use support::{get, seen, serving};
 
-struct FixedClock;
-
-impl Clock for FixedClock {
-    fn now(&self) -> ObservedTime {
-        ObservedTime(1)
-    }
-
-    fn steady(&self) -> SteadyTime {
-        SteadyTime(1)
-    }
+/// Serves an engine without SQL while `ask` runs on a thread of its own.
+fn asked(ask: impl FnOnce(SocketAddr) + Send + 'static) {
+    asked_of(seen().0, ask);
 }
 
-/// An answer to a GET.
-struct Answer {
-    status: u16,
-    content_type: String,
-    body: String,
-}
-
-fn get(address: SocketAddr, path: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let content_type = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or("");
-    Answer { status, content_type: content_type.to_owned(), body: body.to_owned() }
-}
-
-/// A view with an incident: a refused handshake with a forged certificate, among ordinary calls.
-fn view() -> Snapshot {
-    let mut traffic = Traffic::seeded(1);
-    traffic.repeat(20, "web -> ledger");
-    traffic.refuse("ledger", "spiffe://cluster.local/ns/default/sa/web", Refusal::UnknownIssuer);
-    traffic.repeat(20, "web -> ledger");
-    let (mut pipeline, mut effects) =
-        (Pipeline::new(&EngineConfig::default(), RuleSet::shipped()), Vec::new());
-    for frame in traffic.frames() {
-        let encoding = selvedge_engine::Encoding::Protobuf;
-        let (observed, steady) = (frame.observed, SteadyTime::recorded(frame.observed));
-        let batch = RawBatch { signal: frame.signal, encoding, body: &frame.payload, observed, steady };
-        pipeline.ingest(batch, &mut effects).unwrap();
-    }
-    pipeline.finish(&mut effects);
-    let findings = effects.into_iter().filter_map(|effect| match effect {
-        Effect::Finding(finding) => Some(*finding),
-        Effect::Incident(..) | Effect::Action(..) | Effect::Containment { .. } => None,
-    });
-    Snapshot {
-        incidents: Arc::new(pipeline.incidents().cloned().collect()),
-        findings: Arc::new(findings.collect()),
-        edges: Arc::new(pipeline.edges()),
-        stats: pipeline.stats(),
-    }
-}
-
-/// Serves `view` while `ask` runs on a thread of its own.
-fn serving(health: &Arc<Health>, ask: impl FnOnce(SocketAddr) + Send + 'static) {
-    serving_view(view(), health, ask);
-}
-
-fn serving_view(view: Snapshot, health: &Arc<Health>, ask: impl FnOnce(SocketAddr) + Send + 'static) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut config = ReceiveConfig::try_from(OtlpSection::default()).unwrap();
-        (config.grpc, config.http) = (None, None);
-        let (submissions, _inbox) = tokio::sync::mpsc::channel(1);
-        let receivers = Receivers::bind(config, Arc::new(FixedClock), submissions).await.unwrap();
-        let sources = Sources {
-            view: Arc::new(ArcSwap::from_pointee(view)),
-            deliveries: Arc::new(DeliveryLedger::default()),
-            received: receivers.stats(),
-            sql: None,
-            health: Arc::clone(health),
-            version: "0.0.0",
-        };
-        let section = ServeSection { endpoint: Some("127.0.0.1:0".to_owned()) };
-        let server = Server::bind(ServeConfig::try_from(section).unwrap()).await.unwrap();
-        let (address, done) = (server.endpoint(), CancellationToken::new());
-        let asking = tokio::task::spawn_blocking({
-            let done = done.clone();
-            move || {
-                let _done = done.drop_guard();
-                ask(address);
-            }
-        });
-        let (asked, served) = tokio::join!(asking, server.serve(sources, done));
-        asked.unwrap();
-        served.unwrap();
-    });
+fn asked_of(view: Snapshot, ask: impl FnOnce(SocketAddr) + Send + 'static) {
+    serving(view, None, &Arc::new(Health::default()), ask);
 }
 
 #[test]
 fn health_says_where_the_process_is_in_its_life() {
     let health = Arc::new(Health::default());
     let asked = Arc::clone(&health);
-    serving(&health, move |address| {
+    serving(seen().0, None, &health, move |address| {
         assert_eq!(get(address, "/healthz").status, 200);
         for (state, status) in
             [(Lifecycle::Starting, 503), (Lifecycle::Ready, 200), (Lifecycle::Draining, 503)]
@@ -127,8 +37,8 @@ fn health_says_where_the_process_is_in_its_life() {
 
 #[test]
 fn incidents_findings_and_edges_are_listed_filtered_and_found_by_id() {
-    serving(&Arc::new(Health::default()), |address| {
-        let list = |path: &str| -> Value { serde_json::from_str(&get(address, path).body).unwrap() };
+    asked(|address| {
+        let list = |path: &str| -> Value { serde_json::from_slice(&get(address, path).body).unwrap() };
         let incidents = list("/api/v1/incidents?status=open");
         let id = incidents["incidents"][0]["id"].as_str().unwrap();
         assert_eq!(list(&format!("/api/v1/incidents/{id}"))["id"], id);
@@ -147,11 +57,11 @@ fn incidents_findings_and_edges_are_listed_filtered_and_found_by_id() {
 /// Guarantees: whoever follows `next_offset` sees every row of every list once, also past what one answer may hold.
 #[test]
 fn a_list_is_read_page_by_page_to_its_end() {
-    let mut view = view();
+    let mut view = seen().0;
     let edge = view.edges[0].clone();
     view.edges = Arc::new(vec![edge; 10_500]);
-    serving_view(view, &Arc::new(Health::default()), |address| {
-        let list = |path: &str| -> Value { serde_json::from_str(&get(address, path).body).unwrap() };
+    asked_of(view, |address| {
+        let list = |path: &str| -> Value { serde_json::from_slice(&get(address, path).body).unwrap() };
         for (name, limit, pages) in [("edges", 20_000, 2), ("findings", 1, 1), ("incidents", 1, 1)] {
             let (mut offset, mut seen, mut asked) = (Some(0), 0, 0);
             while let Some(from) = offset {
@@ -173,20 +83,20 @@ fn a_list_is_read_page_by_page_to_its_end() {
 
 #[test]
 fn a_wrong_question_gets_an_answer_that_says_so() {
-    serving(&Arc::new(Health::default()), |address| {
+    asked(|address| {
         let nowhere = get(address, "/api/v1/nothing");
-        assert_eq!((nowhere.status, nowhere.content_type.as_str()), (404, "application/problem+json"));
+        assert_eq!((nowhere.status, nowhere.header("content-type")), (404, "application/problem+json"));
         assert_eq!(get(address, "/api/v1/incidents/feedbeef").status, 404);
         let misspelt = get(address, "/api/v1/incidents?sverity=high");
         assert_eq!(misspelt.status, 400);
-        assert!(misspelt.body.contains("sverity"), "{}", misspelt.body);
+        assert!(misspelt.text().contains("sverity"), "{}", misspelt.text());
     });
 }
 
 #[test]
 fn the_fates_in_the_metrics_add_up_to_the_signals() {
-    serving(&Arc::new(Health::default()), |address| {
-        let text = get(address, "/metrics").body;
+    asked(|address| {
+        let text = get(address, "/metrics").text();
         let sum = |prefix: &str| -> u64 {
             let samples =
                 text.lines().filter(|line| line.starts_with(prefix) && line.contains("signal=\"logs\""));
@@ -201,8 +111,8 @@ fn the_fates_in_the_metrics_add_up_to_the_signals() {
 /// Guarantees: every limit whose counter the engine or a receiver keeps can be watched, also before it strikes.
 #[test]
 fn every_limit_is_in_the_metrics_with_its_policy() {
-    serving(&Arc::new(Health::default()), |address| {
-        let text = get(address, "/metrics").body;
+    asked(|address| {
+        let text = get(address, "/metrics").text();
         let limits = [
             ("symbols", "pool"),
             ("record_patterns", "keep_known"),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ParamValues;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast;
 use datafusion_postgres::Parser;
@@ -56,14 +57,13 @@ impl QueryParser for PgSession {
             Kind::Done(_) => return Ok(Some((sql.to_owned(), None))),
             Kind::Hook => {}
         }
-        let parsed = self.delegate().parse_sql(client, sql, types).await;
-        parsed.map_err(|error| match error {
-            PgWireError::ApiError(error) => match error.downcast::<datafusion::error::DataFusionError>() {
-                Ok(error) => wire(SqlError::planning(&error, 0)),
+        match self.delegate().parse_sql(client, sql, types).await {
+            Err(PgWireError::ApiError(error)) => Err(match error.downcast::<DataFusionError>() {
+                Ok(error) => wire(self.placed(SqlError::planning(&error, 0), sql).await),
                 Err(error) => PgWireError::ApiError(error),
-            },
-            error => error,
-        })
+            }),
+            parsed => parsed,
+        }
     }
 
     fn get_parameter_types(&self, statement: &Self::Statement) -> PgWireResult<Vec<Type>> {

@@ -13,16 +13,18 @@ use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser
 use datafusion_postgres::hooks::set_show::SetShowHook;
 use datafusion_postgres::hooks::transactions::TransactionStatementHook;
 use datafusion_postgres::{DfSessionService, QueryHook};
-use futures::{Sink, StreamExt, stream};
+use futures::future::{self, Either};
+use futures::{FutureExt as _, Sink, Stream, StreamExt, stream};
 use pgwire::api::auth::StartupHandler;
 use pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
 use pgwire::api::portal::Format;
 use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
 use pgwire::api::results::{QueryResponse, Response, Tag};
 use pgwire::api::store::PortalStore;
-use pgwire::api::{ClientInfo, ClientPortalStore, ConnectionManager, PgWireServerHandlers};
+use pgwire::api::{ClientInfo, ClientPortalStore, ConnectionHandle, ConnectionManager, PgWireServerHandlers};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::data::DataRow;
 use pgwire::types::format::FormatOptions;
 
 use crate::error::{Position, SqlError};
@@ -118,7 +120,10 @@ impl PgSession {
             QueryOptions { time_max: settings::statement_timeout(client), ..QueryOptions::default() };
         let statement = Box::new(Statement::Statement(Box::new(statement)));
         let ask = Ask::Statement(statement, parameters, Arc::clone(&self.catalog));
-        let result = self.service.run(ask, options).await.map_err(wire)?;
+        let result = match self.service.run(ask, options).await {
+            Ok(result) => result,
+            Err(error) => return Err(wire(self.placed(error, sql).await)),
+        };
         let formats = Some(Arc::new(FormatOptions::from_client_metadata(client.metadata())));
         let fields = Arc::new(arrow_schema_to_pg_fields(result.schema().as_ref(), format, formats)?);
         let of_rows = Arc::clone(&fields);
@@ -126,8 +131,48 @@ impl PgSession {
             Ok(batch) => stream::iter(encode_recordbatch(Arc::clone(&of_rows), batch)).boxed(),
             Err(error) => stream::iter([Err(errors::wire(&error, ""))]).boxed(),
         });
-        Ok(Response::Query(QueryResponse::new(fields, rows.flatten())))
+        let connection =
+            client.session_extensions().get::<Arc<ConnectionHandle>>().map(|handle| Arc::clone(&*handle));
+        Ok(Response::Query(QueryResponse::new(fields, until_cancelled(rows.flatten(), connection))))
     }
+
+    /// The error with its place in the text. The parser of `datafusion-postgres` does not keep places; ours does, so
+    /// the text is planned again by it, over tables without rows.
+    pub(crate) async fn placed(&self, error: SqlError, sql: &str) -> SqlError {
+        if !matches!(error, SqlError::Invalid { at: None, .. }) {
+            return error;
+        }
+        let Ok(statement) = guard::parse(sql) else { return error };
+        let again = self.catalog.empty.state().statement_to_plan(statement).await.err();
+        let again = again.map(|again| SqlError::planning_of(&again, 0, sql));
+        again.filter(|again| again.to_string() == error.to_string()).unwrap_or(error)
+    }
+}
+
+/// Rows until the client asks for no more. `pgwire` listens until an answer begins, and ours begin before their rows
+/// are computed.
+fn until_cancelled(
+    rows: impl Stream<Item = PgWireResult<DataRow>> + Send + 'static,
+    connection: Option<Arc<ConnectionHandle>>,
+) -> impl Stream<Item = PgWireResult<DataRow>> + Send {
+    let cancelled = async move {
+        // Not before a row is wanted: to listen anew ends the listening of `pgwire`. An error is not the client's word
+        // but the connection's next query.
+        let asked = match connection {
+            Some(connection) => connection.start_query().await.await.is_ok(),
+            None => false,
+        };
+        if !asked {
+            future::pending::<()>().await;
+        }
+    };
+    stream::unfold(Some((rows.boxed(), cancelled.boxed())), |open| async move {
+        let (mut rows, cancelled) = open?;
+        match future::select(rows.next(), cancelled).await {
+            Either::Left((row, cancelled)) => Some((row?, Some((rows, cancelled)))),
+            Either::Right(_) => Some((Err(PgWireError::QueryCanceled), None)),
+        }
+    })
 }
 
 #[async_trait]

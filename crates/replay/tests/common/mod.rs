@@ -29,7 +29,8 @@ pub const JUDGED: [&str; 13] = [
     "scan",
 ];
 
-struct NoPace;
+/// As fast as it goes.
+pub struct NoPace;
 
 impl Pace for NoPace {
     fn frame(&mut self, _capture: &Path, _since_previous: Duration, _bytes_read: u64, _bytes_total: u64) {}
