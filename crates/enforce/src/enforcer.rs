@@ -4,15 +4,18 @@
 //! enforced. A deny that ends is taken back even when the disk fails: what must not happen is that it stays.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_model::{ObservedTime, Quarantine};
+use arc_swap::ArcSwap;
+use selvedge_model::{AuditLine, ObservedTime, Quarantine};
 use selvedge_policy::{Change as Step, ContainmentEvent, ENGINE, PushReport, QuarantineEvent};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audit::{AuditEntry, AuditError, AuditKind, AuditLog, AuditOptions, PublicKey};
+use crate::audit::{
+    AuditEntry, AuditError, AuditKind, AuditLog, AuditOptions, AuditRecord, PublicKey, records,
+};
 use crate::store::{Change, Lease, Moment, Store, StoreError, StoreLimits};
 use crate::xds::{PolicyWorld, XdsEvent, XdsEventKind, XdsHandle};
 
@@ -20,6 +23,8 @@ use crate::xds::{PolicyWorld, XdsEvent, XdsEventKind, XdsHandle};
 const BATCH_MAX: usize = 64;
 /// How often the store notes that we run, which bounds what a crash does to leases.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Records of the log that are shown.
+const SHOWN_MAX: u64 = 1_000;
 const STORE_FILE: &str = "leases.redb";
 const AUDIT_FOLDER: &str = "audit";
 
@@ -30,6 +35,8 @@ pub enum Order {
     Decided(ContainmentEvent),
     /// Answer when everything before this was carried out.
     Flush(oneshot::Sender<()>),
+    /// Nothing will come any more.
+    End,
 }
 
 /// Why nothing can be enforced.
@@ -66,6 +73,9 @@ pub struct Enforcer {
     /// Connected proxies of each live quarantine, and those that have it, as reported last.
     reported: BTreeMap<String, (usize, usize)>,
     reports: mpsc::Sender<PushReport>,
+    folder: PathBuf,
+    /// The latest records of the log, for people to look at.
+    shown: Arc<ArcSwap<Vec<AuditLine>>>,
 }
 
 impl Enforcer {
@@ -95,10 +105,27 @@ impl Enforcer {
             .collect();
         let start = entry(AuditKind::Start, "engine", ENGINE, "the engine began to run", now.wall);
         audit.append(&with(start, "live", live.len()))?;
-        let mut enforcer =
-            Self { store, audit, xds, clock, live, revisions, reported: BTreeMap::new(), reports };
+        let mut enforcer = Self {
+            store,
+            audit,
+            xds,
+            clock,
+            live,
+            revisions,
+            reported: BTreeMap::new(),
+            reports,
+            folder: audit_folder,
+            shown: Arc::default(),
+        };
+        enforcer.show();
         enforcer.publish();
         Ok((enforcer, quarantines))
+    }
+
+    /// The latest records of the log, replaced whenever there are new ones.
+    #[must_use]
+    pub fn shown(&self) -> Arc<ArcSwap<Vec<AuditLine>>> {
+        Arc::clone(&self.shown)
     }
 
     /// The key that signs the audit log, to be kept elsewhere.
@@ -107,7 +134,7 @@ impl Enforcer {
         self.audit.public_key()
     }
 
-    /// Carries out orders until there are none to come. Proxies keep what they have.
+    /// Carries out orders until [`Order::End`], or until nobody can order. Proxies keep what they have.
     ///
     /// # Errors
     /// The audit log could not be closed with a signature.
@@ -127,10 +154,11 @@ impl Enforcer {
             tokio::select! {
                 biased;
                 count = orders.recv_many(&mut ordered, BATCH_MAX) => {
-                    if count == 0 {
+                    let ends = count == 0 || ordered.iter().any(|order| matches!(order, Order::End));
+                    self.obey(std::mem::take(&mut ordered)).await;
+                    if ends {
                         break;
                     }
-                    self.obey(std::mem::take(&mut ordered)).await;
                 }
                 count = events.recv_many(&mut happened, BATCH_MAX) => {
                     if count > 0 {
@@ -151,6 +179,7 @@ impl Enforcer {
         for order in orders {
             match order {
                 Order::Flush(done) => flushes.push(done),
+                Order::End => {}
                 Order::Decided(ContainmentEvent::Refused { incident_id, subject, reasons }) => {
                     let now = (self.clock)().wall;
                     let refusal = entry(AuditKind::Refusal, &incident_id, ENGINE, &reasons.join("; "), now);
@@ -166,6 +195,7 @@ impl Enforcer {
         if let Err(error) = self.audit.append_all(&entries) {
             self.without_log(&error, &moved).await;
         }
+        self.show();
         if !moved.is_empty() {
             self.publish();
             for id in moved.into_iter().filter(|id| self.live.contains_key(id)).collect::<Vec<_>>() {
@@ -282,6 +312,7 @@ impl Enforcer {
         {
             tracing::error!(error = &error as &dyn std::error::Error, "the audit log cannot be written");
         }
+        self.show();
         self.count_proxies().await;
     }
 
@@ -306,6 +337,25 @@ impl Enforcer {
         }
     }
 
+    /// Reads what was written since the last time.
+    fn show(&self) {
+        let mut shown = self.shown.load().as_ref().clone();
+        let last = self.audit.last_seq();
+        let next = shown.last().map_or(last.saturating_sub(SHOWN_MAX), |line| line.sequence) + 1;
+        if next > last {
+            return;
+        }
+        match records(&self.folder, next, SHOWN_MAX) {
+            Ok(found) => shown.extend(found.map_while(Result::ok).map(line_of)),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the audit log cannot be shown");
+            }
+        }
+        let surplus = (shown.len() as u64).saturating_sub(SHOWN_MAX);
+        shown.drain(..usize::try_from(surplus).unwrap_or(0));
+        self.shown.store(Arc::new(shown));
+    }
+
     async fn note_alive(&mut self) {
         if let Err(error) = self.store.note_alive((self.clock)()) {
             tracing::error!(error = &error as &dyn std::error::Error, "the lease store cannot be written");
@@ -317,6 +367,19 @@ impl Enforcer {
         if self.reports.send(report).await.is_err() {
             tracing::debug!("the engine ended before it heard of a push");
         }
+    }
+}
+
+fn line_of(record: AuditRecord) -> AuditLine {
+    let known: Vec<String> = record.detail.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    AuditLine {
+        time: record.at,
+        sequence: record.seq,
+        actor: record.who,
+        action: record.kind,
+        subject: record.subject,
+        detail: format!("{} {}", record.why, known.join(" ")).trim().to_owned(),
+        hash: record.hash,
     }
 }
 

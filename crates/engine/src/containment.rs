@@ -11,8 +11,8 @@ use selvedge_model::{
     Severity, SymbolTable, Window,
 };
 use selvedge_policy::{
-    CommandError, ContainmentEvent, Decision, Knowledge, Learned, Ledger, MeshState, Now, PolicyConfig,
-    Proof, QuarantineEvent, Recent, TrafficRow, Verdict, known, respond,
+    CommandError, ContainmentEvent, Decision, Learned, Ledger, MeshState, Now, PolicyConfig, Proof,
+    PushReport, QuarantineEvent, Recent, TrafficRow, Verdict, known, respond,
 };
 
 /// Everything about quarantines between two events.
@@ -108,8 +108,7 @@ impl Containment {
         let findings: Vec<&Finding> = findings.collect();
         let Self { ledger, recent, config, .. } = self;
         let knowledge = Learned { symbols: view.symbols, baselines: view.baselines, recent };
-        let mesh = MeshState { warm: knowledge.warm(), ..*mesh };
-        let response = respond(ledger, incident, &findings, &knowledge, config, &mesh, view.now);
+        let response = respond(ledger, incident, &findings, &knowledge, config, mesh, view.now);
         for answer in response.answers {
             let subject = answer.candidate.map_or_else(String::new, |candidate| candidate.reason);
             if let Decision::Refuse(reasons) = answer.decision {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use selvedge_model::{Finding, SteadyTime};
+use selvedge_model::{AuditLine, Finding, SteadyTime};
 use selvedge_policy::Now;
 use selvedge_query::{History, Learned, SealedSegment, SnapshotSource, Watched};
 use selvedge_receive::{Clock, Receipt, Submission};
@@ -60,6 +60,8 @@ pub struct Engine {
     learned: Arc<Learned>,
     questions: (mpsc::Sender<Question>, Option<mpsc::Receiver<Question>>),
     orders: (mpsc::Sender<Order>, Option<mpsc::Receiver<Order>>),
+    /// The latest records of the audit log, when there is one.
+    audit: Option<Arc<ArcSwap<Vec<AuditLine>>>>,
     /// Where sealed segments go, when there is a history.
     sealed: Option<mpsc::Sender<Vec<SealedSegment>>>,
 }
@@ -75,6 +77,7 @@ impl Engine {
             learned: Arc::default(),
             questions: (asking, Some(questions)),
             orders: (ordering, Some(orders)),
+            audit: None,
             sealed: None,
             view: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             latest: Snapshot::default(),
@@ -101,6 +104,11 @@ impl Engine {
     #[must_use]
     pub fn snapshots(&self) -> LiveSnapshots {
         LiveSnapshots { asking: self.questions.0.clone() }
+    }
+
+    /// From now on SQL shows these records of the audit log.
+    pub fn show_audit(&mut self, audit: Arc<ArcSwap<Vec<AuditLine>>>) {
+        self.audit = Some(audit);
     }
 
     /// Where people and proxies say what is to be, and what became of it.
@@ -167,6 +175,8 @@ impl Engine {
             learned: Arc::clone(&self.learned),
             findings: Arc::clone(&self.latest.findings),
             incidents: Arc::clone(&self.latest.incidents),
+            quarantines: Arc::clone(&self.latest.quarantines),
+            audit: self.audit.as_ref().map_or_else(Arc::default, |audit| audit.load_full()),
             ledger: self.latest.stats.ledger,
         });
         // Without room they wait in the store until the next time.

@@ -198,6 +198,8 @@ impl Pipeline {
             Overload::new("frozen_edges", "stay_frozen", told.frozen),
             Overload::new("followed_callers", "keep_known", told.unfollowed),
             Overload::new("incidents", "oldest", self.correlator.forgotten()),
+            Overload::new("recent_traffic", "oldest_minute", self.containment.overflows().minutes),
+            Overload::new("recent_traffic_rows", "keep_known", self.containment.overflows().calls),
         ]);
         overloads.extend(self.recorder.overloads());
         overloads
@@ -264,7 +266,7 @@ impl Pipeline {
         }
         self.correlate(findings, now, effects);
         if closed_any {
-            self.decide_again(now, effects);
+            self.decide_again(effects);
         }
     }
 

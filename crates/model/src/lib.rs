@@ -6,6 +6,7 @@
 //! Depends on no other crate of the workspace. Start reading at `observation.rs`, then `call.rs`, then `finding.rs`.
 
 pub mod action;
+pub mod audit;
 pub mod call;
 pub mod edge;
 pub mod edge_window;
@@ -23,6 +24,7 @@ pub mod tables;
 pub mod time;
 
 pub use action::{Action, ActionKind};
+pub use audit::AuditLine;
 pub use call::{Call, CallShape, Reported};
 pub use edge::{Edge, EdgeKey, Endpoint, Node};
 pub use edge_window::{EdgeWindow, Exemplar, ShapeStats};

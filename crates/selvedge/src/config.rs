@@ -10,6 +10,7 @@ use selvedge_serve::{ServeConfig, ServeSection};
 use serde::Deserialize;
 
 use crate::exit::Failure;
+use crate::quarantine_section::{EnforcementSettings, QuarantineSection};
 use crate::sql_section::{SqlSection, SqlSettings};
 use crate::{logging, yaml};
 
@@ -27,6 +28,7 @@ struct FileSection {
     receivers: ReceiversSection,
     serve: ServeSection,
     sql: SqlSection,
+    quarantine: QuarantineSection,
     engine: EngineSection,
     rules: RulesSection,
     alerts: AlertsSection,
@@ -92,6 +94,8 @@ pub(crate) struct Config {
     pub(crate) serve: ServeConfig,
     /// `None`: off.
     pub(crate) sql: Option<SqlSettings>,
+    /// `None`: proposals only.
+    pub(crate) enforcement: Option<EnforcementSettings>,
     pub(crate) engine: EngineConfig,
     pub(crate) rules: RuleSet,
     pub(crate) act: ActConfig,
@@ -137,13 +141,15 @@ fn check(file: FileSection, folder: &Path) -> Result<Config, InvalidConfig> {
         .map_err(|errors| problems.extend(errors.iter().map(ToString::to_string)))
         .ok();
     let serve = ServeConfig::try_from(file.serve).map_err(|error| problems.push(error.to_string())).ok();
-    let engine = file.engine.check(&mut problems);
+    let mut engine = file.engine.check(&mut problems);
+    let (policy, enforcement) = file.quarantine.check(folder, &mut problems);
+    engine.policy = policy;
     let sql = file.sql.check(folder, &mut problems);
     let rules = file.rules.check(folder, &mut problems);
     match (receive, serve, act, rules) {
         (Some(receive), Some(serve), Some(act), Some(rules)) if problems.is_empty() => {
             let log_level = file.log.level.map_or_else(|| LOG_LEVEL_DEFAULT.to_owned(), |filter| filter.0);
-            Ok(Config { receive, serve, sql, engine, rules, act, log_level })
+            Ok(Config { receive, serve, sql, enforcement, engine, rules, act, log_level })
         }
         _ => Err(InvalidConfig { problems }),
     }

@@ -125,19 +125,22 @@ table!(INCIDENTS, "incidents", "One row per incident: findings that belong toget
 });
 
 table!(QUARANTINES, "quarantines", "One row per quarantine: a leased deny.", {
-    created_time: Time, "When it was proposed.";
-    expires_time: Time, "End of the lease.";
+    created_time: Time, "When it was decided, by the engine's clock.";
+    expires_time: Time, "End of the lease; NULL while nothing is leased.";
     id: Text, "Its id, which is also the name of the policy that is pushed.";
     mode: Text, "proposed, shadow, enforced, lifted or expired.";
+    progress: Text, "planned, pushed, acknowledged, effective or ineffective.";
     incident_id: Text, "The incident it answers.";
-    source_cluster: Text, "Cluster of the caller.";
-    source_namespace: Text, "Namespace of the caller.";
-    source_workload: Text, "Workload of the caller; NULL when nobody could be identified.";
-    destination_cluster: Text, "Cluster of the callee.";
-    destination_namespace: Text, "Namespace of the callee.";
-    destination_workload: Text, "Workload of the callee, or the host name of a destination outside the mesh.";
-    owner: Text, "Who answers for it.";
-    reason: Text, "Why, one sentence.";
+    cuts: TextList, "What is denied: the side, the workload that enforces it, who is refused, and what.";
+    evidence: TextList, "Ids of the findings it rests on.";
+    not_stopped: TextList, "What it does not stop.";
+    backtest_calls: Integer, "Recent calls that it was tried on.";
+    backtest_denied: Integer, "Of those, calls that it would have denied.";
+    backtest_denied_normal: Integer, "Of those, normal calls before the onset: the harm.";
+    renewals: Integer, "How often the lease was renewed.";
+    owner: Text, "Who decided: engine, or a person.";
+    reason: Text, "Who is cut from what, and why.";
+    ended: Text, "Why it ended; NULL until then.";
 });
 
 table!(AUDIT, "audit", "One row per record of the audit log.", {

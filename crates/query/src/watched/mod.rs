@@ -1,6 +1,7 @@
 //! What is known and found, as the engine hands it over: rows of the small tables.
 
 mod columns;
+mod contained;
 mod found;
 mod learned;
 mod rows;
@@ -12,7 +13,7 @@ use datafusion::arrow::error::ArrowError;
 use selvedge_model::tables::{
     AUDIT, BASELINES, EDGES, FATES, FINDINGS, INCIDENTS, QUARANTINES, ROUTES, TableDef,
 };
-use selvedge_model::{FateLedger, Finding, Incident};
+use selvedge_model::{AuditLine, FateLedger, Finding, Incident, Quarantine};
 
 pub(crate) use columns::COLUMNS;
 pub use learned::Learned;
@@ -27,6 +28,10 @@ pub struct Watched {
     pub findings: Arc<Vec<Finding>>,
     /// Incidents kept, by opening time.
     pub incidents: Arc<Vec<Incident>>,
+    /// Quarantines that are remembered, by id.
+    pub quarantines: Arc<Vec<Quarantine>>,
+    /// The latest records of the audit log, oldest first.
+    pub audit: Arc<Vec<AuditLine>>,
     /// What became of every signal.
     pub ledger: FateLedger,
 }
@@ -61,7 +66,14 @@ impl Watched {
                 found = columns::rows();
                 &found
             }
-            // Quarantines and the audit log have no source yet.
+            "quarantines" => {
+                found = contained::quarantines(&self.quarantines);
+                &found
+            }
+            "audit" => {
+                found = contained::audit(&self.audit);
+                &found
+            }
             _ => &none,
         };
         Some(rows::batch(table, rows))

@@ -10,16 +10,19 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use selvedge_act::{Alert, AlertStatus, Dispatcher};
+use selvedge_enforce::Order;
 use selvedge_engine::{Effect, Engine, Pipeline};
 use selvedge_model::ActionKind;
 use selvedge_receive::Receivers;
 use selvedge_serve::{Health, Lifecycle, Server, Sources};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RunArgs;
 use crate::clock::SystemClock;
 use crate::config::{self, Config};
+use crate::enforcement::{self, Enforcement};
 use crate::exit::Outcome;
 use crate::sql_doors::SqlDoors;
 use crate::{logging, paths};
@@ -70,6 +73,11 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
         Some(settings) => Some(SqlDoors::open(settings, &mut engine, control).await?),
         None => None,
     };
+    let enforcement = match config.enforcement {
+        Some(settings) => Some(Enforcement::open(settings, &mut engine, clock.clone(), control).await?),
+        None => None,
+    };
+    let decisions = enforcement.as_ref().map(Enforcement::orders);
     let health = Arc::new(Health::default());
     let sources = Sources {
         view: engine.view(),
@@ -88,6 +96,7 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
     }
     let receivers = receivers.listen()?;
     let sql = sql.map(|sql| sql.listen(control)).transpose()?;
+    let enforcing = enforcement.map(|enforcement| enforcement.begin(&engine, control)).transpose()?;
     let signals = Signals::listen()?;
     control.spawn(signals.watch(intake.clone(), Arc::clone(&health)));
     announce(&receivers, endpoint);
@@ -95,7 +104,7 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
     // The receivers end first, their queue runs dry, then the engine completes what is open and ends.
     let ((), ()) = tokio::join!(
         receivers.serve(intake),
-        selvedge_engine::run(engine, inbox, clock, |effect| notify(&dispatcher, effect)),
+        selvedge_engine::run(engine, inbox, clock, |effect| notify(&dispatcher, decisions.as_ref(), effect)),
     );
     dispatcher.drain(DRAIN_DEADLINE).await;
     if let Some(sql) = sql {
@@ -106,6 +115,9 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
         Ok(served) => served??,
         // A client that holds its connection open does not hold up the end: whoever waits for us would kill us.
         Err(_) => tracing::warn!("the API still had a client; closing it"),
+    }
+    if let Some(enforcing) = enforcing {
+        enforcing.close(control).await?;
     }
     tracing::info!("stopped: everything received was judged");
     Ok(())
@@ -153,8 +165,17 @@ fn announce(receivers: &Receivers, endpoint: SocketAddr) {
     tracing::info!(address = %endpoint, "serving the API, /metrics and /healthz");
 }
 
-fn notify(dispatcher: &Dispatcher, effect: Effect) {
-    let Effect::Action(action, incident) = effect else { return };
+fn notify(dispatcher: &Dispatcher, decisions: Option<&Sender<Order>>, effect: Effect) {
+    let (action, incident) = match effect {
+        Effect::Action(action, incident) => (action, incident),
+        Effect::Containment { event, .. } => {
+            if let Some(decisions) = decisions {
+                enforcement::decided(decisions, event);
+            }
+            return;
+        }
+        Effect::Finding(_) | Effect::Incident(..) => return,
+    };
     let status = match action.kind {
         ActionKind::AlertFiring => AlertStatus::Firing,
         ActionKind::AlertResolved => AlertStatus::Resolved,

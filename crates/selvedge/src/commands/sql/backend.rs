@@ -105,7 +105,11 @@ impl Backend {
         let played = selvedge_replay::judge(&mut pipeline, &args.capture, &mut pace)?;
         pace.finish();
         let learned = Arc::new(pipeline.learned());
+        let quarantines = Arc::new(pipeline.quarantines().cloned().collect());
         pipeline.recorded().watch(Watched {
+            quarantines,
+            // The log is of what was enforced, which a capture does not do.
+            audit: Arc::default(),
             learned,
             findings: Arc::new(played.transcript.findings),
             incidents: Arc::new(played.incidents),

@@ -1,0 +1,156 @@
+//! Enforcement of a live engine: the xDS port, the lease store and the audit log, and the way back to the engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use selvedge_enforce::store::Moment;
+use selvedge_enforce::xds::{BearerToken, XdsConfig, XdsEvent, XdsServer, XdsTls};
+use selvedge_enforce::{Enforcer, EnforcerError, Order};
+use selvedge_engine::{ContainmentEvent, Engine};
+use selvedge_receive::{Clock, TaskGroup, TlsConfig};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::quarantine_section::EnforcementSettings;
+
+/// Decisions that wait to be carried out. Guard rails allow a few an hour; refusals are told once each.
+const ORDERS_MAX: usize = 4_096;
+/// Reports that wait for the engine.
+const REPORTS_MAX: usize = 256;
+/// How often certificate files are looked at.
+const TLS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Everything that enforces, open and not yet served.
+pub(crate) struct Enforcement {
+    enforcer: Enforcer,
+    server: XdsServer,
+    events: mpsc::Receiver<XdsEvent>,
+    orders: (mpsc::Sender<Order>, mpsc::Receiver<Order>),
+    reports: mpsc::Receiver<selvedge_engine::PushReport>,
+}
+
+impl Enforcement {
+    /// Opens the store and the log, takes the port, and gives the engine what was in force before.
+    pub(crate) async fn open(
+        settings: EnforcementSettings,
+        engine: &mut Engine,
+        clock: Arc<dyn Clock>,
+        control: &Runtime,
+    ) -> anyhow::Result<Self> {
+        let token = settings.token.map(|token| token.load()).transpose()?;
+        let tls = match settings.tls {
+            Some(tls) => Some(XdsTls {
+                server: follow(tls, control).await?,
+                clients_verified: settings.clients_verified,
+            }),
+            None => None,
+        };
+        let config = XdsConfig {
+            address: settings.endpoint,
+            tls,
+            token: token.as_deref().map(BearerToken::new),
+            resources: settings.resources,
+            ..XdsConfig::default()
+        };
+        let (server, handle, events) = control.spawn(XdsServer::bind(config)).await?.with_context(|| {
+            format!("cannot serve policies on {} (set `quarantine.xds.endpoint`)", settings.endpoint)
+        })?;
+        let (sender, reports) = mpsc::channel(REPORTS_MAX);
+        let moments = Arc::new(move || Moment { wall: clock.now(), steady: clock.steady() });
+        let folder = settings.folder;
+        let opened = control.spawn_blocking(move || Enforcer::open(&folder, handle, moments, sender)).await?;
+        let (enforcer, stored) = opened.context("quarantine.folder")?;
+        tracing::info!(quarantines = stored.len(), "leases and audit log are open");
+        engine.pipeline_mut().restore(stored);
+        engine.show_audit(enforcer.shown());
+        Ok(Self { enforcer, server, events, orders: mpsc::channel(ORDERS_MAX), reports })
+    }
+
+    /// Where decisions go.
+    pub(crate) fn orders(&self) -> mpsc::Sender<Order> {
+        self.orders.0.clone()
+    }
+
+    /// Lets proxies in and begins to carry out what is decided. It ends when it is closed.
+    pub(crate) fn begin(self, engine: &Engine, control: &Runtime) -> anyhow::Result<Enforcing> {
+        let Self { enforcer, server, events, orders: (sender, orders), mut reports } = self;
+        let (group, stop) = (TaskGroup::new("xds"), CancellationToken::new());
+        let _control = control.enter();
+        tracing::info!(address = %server.address(), "serving quarantines over xDS");
+        let stopped = stop.clone();
+        group.spawn(async move { server.serve(stopped).await });
+        let back = engine.orders();
+        group.spawn(async move {
+            while let Some(report) = reports.recv().await {
+                if !back.report(report).await {
+                    tracing::debug!("the engine ended before it heard of a push");
+                }
+            }
+        });
+        // It waits for the disk: a thread of its own.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let worker = std::thread::Builder::new()
+            .name("enforcer".to_owned())
+            .spawn(move || runtime.block_on(enforcer.run(orders, events)))
+            .context("cannot start the enforcer")?;
+        Ok(Enforcing { orders: sender, worker, group, stop })
+    }
+}
+
+/// Proxies are served.
+pub(crate) struct Enforcing {
+    orders: mpsc::Sender<Order>,
+    worker: std::thread::JoinHandle<Result<(), EnforcerError>>,
+    group: TaskGroup,
+    stop: CancellationToken,
+}
+
+impl Enforcing {
+    /// The engine has ended: what was decided is carried out. Proxies keep what they have.
+    pub(crate) async fn close(self, control: &Runtime) -> anyhow::Result<()> {
+        let worker = self.worker;
+        // Not by dropping all senders: a client of the API may still hold one.
+        if self.orders.send(Order::End).await.is_err() {
+            tracing::debug!("the enforcer had ended before");
+        }
+        let ended = control.spawn_blocking(move || worker.join()).await?;
+        self.stop.cancel();
+        self.group.finished().await;
+        ended.map_err(|_| anyhow::anyhow!("the enforcer panicked"))??;
+        Ok(())
+    }
+}
+
+/// Hands a decision over without waiting. There is room for far more than the guard rails allow.
+pub(crate) fn decided(orders: &mpsc::Sender<Order>, event: ContainmentEvent) {
+    if let Err(error) = orders.try_send(Order::Decided(event)) {
+        tracing::error!(%error, "a decision about a quarantine was not carried out");
+    }
+}
+
+/// The certificate as it is, and as it will be when the files change.
+async fn follow(
+    tls: TlsConfig,
+    control: &Runtime,
+) -> anyhow::Result<watch::Receiver<Arc<rustls::ServerConfig>>> {
+    let (sender, receiver) = watch::channel(tls.load().await?);
+    control.spawn(async move {
+        let mut interval = tokio::time::interval(TLS_INTERVAL);
+        loop {
+            interval.tick().await;
+            match tls.load().await {
+                Ok(config) => {
+                    if sender.send(config).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the certificate of xDS cannot be read; the old one stays")
+                }
+            }
+        }
+    });
+    Ok(receiver)
+}

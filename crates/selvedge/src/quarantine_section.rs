@@ -1,0 +1,225 @@
+//! The `quarantine` section: how far the engine may go by itself, and where what it decides is kept and told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use selvedge_enforce::xds::ResourceNames;
+use selvedge_engine::{PolicyConfig, PolicyMode};
+use selvedge_receive::{Secret, TlsConfig, TlsSection};
+use serde::Deserialize;
+
+use crate::config::duration;
+
+/// Where proxies ask for their policies unless configured (design section 4).
+const ENDPOINT_DEFAULT: &str = "127.0.0.1:4321";
+
+/// `quarantine`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct QuarantineSection {
+    /// `off`, `propose` (default), `shadow` or `enforce`.
+    mode: Option<String>,
+    /// Other modes, by `namespace` or `namespace/workload`.
+    overrides: BTreeMap<String, String>,
+    /// On: nothing is decided, approved or renewed. What is live stays until its lease ends.
+    kill_switch: bool,
+    /// `namespace/workload` patterns that are never cut, beside the built-in ones.
+    protected: Vec<String>,
+    /// Live quarantines at once.
+    active_max: Option<usize>,
+    /// Leases granted without a person within an hour.
+    per_hour_max: Option<usize>,
+    /// Share of normal calls that may be denied, 0 to 1.
+    blast_radius_max: Option<f64>,
+    /// How long a lease lasts (`30m`).
+    ttl: Option<String>,
+    /// Renewals of one lease on fresh evidence.
+    renewals_max: Option<u32>,
+    /// How long a quarantine is a dry run before it is enforced (`0s`).
+    shadow_for: Option<String>,
+    /// Where leases and the audit log are; relative to the configuration file. Without it nothing is enforced.
+    folder: Option<PathBuf>,
+    /// Where proxies ask.
+    xds: XdsSection,
+}
+
+/// `quarantine.xds`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct XdsSection {
+    /// `address:port` of ADS.
+    endpoint: Option<String>,
+    /// Name of the resource that inbound listeners ask for.
+    inbound: Option<String>,
+    /// Name of the resource that outbound listeners ask for.
+    outbound: Option<String>,
+    /// The token that proxies send.
+    bearer_token: Option<Secret>,
+    bearer_token_file: Option<PathBuf>,
+    /// TLS of ADS.
+    tls: Option<XdsTlsSection>,
+}
+
+/// `quarantine.xds.tls`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct XdsTlsSection {
+    cert_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    client_ca_file: Option<PathBuf>,
+    min_version: Option<String>,
+}
+
+/// Where enforcement happens, checked.
+#[derive(Debug)]
+pub(crate) struct EnforcementSettings {
+    pub(crate) folder: PathBuf,
+    pub(crate) endpoint: SocketAddr,
+    pub(crate) resources: ResourceNames,
+    pub(crate) token: Option<TokenSource>,
+    pub(crate) tls: Option<TlsConfig>,
+    /// True when clients must show a certificate.
+    pub(crate) clients_verified: bool,
+}
+
+/// A token, or the file that holds it; the file is read at the start, so that `check` needs no secrets.
+#[derive(Debug)]
+pub(crate) enum TokenSource {
+    Inline(Secret),
+    File(PathBuf),
+}
+
+impl TokenSource {
+    pub(crate) fn load(&self) -> anyhow::Result<String> {
+        let token = match self {
+            Self::Inline(secret) => secret.reveal().to_owned(),
+            Self::File(path) => std::fs::read_to_string(path)
+                .map_err(|error| {
+                    anyhow::anyhow!("quarantine.xds.bearer_token_file: {}: {error}", path.display())
+                })?
+                .trim()
+                .to_owned(),
+        };
+        anyhow::ensure!(!token.is_empty(), "quarantine.xds: the bearer token is empty");
+        Ok(token)
+    }
+}
+
+impl QuarantineSection {
+    /// What decides, and where it is enforced: nowhere without a folder.
+    pub(crate) fn check(
+        self,
+        folder: &Path,
+        problems: &mut Vec<String>,
+    ) -> (PolicyConfig, Option<EnforcementSettings>) {
+        let mut policy = PolicyConfig::default();
+        if let Some(mode) = &self.mode {
+            policy.mode = mode_of("quarantine.mode", mode, problems).unwrap_or(policy.mode);
+        }
+        for (place, mode) in &self.overrides {
+            let key = format!("quarantine.overrides.{place}");
+            if let Some(mode) = mode_of(&key, mode, problems) {
+                policy.overrides.insert(place.clone(), mode);
+            }
+        }
+        policy.kill_switch = self.kill_switch;
+        policy.protected.extend(self.protected);
+        policy.active_max = self.active_max.unwrap_or(policy.active_max);
+        policy.per_hour_max = self.per_hour_max.unwrap_or(policy.per_hour_max);
+        policy.renewals_max = self.renewals_max.unwrap_or(policy.renewals_max);
+        if let Some(share) = self.blast_radius_max {
+            if (0.0..=1.0).contains(&share) {
+                policy.blast_radius_max = share;
+            } else {
+                problems.push(format!("quarantine.blast_radius_max: {share} is not a share between 0 and 1"));
+            }
+        }
+        if let Some(ttl) = duration("quarantine.ttl", self.ttl.as_ref(), problems) {
+            if ttl.as_secs() == 0 {
+                problems.push("quarantine.ttl: a lease must last a second at least".to_owned());
+            }
+            policy.ttl = ttl;
+        }
+        if let Some(shadow) = duration("quarantine.shadow_for", self.shadow_for.as_ref(), problems) {
+            policy.shadow_for = shadow;
+        }
+        let acts = std::iter::once(&policy.mode).chain(policy.overrides.values());
+        if self.folder.is_none() && acts.max().is_some_and(|mode| *mode >= PolicyMode::Shadow) {
+            problems.push(
+                "quarantine.folder: is required to enforce or shadow: leases and the audit log must outlive the process"
+                    .to_owned(),
+            );
+        }
+        let enforcement = self.folder.and_then(|own| self.xds.check(folder, folder.join(own), problems));
+        (policy, enforcement)
+    }
+}
+
+impl XdsSection {
+    fn check(
+        self,
+        beside: &Path,
+        folder: PathBuf,
+        problems: &mut Vec<String>,
+    ) -> Option<EnforcementSettings> {
+        let text = self.endpoint.unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned());
+        let endpoint = text.replace("localhost:", "127.0.0.1:").parse::<SocketAddr>();
+        if endpoint.is_err() {
+            problems.push(format!(
+                "quarantine.xds.endpoint: `{text}` is not an address and a port, such as `{ENDPOINT_DEFAULT}`"
+            ));
+        }
+        let token = match (self.bearer_token, self.bearer_token_file) {
+            (Some(token), None) => Some(TokenSource::Inline(token)),
+            (None, Some(file)) => Some(TokenSource::File(beside.join(file))),
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                problems.push(
+                    "quarantine.xds: give one of bearer_token and bearer_token_file, not both".to_owned(),
+                );
+                None
+            }
+        };
+        let clients_verified = self.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+        let tls = self.tls.and_then(|tls| {
+            let config = tls.section(beside).check("quarantine.xds.tls");
+            config.map_err(|errors| problems.extend(errors.iter().map(ToString::to_string))).ok()
+        });
+        let endpoint = endpoint.ok()?;
+        let identified = clients_verified || token.is_some();
+        if !endpoint.ip().is_loopback() && !(tls.is_some() && identified) {
+            problems.push(format!(
+                "quarantine.xds.endpoint: {endpoint} can be reached from other machines, which needs `tls` and a \
+                 bearer token (or tls.client_ca_file); add what is missing or listen on 127.0.0.1"
+            ));
+        }
+        let names = ResourceNames::default();
+        let resources = ResourceNames {
+            inbound: self.inbound.unwrap_or(names.inbound),
+            outbound: self.outbound.unwrap_or(names.outbound),
+        };
+        Some(EnforcementSettings { folder, endpoint, resources, token, tls, clients_verified })
+    }
+}
+
+impl XdsTlsSection {
+    fn section(self, folder: &Path) -> TlsSection {
+        let beside = |path: Option<PathBuf>| path.map(|path| folder.join(path));
+        TlsSection {
+            cert_file: beside(self.cert_file),
+            key_file: beside(self.key_file),
+            client_ca_file: beside(self.client_ca_file),
+            reload_interval: None,
+            min_version: self.min_version,
+        }
+    }
+}
+
+fn mode_of(key: &str, text: &str, problems: &mut Vec<String>) -> Option<PolicyMode> {
+    let mode = PolicyMode::parse(text);
+    if mode.is_none() {
+        problems.push(format!("{key}: `{text}` is none of off, propose, shadow and enforce"));
+    }
+    mode
+}
