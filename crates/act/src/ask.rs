@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, TE, USER_AGENT};
-use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, Method, Request};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -95,19 +95,52 @@ impl Asker {
     /// # Errors
     /// Nobody answers.
     pub async fn post(&self, text: String, accept: &'static str) -> Result<Answer, AskError> {
-        let to = self.target.to_string();
+        let headers = [
+            (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+            (ACCEPT, HeaderValue::from_static(accept)),
+            (TE, HeaderValue::from_static("trailers")),
+            (HeaderName::from_static("selvedge-errors"), HeaderValue::from_static("trailer")),
+        ];
+        self.send(&self.target, Method::POST, HeaderMap::from_iter(headers), text).await
+    }
+
+    /// Reads what is at `path` below the address, and returns when the answer begins.
+    ///
+    /// # Errors
+    /// The path is none, or nobody answers.
+    pub async fn get(&self, path: &str) -> Result<Answer, AskError> {
+        self.send(&self.below(path)?, Method::GET, HeaderMap::new(), String::new()).await
+    }
+
+    /// Posts JSON to `path` below the address, and returns when the answer begins.
+    ///
+    /// # Errors
+    /// The path is none, or nobody answers.
+    pub async fn post_json(&self, path: &str, json: String) -> Result<Answer, AskError> {
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        self.send(&self.below(path)?, Method::POST, HeaderMap::from_iter(headers), json).await
+    }
+
+    fn below(&self, path: &str) -> Result<Target, AskError> {
+        self.target.join(path).map_err(|problem| AskError::Target(format!("{}: {problem}", self.target)))
+    }
+
+    async fn send(
+        &self,
+        target: &Target,
+        method: Method,
+        headers: HeaderMap,
+        body: String,
+    ) -> Result<Answer, AskError> {
+        let to = target.to_string();
         let unreachable = |source| AskError::Unreachable { to: to.clone(), source };
-        let request = Request::builder().method(Method::POST).uri(self.target.uri().clone());
+        let request = Request::builder().method(method).uri(target.uri().clone());
         let mut request =
-            request.body(Full::new(Bytes::from(text))).map_err(|error| unreachable(error.into()))?;
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-        headers.insert(HeaderName::from_static("selvedge-errors"), HeaderValue::from_static("trailer"));
+            request.body(Full::new(Bytes::from(body))).map_err(|error| unreachable(error.into()))?;
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
         if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
         let answer = self.client.request(request).await.map_err(|error| unreachable(error.into()))?;
         let (parts, body) = answer.into_parts();
@@ -120,6 +153,17 @@ impl Answer {
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// The whole answer, of at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// It broke off, or is longer.
+    pub async fn whole(self, bytes_max: usize) -> Result<Vec<u8>, AskError> {
+        match Limited::new(self.body, bytes_max).collect().await {
+            Ok(body) => Ok(body.to_bytes().to_vec()),
+            Err(source) => Err(AskError::BrokeOff { to: self.to, source }),
+        }
     }
 
     /// The next part; `None` when the answer is whole.

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use selvedge_model::{
     Action, Edge, Endpoint, EventTime, Evidence, Finding, Incident, IncidentStatus, Severity, Suspect,
 };
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::alert::{Alert, AlertStatus};
 use crate::quarantine_document::QuarantineRefDocument;
@@ -21,6 +21,13 @@ pub struct UnixNano(pub u64);
 impl Serialize for UnixNano {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for UnixNano {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let digits = String::deserialize(deserializer)?;
+        digits.parse().map(Self).map_err(serde::de::Error::custom)
     }
 }
 
@@ -88,7 +95,7 @@ impl From<IncidentStatus> for StatusWord {
 }
 
 /// One end of an edge.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndpointDocument {
     /// Cluster name; empty when it was not given.
     pub cluster: String,

@@ -50,3 +50,4 @@ pub use section::{
 pub use sink::webhook::sign;
 pub use target::Target;
 pub use test_fire::{TestFailure, test_fire};
+pub use text::{visible, wrap};

@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use selvedge_model::{
     Backtest, BacktestCaller, Caller, Cut, Operation, Place, Progress, Quarantine, QuarantineRef,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::document::{EndpointDocument, UnixNano};
 
 /// A quarantine that an incident led to, in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuarantineRefDocument {
     /// Id of the quarantine.
     pub id: String,
@@ -26,7 +26,7 @@ impl From<&QuarantineRef> for QuarantineRefDocument {
 }
 
 /// Which requests of a cut; an empty field matches any.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationDocument {
     /// HTTP method.
     pub method: String,
@@ -41,7 +41,7 @@ impl From<&Operation> for OperationDocument {
 }
 
 /// One deny rule at one workload's proxy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CutDocument {
     /// `inbound`: the destination's proxy. `outbound`: the source's own.
     pub place: String,
@@ -80,7 +80,7 @@ impl From<&Cut> for CutDocument {
 }
 
 /// Calls of one caller in a backtest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BacktestCallerDocument {
     /// Who.
     pub caller: EndpointDocument,
@@ -97,7 +97,7 @@ impl From<&BacktestCaller> for BacktestCallerDocument {
 }
 
 /// Calls of one route in a backtest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BacktestRouteDocument {
     /// Method and route template.
     pub route: String,
@@ -106,7 +106,7 @@ pub struct BacktestRouteDocument {
 }
 
 /// What the recent traffic says a quarantine would have done. Counts are calls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BacktestDocument {
     /// First second looked at, Unix time.
     pub from_unix_seconds: u64,
@@ -147,7 +147,7 @@ impl From<&Backtest> for BacktestDocument {
 }
 
 /// A leased deny with everything that led to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "Selvedge quarantine v1")]
 pub struct QuarantineDocument {
     /// Its name at the enforcement point as well.

@@ -5,7 +5,8 @@ const CUT: char = '…';
 
 /// Without control characters, and without those that turn the direction of writing: telemetry is chosen by others,
 /// and must neither steer a terminal nor show another name than it has.
-pub(crate) fn visible(text: &str) -> String {
+#[must_use]
+pub fn visible(text: &str) -> String {
     text.chars().map(|letter| if steers(letter) { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }
 
@@ -35,7 +36,8 @@ pub(crate) fn clip_bytes(text: &str, bytes_max: usize) -> String {
 }
 
 /// Broken between words into lines of at most `width` characters; a longer word is broken where it must.
-pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = vec![String::new()];
     let mut used = 0;

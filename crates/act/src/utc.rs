@@ -34,7 +34,7 @@ impl Utc {
 
     /// Without the milliseconds, and with a blank for the `T`: for reading, not for parsing.
     #[must_use]
-    pub(crate) fn for_people(self) -> String {
+    pub fn for_people(self) -> String {
         let (hours, minutes, seconds, _) = self.clock();
         format!("{:04}-{:02}-{:02} {hours:02}:{minutes:02}:{seconds:02} UTC", self.year, self.month, self.day)
     }

@@ -50,15 +50,18 @@ fn same(one: &Fingerprint, other: &Fingerprint) -> bool {
     std::hint::black_box(difference) == 0
 }
 
-/// The token that requests must carry, as of now.
-pub(crate) struct TokenCheck {
+/// The token that requests must carry, as of now. Other doors of the program ask it too.
+pub struct TokenCheck {
     file: Option<PathBuf>,
     wanted: ArcSwap<Fingerprint>,
 }
 
 impl TokenCheck {
     /// Takes the token from the configuration, or reads its file.
-    pub(crate) async fn load(config: &AuthConfig) -> Result<Self, ReceiveError> {
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds nothing.
+    pub async fn load(config: &AuthConfig) -> Result<Self, ReceiveError> {
         let (file, token) = match config {
             AuthConfig::Token(token) => (None, token.clone()),
             AuthConfig::TokenFile(path) => (Some(path.clone()), read_token(path).await?),
@@ -78,7 +81,8 @@ impl TokenCheck {
     }
 
     /// True when the request carries the token: `authorization: Bearer TOKEN`.
-    pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
+    #[must_use]
+    pub fn admits(&self, headers: &HeaderMap) -> bool {
         let Some(value) = headers.get(AUTHORIZATION) else { return false };
         let Some((scheme, token)) = value.as_bytes().split_at_checked(BEARER.len()) else { return false };
         scheme.eq_ignore_ascii_case(BEARER) && same(&fingerprint(token.trim_ascii()), &self.wanted.load())

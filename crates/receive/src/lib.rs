@@ -27,7 +27,7 @@ mod task_group;
 mod tls;
 
 pub use admission::{Admission, Permit};
-pub use auth::Secret;
+pub use auth::{Secret, TokenCheck};
 pub use config::{
     AuthConfig, ClientTls, ConfigError, CorsConfig, GrpcConfig, HttpConfig, Keepalive, ListenConfig,
     ReceiveConfig, SignalPaths, TlsConfig, TlsVersion,

@@ -1,8 +1,12 @@
 //! The command line.
 
+mod containment;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use containment::*;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 runtime failure, 2 usage, 3 configuration or rules invalid, 4 expectation not met.
@@ -25,6 +29,12 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Ask SQL of a running engine, or of captures and history files without one.
     Sql(SqlArgs),
+    /// See, approve and lift the quarantines of a running engine.
+    Quarantine(QuarantineArgs),
+    /// Try policies on recorded traffic, write them from it, and test them.
+    Policy(PolicyArgs),
+    /// Check the audit log.
+    Audit(AuditArgs),
     /// Check a configuration file and its rules.
     Check(CheckArgs),
     /// Look at the rules.

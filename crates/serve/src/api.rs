@@ -1,19 +1,22 @@
 //! The routes, and the JSON they answer with.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Json};
 use selvedge_act::document::{EdgeDocument, FindingDocument, IncidentDocument};
 use selvedge_engine::EdgeSummary;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Sources;
+use crate::auth::Doorkeeper;
 use crate::metrics;
+use crate::quarantines;
 use crate::server::Lifecycle;
 use crate::sql;
 
@@ -25,7 +28,7 @@ const LIMIT_MAX: usize = 10_000;
 /// Filters of the list routes. Unknown ones are refused, so that a misspelt filter is not "no filter".
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Filter {
+pub(crate) struct Filter {
     status: Option<String>,
     severity: Option<String>,
     kind: Option<String>,
@@ -33,7 +36,14 @@ struct Filter {
     offset: Option<usize>,
 }
 
-pub(crate) fn router(sources: Sources) -> axum::Router {
+impl Filter {
+    /// Which rows, of a list that has filters of its own.
+    pub(crate) fn paging(limit: Option<usize>, offset: Option<usize>) -> Self {
+        Self { limit, offset, ..Self::default() }
+    }
+}
+
+pub(crate) fn router(sources: Sources, doorkeeper: Option<Arc<Doorkeeper>>) -> axum::Router {
     axum::Router::new()
         .route("/", get(index))
         .route("/healthz", get(healthz))
@@ -44,6 +54,7 @@ pub(crate) fn router(sources: Sources) -> axum::Router {
         .route("/api/v1/findings", get(findings))
         .route("/api/v1/edges", get(edges))
         .route("/api/v1/deliveries", get(deliveries))
+        .merge(quarantines::router().layer(Extension(doorkeeper)))
         .route("/api/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::REQUEST_BYTES_MAX)))
         .fallback(not_found)
         .with_state(sources)
@@ -53,7 +64,7 @@ async fn index(State(sources): State<Sources>) -> Json<serde_json::Value> {
     std::future::ready(Json(json!({
         "product": "selvedge",
         "version": sources.version,
-        "routes": ["/healthz", "/readyz", "/metrics", "/api/v1/incidents", "/api/v1/incidents/{id}", "/api/v1/findings", "/api/v1/edges", "/api/v1/deliveries", "/api/v1/sql"],
+        "routes": ["/healthz", "/readyz", "/metrics", "/api/v1/incidents", "/api/v1/incidents/{id}", "/api/v1/findings", "/api/v1/edges", "/api/v1/deliveries", "/api/v1/quarantines", "/api/v1/quarantines/{id}", "/api/v1/quarantines/{id}/preview", "/api/v1/quarantines/{id}/approve", "/api/v1/quarantines/{id}/lift", "/api/v1/sql"],
     })))
     .await
 }
@@ -137,7 +148,7 @@ fn problem(status: StatusCode, detail: &str) -> Response {
 
 /// `{ "<name>": [rows], "total": n, "next_offset": n }`: at most `limit` rows from `offset` on; `next_offset` only when
 /// there are more. Only the rows that are shown are made.
-fn page<R, T: Serialize>(
+pub(crate) fn page<R, T: Serialize>(
     name: &str,
     rows: impl Iterator<Item = R>,
     row: impl Fn(R) -> T,

@@ -1,14 +1,18 @@
-//! The engine's view over HTTP: health, metrics, incidents, findings, edges, deliveries, SQL.
+//! The engine's view over HTTP: health, metrics, incidents, findings, edges, deliveries, quarantines, SQL.
 //!
-//! Owns the API on port 4319. Read-only: nothing here changes the engine.
+//! Owns the API on port 4319. Read-only, but for one thing: who has the token may approve and lift quarantines.
 //! Never waits for the engine: it reads the latest view. SQL, which has its own threads and limits, asks it for a
 //! snapshot. Depends on `engine`, `query` and `act`. Start reading at `api.rs`.
 
 mod api;
+mod auth;
 mod metrics;
+mod quarantines;
 mod server;
 mod sql;
 
+pub use auth::ServeAuthSection;
+pub use quarantines::QuarantineDoor;
 pub use server::{Health, Lifecycle, ServeConfig, ServeError, ServeSection, Server};
 
 use std::sync::Arc;
@@ -28,6 +32,8 @@ pub struct Sources {
     pub deliveries: Arc<DeliveryLedger>,
     /// What the receivers counted.
     pub received: Arc<ReceiveStats>,
+    /// What people may do about quarantines.
+    pub quarantines: QuarantineDoor,
     /// Answers SQL; `None` when it is off.
     pub sql: Option<SqlService>,
     /// Whether the process starts, serves or drains.

@@ -1,6 +1,7 @@
 //! Binding, and serving until shutdown.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Sources;
 use crate::api;
+use crate::auth::{Doorkeeper, ServeAuth, ServeAuthSection};
 
 /// Where the API listens unless configured (design section 4).
 const ENDPOINT_DEFAULT: &str = "127.0.0.1:4319";
@@ -19,12 +21,15 @@ const ENDPOINT_DEFAULT: &str = "127.0.0.1:4319";
 pub struct ServeSection {
     /// `address:port` of the API, `/metrics` and health. Loopback only.
     pub endpoint: Option<String>,
+    /// Who may change something. Without it nobody may, and everybody who reaches the port may read.
+    pub auth: Option<ServeAuthSection>,
 }
 
 /// Checked configuration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServeConfig {
     endpoint: SocketAddr,
+    auth: Option<ServeAuth>,
 }
 
 /// What can go wrong.
@@ -33,11 +38,22 @@ pub enum ServeError {
     /// The endpoint is not `address:port`.
     #[error("serve.endpoint: `{0}` is not an address and a port, such as `{ENDPOINT_DEFAULT}`")]
     Endpoint(String),
-    /// The API has no authentication yet.
+    /// The API has no TLS, and reading needs no token.
     #[error(
-        "serve.endpoint: {0} is not a loopback address; the API has no TLS and no token of its own, so put a proxy that has both in front of a loopback port"
+        "serve.endpoint: {0} is not a loopback address; the API has no TLS and reading it needs no token, so put a proxy that has both in front of a loopback port"
     )]
     NotLoopback(SocketAddr),
+    /// The section `serve.auth` says nothing usable.
+    #[error("serve.auth{key}: {problem}")]
+    Auth {
+        /// The key below it, with its dot; empty when it is about several.
+        key: &'static str,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// The token cannot be had.
+    #[error("serve.auth: there is no token")]
+    Token(#[from] selvedge_receive::ReceiveError),
     /// The port is taken, or may not be used.
     #[error("cannot listen on {endpoint} for the API: {source} (another selvedge? set `serve.endpoint`)")]
     Bind {
@@ -66,7 +82,8 @@ impl TryFrom<ServeSection> for ServeConfig {
         if !endpoint.ip().is_loopback() {
             return Err(ServeError::NotLoopback(endpoint));
         }
-        Ok(Self { endpoint })
+        let auth = section.auth.map(ServeAuth::try_from).transpose()?;
+        Ok(Self { endpoint, auth })
     }
 }
 
@@ -112,19 +129,24 @@ impl Health {
 pub struct Server {
     listener: TcpListener,
     endpoint: SocketAddr,
+    doorkeeper: Option<Arc<Doorkeeper>>,
 }
 
 impl Server {
-    /// Binds the port.
+    /// Binds the port, and reads the token.
     ///
     /// # Errors
-    /// The port is taken or may not be used.
+    /// The port is taken or may not be used, or the token cannot be read.
     pub async fn bind(config: ServeConfig) -> Result<Self, ServeError> {
-        let ServeConfig { endpoint } = config;
+        let ServeConfig { endpoint, auth } = config;
+        let doorkeeper = match auth {
+            Some(auth) => Some(Arc::new(Doorkeeper::open(auth).await?)),
+            None => None,
+        };
         let listener =
             TcpListener::bind(endpoint).await.map_err(|source| ServeError::Bind { endpoint, source })?;
         let endpoint = listener.local_addr().map_err(|source| ServeError::Bind { endpoint, source })?;
-        Ok(Self { listener, endpoint })
+        Ok(Self { listener, endpoint, doorkeeper })
     }
 
     /// Where it listens (the port is known even when the configuration said 0).
@@ -139,7 +161,7 @@ impl Server {
     /// The listener failed.
     pub async fn serve(self, sources: Sources, shutdown: CancellationToken) -> Result<(), ServeError> {
         let endpoint = self.endpoint;
-        axum::serve(self.listener, api::router(sources))
+        axum::serve(self.listener, api::router(sources, self.doorkeeper))
             .with_graceful_shutdown(shutdown.cancelled_owned())
             .await
             .map_err(|source| ServeError::Serve { endpoint, source })

@@ -100,13 +100,13 @@ fn admit<'a>(
 }
 
 /// True for a request that a page of another site has a browser send.
-fn from_another_site(headers: &HeaderMap) -> bool {
+pub(crate) fn from_another_site(headers: &HeaderMap) -> bool {
     let origin = text(headers, header::ORIGIN);
     let own = text(headers, header::HOST);
     !origin.is_empty() && origin.split_once("://").is_none_or(|(_, host)| host != own)
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> &str {
+pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
 }
 
@@ -264,7 +264,7 @@ fn document(error: &SqlError, status: StatusCode) -> Value {
     document
 }
 
-fn plain(status: StatusCode, code: &str, detail: &str) -> Value {
+pub(crate) fn plain(status: StatusCode, code: &str, detail: &str) -> Value {
     json!({
         "type": format!("urn:selvedge:problem:{code}"),
         "title": status.canonical_reason(),
@@ -274,11 +274,11 @@ fn plain(status: StatusCode, code: &str, detail: &str) -> Value {
     })
 }
 
-fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
+pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
     with_document(status, &plain(status, code, detail))
 }
 
-fn with_document(status: StatusCode, document: &Value) -> Response {
+pub(crate) fn with_document(status: StatusCode, document: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/problem+json")], document.to_string()).into_response()
 }
 

@@ -167,6 +167,13 @@ impl PolicySet {
         self.istio.len() + self.envoy.len()
     }
 
+    /// How many RBAC filters are in it. They do not say at which workload they are: it is for the caller to judge only
+    /// the calls of that workload.
+    #[must_use]
+    pub fn rbac_filters(&self) -> usize {
+        self.envoy.len()
+    }
+
     /// What people should know of the policies: `file:line: what`.
     #[must_use]
     pub fn notes(&self) -> &[String] {

@@ -12,14 +12,14 @@ use selvedge_engine::{Effect, EngineConfig, Pipeline, RawBatch, RuleSet, Snapsho
 use selvedge_model::{ObservedTime, SteadyTime};
 use selvedge_query::{SqlConfig, SqlService, StoreConfig};
 use selvedge_receive::{Clock, OtlpSection, ReceiveConfig, Receivers};
-use selvedge_serve::{Health, ServeConfig, ServeSection, Server, Sources};
+use selvedge_serve::{Health, QuarantineDoor, ServeAuthSection, ServeConfig, ServeSection, Server, Sources};
 use selvedge_testkit::{Refusal, Traffic};
 use tokio_util::sync::CancellationToken;
 
 /// Calls of `web` to `ledger` in [`seen`], each way from a refused handshake.
 const CALLS: usize = 20;
 
-struct FixedClock;
+pub struct FixedClock;
 
 impl Clock for FixedClock {
     fn now(&self) -> ObservedTime {
@@ -95,6 +95,7 @@ pub fn seen_with(limits: SqlConfig) -> (Snapshot, SqlService) {
         incidents: Arc::new(pipeline.incidents().cloned().collect()),
         findings: Arc::new(findings.collect()),
         edges: Arc::new(pipeline.edges()),
+        quarantines: Arc::default(),
         stats: pipeline.stats(),
     };
     let rows = pipeline.recorded().snapshot().unwrap();
@@ -109,31 +110,45 @@ pub fn serving(
     ask: impl FnOnce(SocketAddr) + Send + 'static,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut config = ReceiveConfig::try_from(OtlpSection::default()).unwrap();
-        (config.grpc, config.http) = (None, None);
-        let (submissions, _inbox) = tokio::sync::mpsc::channel(1);
-        let receivers = Receivers::bind(config, Arc::new(FixedClock), submissions).await.unwrap();
-        let sources = Sources {
-            view: Arc::new(ArcSwap::from_pointee(view)),
-            deliveries: Arc::new(DeliveryLedger::default()),
-            received: receivers.stats(),
-            sql,
-            health: Arc::clone(health),
-            version: "0.0.0",
-        };
-        let section = ServeSection { endpoint: Some("127.0.0.1:0".to_owned()) };
-        let server = Server::bind(ServeConfig::try_from(section).unwrap()).await.unwrap();
-        let (address, done) = (server.endpoint(), CancellationToken::new());
-        let asking = tokio::task::spawn_blocking({
-            let done = done.clone();
-            move || {
-                let _done = done.drop_guard();
-                ask(address);
-            }
-        });
-        let (asked, served) = tokio::join!(asking, server.serve(sources, done));
-        asked.unwrap();
-        served.unwrap();
+    let view = Arc::new(ArcSwap::from_pointee(view));
+    let sources = Sources { sql, health: Arc::clone(health), ..runtime.block_on(sources(view)) };
+    runtime.block_on(serve_while(sources, None, ask));
+}
+
+/// A view, and nothing else.
+pub async fn sources(view: Arc<ArcSwap<Snapshot>>) -> Sources {
+    let mut config = ReceiveConfig::try_from(OtlpSection::default()).unwrap();
+    (config.grpc, config.http) = (None, None);
+    let (submissions, _inbox) = tokio::sync::mpsc::channel(1);
+    let receivers = Receivers::bind(config, Arc::new(FixedClock), submissions).await.unwrap();
+    Sources {
+        view,
+        deliveries: Arc::new(DeliveryLedger::default()),
+        received: receivers.stats(),
+        quarantines: QuarantineDoor::default(),
+        sql: None,
+        health: Arc::new(Health::default()),
+        version: "0.0.0",
+    }
+}
+
+/// Serves sources while `ask` runs on a thread of its own.
+pub async fn serve_while(
+    sources: Sources,
+    auth: Option<ServeAuthSection>,
+    ask: impl FnOnce(SocketAddr) + Send + 'static,
+) {
+    let section = ServeSection { endpoint: Some("127.0.0.1:0".to_owned()), auth };
+    let server = Server::bind(ServeConfig::try_from(section).unwrap()).await.unwrap();
+    let (address, done) = (server.endpoint(), CancellationToken::new());
+    let asking = tokio::task::spawn_blocking({
+        let done = done.clone();
+        move || {
+            let _done = done.drop_guard();
+            ask(address);
+        }
     });
+    let (asked, served) = tokio::join!(asking, server.serve(sources, done));
+    asked.unwrap();
+    served.unwrap();
 }

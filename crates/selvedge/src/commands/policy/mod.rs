@@ -1,0 +1,64 @@
+//! `selvedge policy`: policies tried on recorded traffic, written from it, and tested. No engine, no mesh, no network.
+
+mod backtest;
+mod cases;
+mod recorded;
+mod suggest;
+
+use std::path::{Path, PathBuf};
+
+use selvedge_policy::{MeshSettings, PolicyError, PolicySet};
+
+use crate::cli::{MeshArgs, PolicyArgs, PolicyCommand};
+use crate::exit::Outcome;
+
+/// Bytes of a file of policies or cases.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+pub(crate) fn run(args: &PolicyArgs) -> Outcome {
+    let done = match &args.command {
+        PolicyCommand::Backtest(args) => backtest::run(args),
+        PolicyCommand::Suggest(args) => suggest::run(args),
+        PolicyCommand::Test(args) => cases::run(args),
+    };
+    match done {
+        // Whoever reads us has read enough.
+        Err(failure) if failure.broken_pipe() => Ok(()),
+        done => done,
+    }
+}
+
+impl From<&MeshArgs> for MeshSettings {
+    fn from(args: &MeshArgs) -> Self {
+        Self {
+            root_namespace: args.root_namespace.clone(),
+            trust_domain: args.trust_domain.clone(),
+            selector_label: args.selector_label.clone(),
+        }
+    }
+}
+
+/// All policies of some files. Everything that is wrong with any of them is told at once.
+fn read_policies(paths: &[PathBuf], settings: &MeshSettings) -> anyhow::Result<PolicySet> {
+    let (mut all, mut problems) = (PolicySet::default(), Vec::new());
+    for path in paths {
+        match PolicySet::parse_in(&read(path)?, &path.display().to_string(), settings) {
+            Ok(set) => all.extend(set),
+            Err(errors) => problems.extend(errors),
+        }
+    }
+    if problems.is_empty() { Ok(all) } else { Err(told(&problems)) }
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    let cannot = |error: std::io::Error| anyhow::anyhow!("cannot read {}: {error}", path.display());
+    let bytes = std::fs::metadata(path).map_err(cannot)?.len();
+    anyhow::ensure!(bytes <= FILE_BYTES_MAX, "{} is longer than {FILE_BYTES_MAX} bytes", path.display());
+    std::fs::read_to_string(path).map_err(cannot)
+}
+
+fn told(problems: &[PolicyError]) -> anyhow::Error {
+    let lines: Vec<String> = problems.iter().map(PolicyError::to_string).collect();
+    let noun = if lines.len() == 1 { "problem" } else { "problems" };
+    anyhow::anyhow!("{} {noun} in the policies\n  {}", lines.len(), lines.join("\n  "))
+}

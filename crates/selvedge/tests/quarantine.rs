@@ -1,0 +1,181 @@
+//! `selvedge quarantine` against a live engine: from a recorded attack to a proposal that a person looks at and lifts.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use selvedge_replay::capture::CaptureReader;
+use serde_json::Value;
+
+/// How long another process may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/envoy").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+fn assert_contains(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is missing in:\n{text}");
+    }
+}
+
+/// Ends with the test.
+struct Live {
+    child: Child,
+    http: SocketAddr,
+    api: SocketAddr,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Live {
+    /// An engine that knows the mesh, with a token for the API and nothing to enforce with.
+    #[expect(clippy::disallowed_methods, reason = "the patience of a test with another process is real time")]
+    fn start(folder: &Path) -> Self {
+        let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [http, api] = held.map(|listener| listener.local_addr().unwrap());
+        std::fs::write(folder.join("token"), "s3cret\n").unwrap();
+        let token = folder.join("token");
+        let config = format!(
+            "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"{http}\"}}}}}}}}\nsql: {{enabled: false}}\n\
+             serve: {{endpoint: \"{api}\", auth: {{bearer_token_file: {}, name: night shift}}}}\n",
+            token.display()
+        );
+        let path = folder.join("live.yaml");
+        std::fs::write(&path, config).unwrap();
+        let learned = ["normal_1.otlpcap.zst", "normal_2.otlpcap.zst"].map(fixture);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_selvedge"))
+            .args(["run", "--config", path.to_str().unwrap(), "--learn", &learned[0], "--learn", &learned[1]])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        let ready = "GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        while !exchange(api, ready, &[]).contains(" 200 ") {
+            assert!(child.try_wait().unwrap().is_none() && started.elapsed() < PATIENCE);
+        }
+        Self { child, http, api }
+    }
+
+    fn send(&self, capture: &str) {
+        for frame in CaptureReader::open(Path::new(capture)).unwrap() {
+            let frame = frame.unwrap();
+            let (signal, length) = (frame.signal.name(), frame.body.len());
+            let head = format!(
+                "POST /v1/{signal} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/x-protobuf\r\n\
+                 content-length: {length}\r\n\r\n"
+            );
+            assert!(exchange(self.http, &head, &frame.body).starts_with("HTTP/1.1 200"));
+        }
+    }
+
+    /// `selvedge quarantine` of this engine.
+    fn quarantine(&self, token: Option<&str>, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));
+        command.env("NO_COLOR", "1").env_remove("SELVEDGE_TOKEN");
+        if let Some(token) = token {
+            command.env("SELVEDGE_TOKEN", token);
+        }
+        command
+            .arg("quarantine")
+            .args(args)
+            .args(["--url", &format!("http://{}", self.api)])
+            .output()
+            .unwrap()
+    }
+
+    /// What it prints when it succeeds.
+    fn told(&self, token: Option<&str>, args: &[&str]) -> String {
+        let output = self.quarantine(token, args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What it says when it does not.
+    fn refused(&self, token: Option<&str>, args: &[&str]) -> String {
+        let output = self.quarantine(token, args);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{args:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+fn exchange(address: SocketAddr, head: &str, body: &[u8]) -> String {
+    let mut answer = Vec::new();
+    if let Ok(mut stream) = TcpStream::connect(address) {
+        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        drop(stream.read_to_end(&mut answer));
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Scenario: an attack is sent to a live engine that only proposes; a person lists, looks, and takes the proposal back.
+/// Guarantees: everything that a person must know is on the page; nothing changes without the token, and nothing can be
+/// approved where nothing can be enforced.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the patience of a test with another process is real time")]
+fn a_proposal_is_listed_previewed_and_lifted_by_the_holder_of_the_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let live = Live::start(folder.path());
+    assert_eq!(live.told(None, &["list"]), "no quarantines\n");
+    live.send(&fixture("exfiltration.otlpcap.zst"));
+    let started = Instant::now();
+    let proposed: Value = loop {
+        let list: Value = serde_json::from_str(&live.told(None, &["list", "--format", "json"])).unwrap();
+        if list["total"] != 0 {
+            break list["quarantines"][0].clone();
+        }
+        assert!(started.elapsed() < PATIENCE, "nothing was proposed");
+    };
+    let id = proposed["id"].as_str().unwrap();
+    let incident = proposed["incident_id"].as_str().unwrap();
+    let table = live.told(None, &["list", "--state", "proposed", "--incident", incident]);
+    assert_contains(&table, &["ID", "STATE", "NORMAL", "WHAT", id, "proposed", "planned"]);
+    assert_eq!(live.told(None, &["list", "--state", "enforced"]), "no quarantines\n");
+    let page = live.told(None, &["preview", id]);
+    assert_contains(&page, &[id, incident, "cuts", "refuses spiffe://", "evidence", "backtest"]);
+    assert_contains(
+        &page,
+        &["normal before the onset", "not stopped", "lease", "policy      for envoy", "RBAC"],
+    );
+    let istio = live.told(None, &["preview", id, "--target", "istio", "--format", "json"]);
+    let istio: Value = serde_json::from_str(&istio).unwrap();
+    // What leaves the mesh cannot be cut by Istio's policies, so there is a text or a reason, never nothing.
+    assert!(istio["policy"].is_string() != istio["not_rendered"].is_array(), "{istio}");
+    assert_contains(
+        &live.told(None, &["preview", id, "--target", "network-policy"]),
+        &["there is none", "deny"],
+    );
+    assert_contains(&live.refused(None, &["lift", id, "--why", "x"]), &["SELVEDGE_TOKEN"]);
+    assert_contains(&live.refused(Some("guess"), &["approve", id]), &["not the right one"]);
+    assert_contains(&live.refused(Some("s3cret"), &["approve", id]), &["quarantine.folder"]);
+    assert_contains(&live.refused(Some("s3cret"), &["lift", id, "--why", " "]), &["--why"]);
+    let lifted = live.told(Some("s3cret"), &["lift", id, "--why", "it was a deployment"]);
+    assert_contains(&lifted, &[id, "is lifted", "it was a deployment"]);
+    assert_contains(&live.told(None, &["list", "--state", "lifted"]), &[id]);
+    assert_contains(&live.refused(None, &["preview", "selvedge-q-0"]), &["no quarantine with this id"]);
+    assert_contains(&live.refused(None, &["preview", "../incidents"]), &["is no id"]);
+    assert_eq!(live.quarantine(None, &["preview", id, "--target", "iptables"]).status.code(), Some(2));
+    assert_eq!(live.quarantine(None, &["lift", id]).status.code(), Some(2));
+}
+
+#[test]
+fn no_engine_to_ask_is_a_runtime_failure_that_says_what_to_do() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_selvedge"))
+        .args(["quarantine", "list", "--url", &format!("http://{free}")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_contains(&String::from_utf8_lossy(&output.stderr), &["--url", "selvedge run"]);
+}
