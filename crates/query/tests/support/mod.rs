@@ -259,11 +259,8 @@ pub(crate) fn watched(learned: Learned) -> Watched {
 }
 
 fn quarantine() -> Quarantine {
-    let ledger = Endpoint {
-        namespace: "bank".to_owned(),
-        workload: "ledger".to_owned(),
-        ..Endpoint::default()
-    };
+    let ledger =
+        Endpoint { namespace: "bank".to_owned(), workload: "ledger".to_owned(), ..Endpoint::default() };
     Quarantine {
         id: "selvedge-q-1".to_owned(),
         incident_id: "i1".to_owned(),
