@@ -28,6 +28,6 @@ pub(crate) fn policy_unenforced(case: &Case<'_>, drafts: &mut Vec<Draft>) {
             case.callee()
         ))
         .note("route", &case.route())
-        .inform_if(novelty::knows_route(case), "the edge is known for it: the policy is too narrow");
+        .inform_if(novelty::ordinary(case), "the callee gets such calls every day: the policy is too narrow");
     drafts.push(draft);
 }

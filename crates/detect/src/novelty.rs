@@ -137,12 +137,18 @@ fn boundary(case: &Case<'_>, drafts: &mut Vec<Draft>) {
 }
 
 /// True when the edge is known for what was asked: served before, or refused as it was before.
-pub(crate) fn knows_route(case: &Case<'_>) -> bool {
+fn knows_route(case: &Case<'_>) -> bool {
     let key = RouteKey::of(case.shape);
     case.edge.is_some_and(|edge| {
         edge.route(key).is_some_and(|route| route.served() || case.shape.refused())
             || known_by_template(case, edge.routes().map(|(key, _)| *key))
     })
+}
+
+/// True when the call is one of those that the callee gets every day: its edge is known for it, or its edge is known and
+/// the callee serves it to others.
+pub(crate) fn ordinary(case: &Case<'_>) -> bool {
+    knows_route(case) || (case.edge.is_some() && served_by_callee(case) == Some(true))
 }
 
 fn new_route(case: &Case<'_>, drafts: &mut Vec<Draft>) {

@@ -45,7 +45,7 @@ fn a_capture_is_asked_without_an_engine() {
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let number = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     assert_eq!(number(&rows[0]["calls"]), number(&summary["calls"]));
-    assert_eq!(rows[0]["findings"], 4);
+    assert_eq!(rows[0]["findings"], 5);
     let question = "SELECT source_workload, destination_workload, max(request_bytes) AS bytes FROM calls WHERE external \
                     GROUP BY ALL ORDER BY bytes DESC LIMIT 1";
     let question = question.replace("GROUP BY ALL", "GROUP BY source_workload, destination_workload");

@@ -136,6 +136,8 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("incidents", "oldest"),
             ("sql_rows", "oldest_segment_first"),
             ("sql_history_waiting", "oldest_segment_first"),
+            ("recent_traffic", "oldest_minute"),
+            ("recent_traffic_rows", "keep_known"),
         ];
         for (limit, policy) in limits {
             let row = format!("selvedge_overloads_total{{limit=\"{limit}\",policy=\"{policy}\"}} 0");
