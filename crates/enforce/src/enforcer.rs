@@ -18,6 +18,7 @@ use crate::audit::{
 };
 use crate::store::{Change, Lease, Moment, Store, StoreError, StoreLimits};
 use crate::xds::{PolicyWorld, XdsEvent, XdsEventKind, XdsHandle};
+use crate::yaml_folder::YamlFolder;
 
 /// Orders taken at once: one transaction each, one write of the audit log for all.
 const BATCH_MAX: usize = 64;
@@ -73,6 +74,7 @@ pub struct Enforcer {
     /// Connected proxies of each live quarantine, and those that have it, as reported last.
     reported: BTreeMap<String, (usize, usize)>,
     reports: mpsc::Sender<PushReport>,
+    yaml: Option<YamlFolder>,
     folder: PathBuf,
     /// The latest records of the log, for people to look at.
     shown: Arc<ArcSwap<Vec<AuditLine>>>,
@@ -114,12 +116,18 @@ impl Enforcer {
             revisions,
             reported: BTreeMap::new(),
             reports,
+            yaml: None,
             folder: audit_folder,
             shown: Arc::default(),
         };
         enforcer.show();
         enforcer.publish();
         Ok((enforcer, quarantines))
+    }
+
+    /// From now on the live quarantines are files as well.
+    pub fn write_yaml(&mut self, folder: YamlFolder) {
+        self.yaml = Some(folder);
     }
 
     /// The latest records of the log, replaced whenever there are new ones.
@@ -147,6 +155,7 @@ impl Enforcer {
         for id in ids {
             self.report(PushReport::Pushed { id }).await;
         }
+        self.write_files().await;
         let mut alive = tokio::time::interval(ALIVE_INTERVAL);
         alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut ordered, mut happened) = (Vec::new(), Vec::new());
@@ -198,6 +207,7 @@ impl Enforcer {
         self.show();
         if !moved.is_empty() {
             self.publish();
+            self.write_files().await;
             for id in moved.into_iter().filter(|id| self.live.contains_key(id)).collect::<Vec<_>>() {
                 self.report(PushReport::Pushed { id }).await;
             }
@@ -285,6 +295,22 @@ impl Enforcer {
             );
         }
         self.xds.publish(Arc::new(world));
+    }
+
+    /// The YAML folder, when there is one. Proxies were told before: a slow repository holds nothing up.
+    async fn write_files(&self) {
+        let Some(yaml) = &self.yaml else { return };
+        for unwritten in yaml.apply(self.live.values()).await {
+            tracing::error!(
+                quarantine = unwritten.id,
+                why = unwritten.why,
+                "the YAML folder is not as it should be"
+            );
+            if self.live.contains_key(&unwritten.id) {
+                let (id, by) = (unwritten.id, "the YAML folder".to_owned());
+                self.report(PushReport::Rejected { id, by, why: unwritten.why }).await;
+            }
+        }
     }
 
     async fn hear(&mut self, events: Vec<XdsEvent>) {

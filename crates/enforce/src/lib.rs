@@ -10,5 +10,7 @@ pub mod enforcer;
 pub mod store;
 pub mod xds;
 pub mod yaml_driver;
+pub mod yaml_folder;
 
 pub use enforcer::{Enforcer, EnforcerError, Order};
+pub use yaml_folder::YamlFolder;

@@ -100,7 +100,8 @@ fn basis(kind: FindingKind) -> Basis {
         | K::NewPrincipal
         | K::NewEgress
         | K::NewCallPath
-        | K::BoundaryViolation => Basis::Shape,
+        | K::BoundaryViolation
+        | K::PolicyUnenforced => Basis::Shape,
         K::PathScan | K::FanOut | K::Beacon | K::BytesHigh | K::RequestRateHigh | K::DeniedBurst => {
             Basis::Edge
         }

@@ -70,6 +70,8 @@ fn asked(setting: &Setting, shards: usize) -> (SqlService, Played) {
         learned,
         findings: Arc::new(played.transcript.findings.clone()),
         incidents: Arc::new(played.incidents.clone()),
+        quarantines: Arc::default(),
+        audit: Arc::default(),
         ledger: played.stats.ledger,
     });
     let snapshot = pipeline.recorded().snapshot().unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use selvedge_act::{ActConfig, AlertsSection};
 use selvedge_engine::{EngineConfig, RuleSet};
+use selvedge_policy::RenderContext;
 use selvedge_receive::{OtlpSection, ReceiveConfig};
 use selvedge_serve::{ServeConfig, ServeSection};
 use serde::Deserialize;
@@ -94,6 +95,8 @@ pub(crate) struct Config {
     pub(crate) serve: ServeConfig,
     /// `None`: off.
     pub(crate) sql: Option<SqlSettings>,
+    /// What policies as text need to know of the mesh.
+    pub(crate) render: RenderContext,
     /// `None`: proposals only.
     pub(crate) enforcement: Option<EnforcementSettings>,
     pub(crate) engine: EngineConfig,
@@ -143,13 +146,15 @@ fn check(file: FileSection, folder: &Path) -> Result<Config, InvalidConfig> {
     let serve = ServeConfig::try_from(file.serve).map_err(|error| problems.push(error.to_string())).ok();
     let mut engine = file.engine.check(&mut problems);
     let (policy, enforcement) = file.quarantine.check(folder, &mut problems);
+    let yaml = enforcement.as_ref().and_then(|settings| settings.yaml.as_ref());
+    let render = yaml.map_or_else(RenderContext::default, |yaml| yaml.context.clone());
     engine.policy = policy;
     let sql = file.sql.check(folder, &mut problems);
     let rules = file.rules.check(folder, &mut problems);
     match (receive, serve, act, rules) {
         (Some(receive), Some(serve), Some(act), Some(rules)) if problems.is_empty() => {
             let log_level = file.log.level.map_or_else(|| LOG_LEVEL_DEFAULT.to_owned(), |filter| filter.0);
-            Ok(Config { receive, serve, sql, enforcement, engine, rules, act, log_level })
+            Ok(Config { receive, serve, sql, render, enforcement, engine, rules, act, log_level })
         }
         _ => Err(InvalidConfig { problems }),
     }

@@ -61,7 +61,10 @@ impl Enforcement {
         let moments = Arc::new(move || Moment { wall: clock.now(), steady: clock.steady() });
         let folder = settings.folder;
         let opened = control.spawn_blocking(move || Enforcer::open(&folder, handle, moments, sender)).await?;
-        let (enforcer, stored) = opened.context("quarantine.folder")?;
+        let (mut enforcer, stored) = opened.context("quarantine.folder")?;
+        if let Some(yaml) = settings.yaml {
+            enforcer.write_yaml(yaml);
+        }
         tracing::info!(quarantines = stored.len(), "leases and audit log are open");
         engine.pipeline_mut().restore(stored);
         engine.show_audit(enforcer.shown());
@@ -90,7 +93,7 @@ impl Enforcement {
             }
         });
         // It waits for the disk: a thread of its own.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let worker = std::thread::Builder::new()
             .name("enforcer".to_owned())
             .spawn(move || runtime.block_on(enforcer.run(orders, events)))

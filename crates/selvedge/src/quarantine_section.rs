@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use selvedge_enforce::YamlFolder;
 use selvedge_enforce::xds::ResourceNames;
+use selvedge_enforce::yaml_driver::{GitConfig, YamlConfig, YamlDriver};
 use selvedge_engine::{PolicyConfig, PolicyMode};
+use selvedge_policy::{Deployment, RenderContext, Target};
 use selvedge_receive::{Secret, TlsConfig, TlsSection};
 use serde::Deserialize;
 
@@ -42,6 +45,28 @@ pub(crate) struct QuarantineSection {
     folder: Option<PathBuf>,
     /// Where proxies ask.
     xds: XdsSection,
+    /// Files of the live quarantines.
+    yaml: Option<YamlSection>,
+}
+
+/// `quarantine.yaml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct YamlSection {
+    /// The folder; relative to the configuration file. It must exist.
+    folder: Option<PathBuf>,
+    /// `istio` (default), `cilium`, `cluster-network-policy`, `consul` or `envoy`.
+    target: Option<String>,
+    /// Commits what changes.
+    git: bool,
+    /// Label of pods that holds the workload's name (`app`).
+    selector_label: Option<String>,
+    /// Istio's root namespace (`istio-system`).
+    root_namespace: Option<String>,
+    /// The mesh's trust domain.
+    trust_domain: Option<String>,
+    /// `sidecar` (default), `ambient` or `waypoint`.
+    deployment: Option<String>,
 }
 
 /// `quarantine.xds`.
@@ -81,6 +106,7 @@ pub(crate) struct EnforcementSettings {
     pub(crate) tls: Option<TlsConfig>,
     /// True when clients must show a certificate.
     pub(crate) clients_verified: bool,
+    pub(crate) yaml: Option<YamlFolder>,
 }
 
 /// A token, or the file that holds it; the file is read at the start, so that `check` needs no secrets.
@@ -151,8 +177,9 @@ impl QuarantineSection {
                     .to_owned(),
             );
         }
+        let yaml = self.yaml.and_then(|yaml| yaml.check(folder, problems));
         let enforcement = self.folder.and_then(|own| self.xds.check(folder, folder.join(own), problems));
-        (policy, enforcement)
+        (policy, enforcement.map(|settings| EnforcementSettings { yaml, ..settings }))
     }
 }
 
@@ -199,7 +226,47 @@ impl XdsSection {
             inbound: self.inbound.unwrap_or(names.inbound),
             outbound: self.outbound.unwrap_or(names.outbound),
         };
-        Some(EnforcementSettings { folder, endpoint, resources, token, tls, clients_verified })
+        Some(EnforcementSettings { folder, endpoint, resources, token, tls, clients_verified, yaml: None })
+    }
+}
+
+impl YamlSection {
+    fn check(self, beside: &Path, problems: &mut Vec<String>) -> Option<YamlFolder> {
+        let target = self.target.as_deref().unwrap_or("istio");
+        // Linkerd's allow lists are made of the callers seen, which is for `quarantine preview`.
+        let known =
+            Target::parse(target).filter(|target| !matches!(target, Target::Linkerd | Target::NetworkPolicy));
+        if known.is_none() {
+            problems.push(format!(
+                "quarantine.yaml.target: `{target}` is none of istio, cilium, cluster-network-policy, consul and envoy"
+            ));
+        }
+        let deployment = match self.deployment.as_deref() {
+            None | Some("sidecar") => Deployment::Sidecar,
+            Some("ambient") => Deployment::Ambient,
+            Some("waypoint") => Deployment::Waypoint,
+            Some(other) => {
+                problems.push(format!(
+                    "quarantine.yaml.deployment: `{other}` is none of sidecar, ambient and waypoint"
+                ));
+                return None;
+            }
+        };
+        let Some(folder) = self.folder else {
+            problems.push("quarantine.yaml.folder: is required with yaml".to_owned());
+            return None;
+        };
+        let defaults = RenderContext::default();
+        let context = RenderContext {
+            selector_label: self.selector_label.unwrap_or(defaults.selector_label),
+            root_namespace: self.root_namespace.unwrap_or(defaults.root_namespace),
+            trust_domain: self.trust_domain.unwrap_or(defaults.trust_domain),
+            deployment,
+            ..RenderContext::default()
+        };
+        let git = self.git.then(GitConfig::default);
+        let driver = YamlDriver::new(YamlConfig { folder: beside.join(folder), git });
+        Some(YamlFolder { driver, target: known?, context })
     }
 }
 

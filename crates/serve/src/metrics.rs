@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use selvedge_engine::Snapshot;
-use selvedge_model::{Fate, IncidentStatus, Severity, SignalKind};
+use selvedge_model::{Fate, IncidentStatus, QuarantineState, Severity, SignalKind};
 use selvedge_receive::Transport;
 
 use crate::Sources;
@@ -45,6 +45,7 @@ impl Collector for View {
         totals(&mut encoder, &view)?;
         overloads(&mut encoder, &view)?;
         incidents(&mut encoder, &view)?;
+        quarantines(&mut encoder, &view)?;
         deliveries(&mut encoder, sources)?;
         requests(&mut encoder, sources)?;
         connections(&mut encoder, sources)
@@ -130,6 +131,19 @@ fn overloads(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(),
         .map(|overload| (vec![("limit", overload.limit), ("policy", overload.policy)], overload.count));
     let help = "How often a limit of the engine struck, and what happened then";
     family(encoder, "overloads", help, MetricType::Counter, rows.collect())
+}
+
+fn quarantines(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Error> {
+    let progress = ["planned", "pushed", "acknowledged", "effective", "ineffective"];
+    let rows = QuarantineState::ALL.iter().flat_map(|state| {
+        progress.map(|progress| {
+            let alike =
+                view.quarantines.iter().filter(|one| one.state == *state && one.progress.name() == progress);
+            (vec![("state", state.name()), ("progress", progress)], alike.count() as u64)
+        })
+    });
+    let help = "Quarantines remembered, by state and by how far they have come";
+    family(encoder, "quarantines", help, MetricType::Gauge, rows.collect())
 }
 
 fn incidents(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Error> {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use selvedge_learn::{Baselines, LearnConfig, Provenance};
 use selvedge_model::{
-    Call, CallShape, Certificate, Edge, EdgeKey, EdgeWindow, Endpoint, EventTime, Evidence, Fate, FateLedger,
-    Finding, FindingKind, IdentitySource, Incident, IncidentStatus, MetricPoint, MetricValue, Node,
-    Observation, ObservationKind, Party, Reported, RequestId, Security, Severity, Side, SignalKind, SpanId,
+    AuditLine, Backtest, Call, CallShape, Caller, Certificate, Cut, Edge, EdgeKey, EdgeWindow, Endpoint,
+    EventTime, Evidence, Fate, FateLedger, Finding, FindingKind, IdentitySource, Incident, IncidentStatus,
+    MetricPoint, MetricValue, Node, Observation, ObservationKind, ObservedTime, Operation, Party, Place,
+    Progress, Quarantine, QuarantineState, Reported, RequestId, Security, Severity, Side, SignalKind, SpanId,
     Suspect, Symbol, SymbolTable, Temporality, TraceId, Window,
 };
 use selvedge_query::{Learned, SqlConfig, SqlService, Store, StoreConfig, Watched};
@@ -244,6 +245,44 @@ pub(crate) fn watched(learned: Learned) -> Watched {
         incidents: Arc::new(vec![incident]),
         ledger,
         learned: Arc::new(learned),
+        quarantines: Arc::new(vec![quarantine()]),
+        audit: Arc::new(vec![AuditLine {
+            time: ObservedTime(START + 61_000_000_000),
+            sequence: 7,
+            actor: "engine".to_owned(),
+            action: "push".to_owned(),
+            subject: "selvedge-q-1".to_owned(),
+            detail: "told to proxies".to_owned(),
+            hash: "ab".repeat(32),
+        }]),
+    }
+}
+
+fn quarantine() -> Quarantine {
+    let ledger =
+        Endpoint { namespace: "bank".to_owned(), workload: "ledger".to_owned(), ..Endpoint::default() };
+    Quarantine {
+        id: "selvedge-q-1".to_owned(),
+        incident_id: "i1".to_owned(),
+        cuts: vec![Cut {
+            place: Place::Inbound,
+            workload: ledger,
+            caller: Caller::Principal("spiffe://mesh.example/ns/shop/sa/web".to_owned()),
+            hosts: Vec::new(),
+            operations: vec![Operation { method: "GET".to_owned(), route: "/entries/{id}".to_owned() }],
+        }],
+        state: QuarantineState::Enforced,
+        progress: Progress::Effective,
+        reason: "cut shop/web from bank/ledger".to_owned(),
+        evidence: vec!["f1".to_owned()],
+        not_stopped: vec!["a request that is under way".to_owned()],
+        backtest: Backtest { considered: 100, denied: 3, ..Backtest::default() },
+        owner: "engine".to_owned(),
+        created: ObservedTime(START + 60_000_000_000),
+        ttl_seconds: 1_800,
+        expires: Some(ObservedTime(START + 1_860_000_000_000)),
+        renewals: 1,
+        ended: String::new(),
     }
 }
 

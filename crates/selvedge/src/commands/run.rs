@@ -14,7 +14,7 @@ use selvedge_enforce::Order;
 use selvedge_engine::{Effect, Engine, Pipeline};
 use selvedge_model::ActionKind;
 use selvedge_receive::Receivers;
-use selvedge_serve::{Health, Lifecycle, Server, Sources};
+use selvedge_serve::{Health, Lifecycle, QuarantineDoor, Server, Sources};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
@@ -84,6 +84,11 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
         deliveries: dispatcher.ledger(),
         received: receivers.stats(),
         sql: sql.as_ref().map(SqlDoors::service),
+        quarantines: QuarantineDoor {
+            orders: Some(engine.orders()),
+            enforcer: decisions.clone(),
+            render: config.render,
+        },
         health: Arc::clone(&health),
         version: env!("CARGO_PKG_VERSION"),
     };
