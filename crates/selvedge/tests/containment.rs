@@ -155,7 +155,7 @@ fn everything_that_is_wrong_with_policies_is_told_with_file_and_line() {
     assert_eq!(code, Some(1));
     assert_contains(
         &err,
-        &["2 problems", "misspelt.yaml:9: ", "did you mean `principals`?", "other.yaml:6: "],
+        &["3 problems", "misspelt.yaml:9: ", "did you mean `principals`?", "other.yaml:6: "],
     );
     let (code, _, err) = bench.backtest(&[&bench.path("none.yaml")]);
     assert_eq!(code, Some(1));

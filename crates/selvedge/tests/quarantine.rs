@@ -39,16 +39,16 @@ impl Drop for Live {
 }
 
 impl Live {
-    /// An engine that knows the mesh, with a token for the API and nothing to enforce with.
+    /// An engine that knows the mesh, with a token for the API, and more configuration.
     #[expect(clippy::disallowed_methods, reason = "the patience of a test with another process is real time")]
-    fn start(folder: &Path) -> Self {
+    fn start(folder: &Path, more: &str) -> Self {
         let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [http, api] = held.map(|listener| listener.local_addr().unwrap());
         std::fs::write(folder.join("token"), "s3cret\n").unwrap();
         let token = folder.join("token");
         let config = format!(
             "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"{http}\"}}}}}}}}\nsql: {{enabled: false}}\n\
-             serve: {{endpoint: \"{api}\", auth: {{bearer_token_file: {}, name: night shift}}}}\n",
+             serve: {{endpoint: \"{api}\", auth: {{bearer_token_file: {}, name: night shift}}}}\n{more}\n",
             token.display()
         );
         let path = folder.join("live.yaml");
@@ -77,6 +77,20 @@ impl Live {
                  content-length: {length}\r\n\r\n"
             );
             assert!(exchange(self.http, &head, &frame.body).starts_with("HTTP/1.1 200"));
+        }
+    }
+
+    /// The first that is proposed after an attack.
+    #[expect(clippy::disallowed_methods, reason = "the patience of a test with another process is real time")]
+    fn proposed(&self) -> Value {
+        self.send(&fixture("exfiltration.otlpcap.zst"));
+        let started = Instant::now();
+        loop {
+            let list: Value = serde_json::from_str(&self.told(None, &["list", "--format", "json"])).unwrap();
+            if list["total"] != 0 {
+                return list["quarantines"][0].clone();
+            }
+            assert!(started.elapsed() < PATIENCE, "nothing was proposed");
         }
     }
 
@@ -123,20 +137,11 @@ fn exchange(address: SocketAddr, head: &str, body: &[u8]) -> String {
 /// Guarantees: everything that a person must know is on the page; nothing changes without the token, and nothing can be
 /// approved where nothing can be enforced.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the patience of a test with another process is real time")]
 fn a_proposal_is_listed_previewed_and_lifted_by_the_holder_of_the_token() {
     let folder = tempfile::tempdir().unwrap();
-    let live = Live::start(folder.path());
+    let live = Live::start(folder.path(), "");
     assert_eq!(live.told(None, &["list"]), "no quarantines\n");
-    live.send(&fixture("exfiltration.otlpcap.zst"));
-    let started = Instant::now();
-    let proposed: Value = loop {
-        let list: Value = serde_json::from_str(&live.told(None, &["list", "--format", "json"])).unwrap();
-        if list["total"] != 0 {
-            break list["quarantines"][0].clone();
-        }
-        assert!(started.elapsed() < PATIENCE, "nothing was proposed");
-    };
+    let proposed = live.proposed();
     let id = proposed["id"].as_str().unwrap();
     let incident = proposed["incident_id"].as_str().unwrap();
     let table = live.told(None, &["list", "--state", "proposed", "--incident", incident]);
@@ -167,6 +172,50 @@ fn a_proposal_is_listed_previewed_and_lifted_by_the_holder_of_the_token() {
     assert_contains(&live.refused(None, &["preview", "../incidents"]), &["is no id"]);
     assert_eq!(live.quarantine(None, &["preview", id, "--target", "iptables"]).status.code(), Some(2));
     assert_eq!(live.quarantine(None, &["lift", id]).status.code(), Some(2));
+}
+
+/// Scenario: a person approves; the engine is killed and comes back; the person lifts; the engine ends in peace.
+/// Guarantees: what was answered is stored: it is enforced before and after the crash, and all of it is in the audit log,
+/// under the person's name.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the patience of a test with another process is real time")]
+fn an_approval_survives_a_crash_and_is_audited() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let more =
+        format!("quarantine: {{folder: state, xds: {{endpoint: \"{}\"}}}}", held.local_addr().unwrap());
+    drop(held);
+    let live = Live::start(folder.path(), &more);
+    let proposed = live.proposed();
+    let id = proposed["id"].as_str().unwrap();
+    assert_contains(&live.told(Some("s3cret"), &["approve", id]), &[id, "is enforced", "until"]);
+    drop(live);
+    let mut live = Live::start(folder.path(), &more);
+    let started = Instant::now();
+    // The view is made when the engine begins to run, a moment after the ports are open.
+    while !live.told(None, &["list", "--state", "enforced"]).contains(id) {
+        assert!(started.elapsed() < Duration::from_secs(5), "it is lost: {}", live.told(None, &["list", "--format", "json"]));
+    }
+    let lifted = live.told(Some("s3cret"), &["lift", id, "--why", "it was a deployment", "--format", "json"]);
+    let lifted: Value = serde_json::from_str(&lifted).unwrap();
+    assert_eq!((&lifted["state"], &lifted["owner"]), (&"lifted".into(), &"night shift".into()));
+    let pid = live.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(live.child.wait().unwrap().success());
+    let state = folder.path().join("state");
+    let verify = Command::new(env!("CARGO_BIN_EXE_selvedge"))
+        .args(["audit", "verify", state.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(verify.status.success(), "{}", String::from_utf8_lossy(&verify.stderr));
+    let log = std::fs::read_to_string(state.join("audit/audit.log")).unwrap();
+    for kind in ["approve", "lift"] {
+        let told = |line: &&str| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            record["kind"] == kind && record["subject"] == id && record["who"] == "night shift"
+        };
+        assert_eq!(log.lines().filter(told).count(), 1, "{kind} in:\n{log}");
+    }
 }
 
 #[test]

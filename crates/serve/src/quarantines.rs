@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::Sources;
 use crate::api::{Filter, page};
 use crate::auth::{Doorkeeper, admit};
+use crate::server::Lifecycle;
 use crate::sql::{plain, problem, text, with_document};
 
 /// Bytes of a request.
@@ -176,7 +177,7 @@ async fn approve(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let (who, change) = match admitted(doorkeeper.as_deref(), &headers, body) {
+    let (who, change) = match admitted(&sources, doorkeeper.as_deref(), &headers, body) {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
@@ -196,7 +197,7 @@ async fn lift(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let (who, change) = match admitted(doorkeeper.as_deref(), &headers, body) {
+    let (who, change) = match admitted(&sources, doorkeeper.as_deref(), &headers, body) {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
@@ -218,12 +219,21 @@ async fn lift(
 
 /// Who asks for what, or why not. Only JSON: no form of a web page can send it without asking first.
 fn admitted<'d>(
+    sources: &Sources,
     doorkeeper: Option<&'d Doorkeeper>,
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(&'d str, Change), Box<Response>> {
     let who = admit(doorkeeper, headers)?;
     let refuse = |status, code, detail: &str| Err(Box::new(problem(status, code, detail)));
+    // Nobody takes orders while a baseline is learned: whoever gave one would wait for as long.
+    if sources.health.get() == Lifecycle::Starting {
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "starting",
+            "a baseline is being learned: come again",
+        );
+    }
     let media = text(headers, header::CONTENT_TYPE).split(';').next().unwrap_or("").trim();
     if !media.eq_ignore_ascii_case("application/json") {
         let detail = "send application/json: {\"why\": \"...\"}";

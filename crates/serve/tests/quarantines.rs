@@ -18,7 +18,7 @@ use selvedge_model::{
     SteadyTime,
 };
 use selvedge_receive::Secret;
-use selvedge_serve::{QuarantineDoor, ServeAuthSection, ServeConfig, ServeSection, Sources};
+use selvedge_serve::{Lifecycle, QuarantineDoor, ServeAuthSection, ServeConfig, ServeSection, Sources};
 use serde_json::{Value, json};
 use support::{Answer, FixedClock, exchange, get, serve_while, sources};
 
@@ -73,7 +73,9 @@ fn still(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let view = Snapshot { quarantines: Arc::new(quarantines), ..Snapshot::default() };
-        serve_while(sources(Arc::new(ArcSwap::from_pointee(view))).await, auth, ask).await;
+        let sources = sources(Arc::new(ArcSwap::from_pointee(view))).await;
+        sources.health.set(Lifecycle::Ready);
+        serve_while(sources, auth, ask).await;
     });
 }
 
@@ -98,6 +100,7 @@ fn live(folder: &Path, ask: impl FnOnce(SocketAddr) + Send + 'static) {
             ..Default::default()
         };
         let sources = Sources { quarantines: door, ..sources(view).await };
+        sources.health.set(Lifecycle::Ready);
         let (submissions, submitted) = tokio::sync::mpsc::channel(1);
         let act = move |effect| {
             if let Effect::Containment { event, .. } = effect {

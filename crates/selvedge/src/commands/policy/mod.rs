@@ -47,7 +47,12 @@ fn read_policies(paths: &[PathBuf], settings: &MeshSettings) -> anyhow::Result<P
             Err(errors) => problems.extend(errors),
         }
     }
-    if problems.is_empty() { Ok(all) } else { Err(told(&problems)) }
+    if !problems.is_empty() {
+        return Err(told(&problems));
+    }
+    // Without a policy everything passes, which would look like a policy that harms nobody.
+    anyhow::ensure!(paths.is_empty() || !all.is_empty(), "the files hold no policy that is judged here");
+    Ok(all)
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
