@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use selvedge_model::{AuditLine, Finding, SteadyTime};
+use selvedge_model::{AuditLine, Finding, Quarantine, SteadyTime};
 use selvedge_policy::Now;
 use selvedge_query::{History, Learned, SealedSegment, SnapshotSource, Watched};
 use selvedge_receive::{Clock, Receipt, Submission};
@@ -104,6 +104,14 @@ impl Engine {
     #[must_use]
     pub fn snapshots(&self) -> LiveSnapshots {
         LiveSnapshots { asking: self.questions.0.clone() }
+    }
+
+    /// Takes the quarantines that a process before us had stored. Before anything else happens.
+    pub fn restore(&mut self, stored: Vec<Quarantine>, now: Now) {
+        self.pipeline.set_clock(now);
+        self.pipeline.restore(stored);
+        self.latest.quarantines = Arc::new(self.pipeline.quarantines().cloned().collect());
+        self.view.store(Arc::new(self.latest.clone()));
     }
 
     /// From now on SQL shows these records of the audit log.

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use selvedge_enforce::store::Moment;
 use selvedge_enforce::xds::{BearerToken, XdsConfig, XdsEvent, XdsServer, XdsTls};
 use selvedge_enforce::{Enforcer, EnforcerError, Order};
-use selvedge_engine::{ContainmentEvent, Engine};
+use selvedge_engine::{ContainmentEvent, Engine, Now};
 use selvedge_receive::{Clock, TaskGroup, TlsConfig};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -58,6 +58,7 @@ impl Enforcement {
             format!("cannot serve policies on {} (set `quarantine.xds.endpoint`)", settings.endpoint)
         })?;
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
+        let now = Now { steady: clock.steady(), wall: clock.now() };
         let moments = Arc::new(move || Moment { wall: clock.now(), steady: clock.steady() });
         let folder = settings.folder;
         let opened = control.spawn_blocking(move || Enforcer::open(&folder, handle, moments, sender)).await?;
@@ -66,7 +67,7 @@ impl Enforcement {
             enforcer.write_yaml(yaml);
         }
         tracing::info!(quarantines = stored.len(), "leases and audit log are open");
-        engine.pipeline_mut().restore(stored);
+        engine.restore(stored, now);
         engine.show_audit(enforcer.shown());
         Ok(Self { enforcer, server, events, orders: mpsc::channel(ORDERS_MAX), reports })
     }
