@@ -7,12 +7,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use selvedge_model::{AuditLine, Finding, Quarantine, SteadyTime};
-use selvedge_policy::Now;
+use selvedge_policy::{CommandError, Now};
 use selvedge_query::{History, Learned, SealedSegment, SnapshotSource, Watched};
 use selvedge_receive::{Clock, Receipt, Submission};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::orders::{LiveOrders, Order};
+use crate::orders::{LiveOrders, Order, Reply};
 use crate::overload::Overload;
 use crate::pipeline::{Effect, Pipeline, RawBatch};
 use crate::snapshot::Snapshot;
@@ -60,6 +60,8 @@ pub struct Engine {
     learned: Arc<Learned>,
     questions: (mpsc::Sender<Question>, Option<mpsc::Receiver<Question>>),
     orders: (mpsc::Sender<Order>, Option<mpsc::Receiver<Order>>),
+    /// What became of orders, to be told when their effects are handed over.
+    answered: Vec<(Reply, Result<Quarantine, CommandError>)>,
     /// The latest records of the audit log, when there is one.
     audit: Option<Arc<ArcSwap<Vec<AuditLine>>>>,
     /// Where sealed segments go, when there is a history.
@@ -77,6 +79,7 @@ impl Engine {
             learned: Arc::default(),
             questions: (asking, Some(questions)),
             orders: (ordering, Some(orders)),
+            answered: Vec::new(),
             audit: None,
             sealed: None,
             view: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
@@ -92,6 +95,15 @@ impl Engine {
     /// The pipeline, for what it is taught before it runs.
     pub fn pipeline_mut(&mut self) -> &mut Pipeline {
         &mut self.pipeline
+    }
+
+    /// Takes over what a process before us had stored, and shows it. After everything is taught: what is taught has a
+    /// time of its own, by which leases would run out.
+    pub fn restore(&mut self, stored: Vec<Quarantine>, now: Now) {
+        self.pipeline.set_clock(now);
+        self.pipeline.restore(stored);
+        self.latest.quarantines = Arc::new(self.pipeline.quarantines().cloned().collect());
+        self.view.store(Arc::new(self.latest.clone()));
     }
 
     /// The view that `serve` reads.
@@ -202,8 +214,16 @@ impl Engine {
             Order::Lift { id, who, why, reply } => (self.pipeline.lift(&id, &who, &why, effects), reply),
             Order::Report(report) => return self.pipeline.report(&report, effects),
         };
-        if reply.send(answer).is_err() {
-            tracing::debug!("whoever gave an order was gone before it was carried out");
+        self.answered.push((reply, answer));
+    }
+
+    /// Says what became of orders. After their effects were handed over and are in the view: who then asks those that
+    /// carry effects out, or looks, finds the order carried out.
+    fn reply(&mut self) {
+        for (reply, answer) in self.answered.drain(..) {
+            if reply.send(answer).is_err() {
+                tracing::debug!("whoever gave an order was gone before it was carried out");
+            }
         }
     }
 
@@ -313,6 +333,7 @@ pub async fn run(
         engine.pipeline.set_clock(Now { steady: clock.steady(), wall: clock.now() });
         engine.apply(event, clock.steady(), &mut effects);
         effects.drain(..).for_each(&mut act);
+        engine.reply();
         if ended {
             engine.close_history().await;
             return;

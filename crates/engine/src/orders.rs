@@ -4,7 +4,8 @@ use selvedge_model::Quarantine;
 use selvedge_policy::{CommandError, PushReport};
 use tokio::sync::{mpsc, oneshot};
 
-type Reply = oneshot::Sender<Result<Quarantine, CommandError>>;
+/// Where the answer to an order goes.
+pub(crate) type Reply = oneshot::Sender<Result<Quarantine, CommandError>>;
 
 /// One of them.
 pub(crate) enum Order {

@@ -8,6 +8,7 @@ use selvedge_enforce::store::Moment;
 use selvedge_enforce::xds::{BearerToken, XdsConfig, XdsEvent, XdsServer, XdsTls};
 use selvedge_enforce::{Enforcer, EnforcerError, Order};
 use selvedge_engine::{ContainmentEvent, Engine, Now};
+use selvedge_model::Quarantine;
 use selvedge_receive::{Clock, TaskGroup, TlsConfig};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -29,10 +30,12 @@ pub(crate) struct Enforcement {
     events: mpsc::Receiver<XdsEvent>,
     orders: (mpsc::Sender<Order>, mpsc::Receiver<Order>),
     reports: mpsc::Receiver<selvedge_engine::PushReport>,
+    clock: Arc<dyn Clock>,
+    stored: Vec<Quarantine>,
 }
 
 impl Enforcement {
-    /// Opens the store and the log, takes the port, and gives the engine what was in force before.
+    /// Opens the store and the log, and takes the port.
     pub(crate) async fn open(
         settings: EnforcementSettings,
         engine: &mut Engine,
@@ -58,8 +61,8 @@ impl Enforcement {
             format!("cannot serve policies on {} (set `quarantine.xds.endpoint`)", settings.endpoint)
         })?;
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
-        let now = Now { steady: clock.steady(), wall: clock.now() };
-        let moments = Arc::new(move || Moment { wall: clock.now(), steady: clock.steady() });
+        let moving = Arc::clone(&clock);
+        let moments = Arc::new(move || Moment { wall: moving.now(), steady: moving.steady() });
         let folder = settings.folder;
         let opened = control.spawn_blocking(move || Enforcer::open(&folder, handle, moments, sender)).await?;
         let (mut enforcer, stored) = opened.context("quarantine.folder")?;
@@ -67,9 +70,8 @@ impl Enforcement {
             enforcer.write_yaml(yaml);
         }
         tracing::info!(quarantines = stored.len(), "leases and audit log are open");
-        engine.restore(stored, now);
         engine.show_audit(enforcer.shown());
-        Ok(Self { enforcer, server, events, orders: mpsc::channel(ORDERS_MAX), reports })
+        Ok(Self { enforcer, server, events, orders: mpsc::channel(ORDERS_MAX), reports, clock, stored })
     }
 
     /// Where decisions go.
@@ -77,9 +79,11 @@ impl Enforcement {
         self.orders.0.clone()
     }
 
-    /// Lets proxies in and begins to carry out what is decided. It ends when it is closed.
-    pub(crate) fn begin(self, engine: &Engine, control: &Runtime) -> anyhow::Result<Enforcing> {
-        let Self { enforcer, server, events, orders: (sender, orders), mut reports } = self;
+    /// Gives the engine, which has learned by now, what was in force before, lets proxies in and begins to carry out what
+    /// is decided. It ends when it is closed.
+    pub(crate) fn begin(self, engine: &mut Engine, control: &Runtime) -> anyhow::Result<Enforcing> {
+        let Self { enforcer, server, events, orders: (sender, orders), mut reports, clock, stored } = self;
+        engine.restore(stored, Now { steady: clock.steady(), wall: clock.now() });
         let (group, stop) = (TaskGroup::new("xds"), CancellationToken::new());
         let _control = control.enter();
         tracing::info!(address = %server.address(), "serving quarantines over xDS");

@@ -215,7 +215,7 @@ impl XdsSection {
         });
         let endpoint = endpoint.ok()?;
         let identified = clients_verified || token.is_some();
-        if !endpoint.ip().is_loopback() && !(tls.is_some() && identified) {
+        if !(endpoint.ip().is_loopback() || tls.is_some() && identified) {
             problems.push(format!(
                 "quarantine.xds.endpoint: {endpoint} can be reached from other machines, which needs `tls` and a \
                  bearer token (or tls.client_ca_file); add what is missing or listen on 127.0.0.1"

@@ -149,7 +149,7 @@ fn a_proposal_is_listed_previewed_and_lifted_by_the_holder_of_the_token() {
     assert_contains(&table, &["ID", "STATE", "NORMAL", "WHAT", id, "proposed", "planned"]);
     assert_eq!(live.told(None, &["list", "--state", "enforced"]), "no quarantines\n");
     let page = live.told(None, &["preview", id]);
-    assert_contains(&page, &[id, incident, "cuts", "refuses spiffe://", "evidence", "backtest"]);
+    assert_contains(&page, &[id, incident, "cuts", "evidence", "backtest"]);
     assert_contains(
         &page,
         &["normal before the onset", "not stopped", "lease", "policy      for envoy", "RBAC"],

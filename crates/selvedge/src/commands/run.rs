@@ -101,7 +101,7 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
     }
     let receivers = receivers.listen()?;
     let sql = sql.map(|sql| sql.listen(control)).transpose()?;
-    let enforcing = enforcement.map(|enforcement| enforcement.begin(&engine, control)).transpose()?;
+    let enforcing = enforcement.map(|enforcement| enforcement.begin(&mut engine, control)).transpose()?;
     let signals = Signals::listen()?;
     control.spawn(signals.watch(intake.clone(), Arc::clone(&health)));
     announce(&receivers, endpoint);

@@ -50,6 +50,14 @@ pub(super) fn play(learn: &[PathBuf], judge: &[PathBuf], config: Option<&Path>) 
     }
     warnings
         .extend(played.torn.iter().map(|torn| format!("the end of {}: {}", torn.path.display(), torn.what)));
+    let dropped =
+        played.stats.overloads.iter().filter(|overload| overload.limit.starts_with("recent_traffic"));
+    warnings.extend(dropped.filter(|overload| overload.count > 0).map(|overload| {
+        format!(
+            "not all calls found room: {} ({}) struck {} times",
+            overload.limit, overload.policy, overload.count
+        )
+    }));
     Ok(Recorded { taught, judged, warnings })
 }
 

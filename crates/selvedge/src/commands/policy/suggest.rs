@@ -27,6 +27,9 @@ pub(super) fn run(args: &SuggestArgs) -> Outcome {
     let policies_file = format!("{}.policies.yaml", args.namespace);
     let suggestion = suggest(&args.namespace, &recorded.taught, &context, &policies_file)
         .map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    for warning in &recorded.warnings {
+        writeln!(std::io::stderr(), "note: {}", visible(warning))?;
+    }
     match &args.out {
         Some(folder) => {
             let cases_file = format!("{}.cases.yaml", args.namespace);
