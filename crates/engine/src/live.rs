@@ -118,14 +118,6 @@ impl Engine {
         LiveSnapshots { asking: self.questions.0.clone() }
     }
 
-    /// Takes the quarantines that a process before us had stored. Before anything else happens.
-    pub fn restore(&mut self, stored: Vec<Quarantine>, now: Now) {
-        self.pipeline.set_clock(now);
-        self.pipeline.restore(stored);
-        self.latest.quarantines = Arc::new(self.pipeline.quarantines().cloned().collect());
-        self.view.store(Arc::new(self.latest.clone()));
-    }
-
     /// From now on SQL shows these records of the audit log.
     pub fn show_audit(&mut self, audit: Arc<ArcSwap<Vec<AuditLine>>>) {
         self.audit = Some(audit);
