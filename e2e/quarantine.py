@@ -47,13 +47,14 @@ class Bed:
         self.rounds, self.kills = arguments.rounds, arguments.kills
         self.seed = random.randrange(1 << 32) if arguments.seed is None else arguments.seed
         self.certificates = issue_identities(os.path.join(self.out, "certificates"))
-        self.grpc, self.http, self.api, self.sql, self.xds = free_ports(5)
+        self.grpc, self.http, self.api, self.sql, self.xds, self.tee = free_ports(6)
         self.capture = os.path.join(self.out, "normal.otlpcap")
         self.engines = 0
 
-    def mesh(self, name, log_flush):
-        return GuardedMesh(os.path.join(self.out, name), self.processes, self.envoy, self.certificates,
-                           (self.grpc, self.xds), log_flush)
+    def mesh(self, name, log_flush, otlp_port=None):
+        """Five sidecars that export to the engine, or to another port."""
+        ports = (self.grpc if otlp_port is None else otlp_port, self.xds)
+        return GuardedMesh(os.path.join(self.out, name), self.processes, self.envoy, self.certificates, ports, log_flush)
 
     def engine(self, mode="enforce", ttl="30m"):
         """An engine that has never denied anything."""
@@ -87,7 +88,8 @@ def percentile(values, share):
 
 def record_normal(bed):
     """What the mesh normally does, as a capture that the engine is taught with."""
-    recorder = Recorder(bed.grpc, bed.capture)
+    recorder = Recorder(bed.grpc)
+    recorder.record(bed.capture)
     mesh = bed.mesh("normal", "0.2s")
     load = Load(mesh, bed.seed)
     try:
@@ -322,9 +324,10 @@ def check_standing(engine, mesh, standing):
         expect(status == 403, f"{edge} is answered {status}")
 
 
-def check_crashes(report, bed, mesh, draw):
+def check_crashes(report, bed, draw):
     """kill -9 at random moments of an intrusion."""
-    done, load = 0, Load(mesh, bed.seed)
+    done, mesh = 0, bed.mesh("mesh-crashes", "0.1s")
+    load = Load(mesh, bed.seed)
     kinds = ("random", "decided", "random", "cut")
     try:
         while done < bed.kills:
@@ -351,12 +354,14 @@ def check_crashes(report, bed, mesh, draw):
                 engine.end()
     finally:
         load.close()
+        mesh.close()
     report.check(f"no legitimate call of {len(load.answers)} is harmed by a crash",
                  lambda: expect(load.answers and not load.harmed(), f"{load.harmed()[:5]}"))
 
 
-def check_expiry(report, bed, mesh, draw):
+def check_expiry(report, bed, draw):
     """A lease ends after a crash as it would have without, and then the mesh answers again."""
+    mesh = bed.mesh("mesh-expiry", "0.1s")
     load = Load(mesh, bed.seed)
     engine = bed.engine(ttl=f"{SHORT_TTL_SECONDS}s")
     edge = draw.choice(LATERAL_EDGES)
@@ -400,6 +405,7 @@ def check_expiry(report, bed, mesh, draw):
     finally:
         engine.end()
         load.close()
+        mesh.close()
 
 
 # ---- all of it ---------------------------------------------------------------------------------------------------
@@ -419,17 +425,11 @@ def check_quarantine(report, arguments, processes, parts=PARTS):
         if log_flush in parts:
             report.check(f"rounds of intrusion at a log flush of {log_flush} are run to their end",
                          lambda log_flush=log_flush: series(report, bed, log_flush) or True)
-    rest = [(name, check) for name, check in (("crashes", check_crashes), ("expiry", check_expiry), ("shadow", check_shadow))
-            if name in parts]
-    if rest:
-        mesh = bed.mesh("mesh-rest", "0.1s")
-        try:
-            for name, check in rest:
-                draw = random.Random(f"{bed.seed} {name}")
-                report.check(f"the part `{name}` is run to its end",
-                             lambda check=check, draw=draw: check(report, bed, mesh, draw) or True)
-        finally:
-            mesh.close()
+    for name, check in (("crashes", check_crashes), ("expiry", check_expiry), ("shadow", check_shadow)):
+        if name in parts:
+            draw = random.Random(f"{bed.seed} {name}")
+            report.check(f"the part `{name}` is run to its end",
+                         lambda check=check, draw=draw: check(report, bed, draw) or True)
     print(f"      quarantine: {time.monotonic() - began:.0f} s", flush=True)
 
 

@@ -79,6 +79,20 @@ class Engine:
         headers = PERSON if token is None else {**PERSON, "authorization": f"Bearer {token}"}
         return request(self.bed.api, "POST", f"/api/v1/quarantines/{name}/{verb}", json.dumps({"why": why}), headers)
 
+    def preview(self, name):
+        """The policy of a quarantine as Envoy gets it."""
+        status, body = request(self.bed.api, "GET", f"/api/v1/quarantines/{name}/preview?target=envoy")
+        expect(status == 200, f"{status} {body[:300]!r}")
+        return body.decode()
+
+    def backtest(self, policy, capture, workload):
+        """What `selvedge policy backtest` says, as an object."""
+        done = subprocess.run(
+            (self.bed.binary, "policy", "backtest", policy, "--capture", capture, "--workload", workload, "--format", "json"),
+            capture_output=True, text=True, timeout=VERIFY_SECONDS, check=False)
+        expect(done.returncode == 0, f"policy backtest ended with {done.returncode}: {done.stderr}")
+        return json.loads(done.stdout)
+
     def rows(self, sql):
         """Rows of an answer, as objects."""
         headers = {"content-type": "application/json", "accept": "application/json", "authorization": f"Bearer {TOKEN}"}

@@ -2,12 +2,14 @@
 its cuts match."""
 
 import datetime
+import os
 import time
 
 from guarded import Intruder, Load
 from local import expect, wait_until
-from mesh import spiffe
+from mesh import NAMESPACE, spiffe
 from quarantine_engine import matches
+from recording import Recorder
 
 SETTLE_SECONDS = 20
 # Somebody new at the vault: the whole caller is cut. A known caller of the ledger on a new path: only that path is.
@@ -28,8 +30,7 @@ REPEATS = range(7)
 def taken(engine, source, destination):
     """The quarantine in dry run that all proxies have of this intrusion, if there is one."""
     for one in engine.quarantines():
-        cut = one["cuts"][0]
-        if (cut["principal"], cut["workload"]["workload"]) == (spiffe(source), destination):
+        if (one["cuts"][0]["principal"], callee(one)) == (spiffe(source), destination):
             if one["state"] == "shadow" and one["progress"] in ("acknowledged", "effective"):
                 return one
     return None
@@ -61,8 +62,10 @@ def send_mix(mesh):
     return answers
 
 
-def check_shadow(report, bed, mesh, draw):
-    """Both kinds of cut, in dry run."""
+def check_shadow(report, bed, draw):
+    """Both kinds of cut, in dry run. Telemetry passes us on its way, so that the same calls can be tried offline."""
+    tee = Recorder(bed.tee, forward_port=bed.grpc)
+    mesh = bed.mesh("mesh-shadow", "0.1s", otlp_port=bed.tee)
     load = Load(mesh, draw.random())
     engine = bed.engine(mode="shadow")
     try:
@@ -76,41 +79,71 @@ def check_shadow(report, bed, mesh, draw):
         report.check("a caller that does other things there is cut from the new request only",
                      lambda: expect(found[1]["cuts"][0]["operations"] and not found[0]["cuts"][0]["operations"],
                                     f"cuts: {[one['cuts'] for one in found]}"))
-        compare(report, engine, mesh, found)
+        compare(report, engine, mesh, tee, found)
         report.check(f"the dry runs harmed none of {len(load.answers)} legitimate calls",
                      lambda: expect(load.answers and not load.harmed(), f"{load.harmed()[:5]}"))
         report.check("shadow: the audit log holds", engine.stop_and_verify)
     finally:
         engine.end()
         load.close()
+        mesh.close()
+        tee.close()
 
 
-def compare(report, engine, mesh, found):
+def compare(report, engine, mesh, tee, found):
+    """Telemetry, Envoy's counters, the engine's backtest of the same calls and our own count say the same."""
+    capture = os.path.join(engine.folder, "mix.otlpcap")
+    tee.record(capture)
     since = datetime.datetime.fromtimestamp(time.time(), datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
     recent = f"start_time >= TIMESTAMP '{since}'"
-    before = {one["id"]: mesh.sidecars[one["cuts"][0]["workload"]["workload"]].counter(f"policy.{one['id']}.shadow_denied")
-              for one in found}
+    before = {one["id"]: mesh.sidecars[callee(one)].counter(f"policy.{one['id']}.shadow_denied") for one in found}
     answers = send_mix(mesh)
     report.check(f"all {len(answers)} calls of a mix are answered 200",
                  lambda: expect({status for _, status in answers} == {200}, f"answers: {answers}"))
+    expected = {one["id"]: sum(refused(one, call) for call, _ in answers) for one in found}
+
+    def arrived():
+        denied = {name: engine.count("calls", f"{recent} AND shadow_denied_by = '{name}'") for name in expected}
+        mixed = sum(engine.count("calls", f"{recent} AND source_workload = '{source}' AND destination_workload = '{to}'")
+                    for source, to in {call[:2] for call, _ in answers})
+        return mixed >= len(answers) and all(denied[name] >= calls for name, calls in expected.items())
+
+    report.check("all of them are in telemetry", lambda: wait_until("the mix", arrived, SETTLE_SECONDS, engine.process))
+    tee.stop()
     for one in found:
-        name, workload = one["id"], one["cuts"][0]["workload"]["workload"]
-        predicted = sum(any(matches(cut, (spiffe(source), destination, method, path)) for cut in one["cuts"])
-                        for (source, destination, method, path), _ in answers)
-
-        def told(name=name, predicted=predicted, workload=workload):
-            expect(0 < predicted < len(answers), f"the mix decides nothing: {predicted} of {len(answers)} match")
-            arrived = f"{recent} AND destination_workload = '{workload}'"
-            sent = sum(call[1] == workload for call, _ in answers)
-            wait_until("all calls of the mix in telemetry", lambda: engine.count("calls", arrived) >= sent, SETTLE_SECONDS)
-            wait_until("what was denied in dry run", lambda: engine.count(
-                "calls", f"{recent} AND shadow_denied_by = '{name}'") >= predicted, SETTLE_SECONDS)
-            denied = engine.count("calls", f"{recent} AND shadow_denied_by = '{name}'")
-            expect(denied == predicted, f"telemetry says {denied}, the cuts match {predicted}")
-            counted = mesh.sidecars[workload].counter(f"policy.{name}.shadow_denied") - before[name]
-            return expect(counted == predicted, f"Envoy counts {counted}, the cuts match {predicted}")
-
-        report.check(f"the dry run at {workload} would have denied {predicted} of {len(answers)} calls, says telemetry, as "
-                     "its cuts predict", told)
+        name, calls = one["id"], expected[one["id"]]
+        denied = engine.count("calls", f"{recent} AND shadow_denied_by = '{name}'")
+        counted = mesh.sidecars[callee(one)].counter(f"policy.{name}.shadow_denied") - before[name]
+        report.check(
+            f"the dry run at {callee(one)} would have denied {denied} of {len(answers)} calls, says telemetry: as many as "
+            "its cuts match, and as Envoy counts",
+            lambda denied=denied, counted=counted, calls=calls: expect(
+                denied == counted == calls and 0 < calls < len(answers),
+                f"telemetry says {denied}, Envoy {counted}, the cuts match {calls}"))
+        report.check(
+            f"and as many as the backtest of its policy predicts for the same calls ({calls})",
+            lambda one=one, calls=calls: expect(
+                backtest(engine, one, capture) == calls, f"it predicts {backtest(engine, one, capture)}, not {calls}"))
     report.check("and none of them was denied", lambda: expect(
         engine.count("calls", f"{recent} AND denied_by IS NOT NULL") == 0, "some were"))
+
+
+def callee(quarantine):
+    return quarantine["cuts"][0]["workload"]["workload"]
+
+
+def refused(quarantine, call):
+    """Whether a quarantine matches (source, destination, method, path)."""
+    source, destination, method, path = call
+    return any(matches(cut, (spiffe(source), destination, method, path)) for cut in quarantine["cuts"])
+
+
+def backtest(engine, quarantine, capture):
+    """Calls of a capture that `selvedge policy backtest` says the quarantine's own Envoy policy would have denied."""
+    policy = os.path.join(engine.folder, f"{quarantine['id']}.yaml")
+    with open(policy, "w", encoding="utf-8") as file:
+        file.write(engine.preview(quarantine["id"]))
+    judged = engine.backtest(policy, capture, f"{NAMESPACE}/{callee(quarantine)}")
+    expect(judged["backtest"]["undecided"] == 0, f"undecided: {judged['undecided_because']}")
+    expect([one["policy"] for one in judged["denied_by"]] == [quarantine["id"]], f"denied by {judged['denied_by']}")
+    return judged["backtest"]["denied"]

@@ -1,4 +1,4 @@
-"""Records what a mesh exports as OTLP/gRPC into a capture, which the engine can be taught with (`--learn`)."""
+"""Takes what a mesh exports as OTLP/gRPC: records it into captures, and passes it on when there is somebody to take it."""
 
 import threading
 import time
@@ -8,34 +8,62 @@ from concurrent import futures
 from cookbook import FRAME_HEAD, MAGIC, SIGNALS
 
 SERVICES = {"logs": "logs.v1.LogsService", "metrics": "metrics.v1.MetricsService", "traces": "trace.v1.TraceService"}
+FORWARD_SECONDS = 5
 
 
 class Recorder:
-    """Takes OTLP on a port until closed. Messages stay bytes: what is no UTF-8 is recorded as it came."""
+    """Takes OTLP on a port until closed. Messages stay bytes: what is no UTF-8 is recorded and passed on as it came."""
 
-    def __init__(self, port, path):
+    def __init__(self, port, forward_port=None):
         import grpc
 
-        self.lock = threading.Lock()
+        self.lock, self.file = threading.Lock(), None
         self.counts = dict.fromkeys(SERVICES, 0)
         self.numbers = {name: number for number, name in SIGNALS.items()}
-        self.file = open(path, "wb")
-        self.file.write(MAGIC)
-        self.server = grpc.server(futures.ThreadPoolExecutor(4))
+        self.channel = None if forward_port is None else grpc.insecure_channel(f"127.0.0.1:{forward_port}")
+        self.server = grpc.server(futures.ThreadPoolExecutor(8))
         for kind, service in SERVICES.items():
-            export = grpc.unary_unary_rpc_method_handler(lambda payload, _, kind=kind: self._take(kind, payload))
-            self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(
-                f"opentelemetry.proto.collector.{service}", {"Export": export}),))
+            name = f"opentelemetry.proto.collector.{service}"
+            onward = None if self.channel is None else self.channel.unary_unary(f"/{name}/Export")
+            export = grpc.unary_unary_rpc_method_handler(self._taker(kind, onward))
+            self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"Export": export}),))
         self.server.add_insecure_port(f"127.0.0.1:{port}")
         self.server.start()
 
-    def _take(self, kind, payload):
-        head = FRAME_HEAD.pack(self.numbers[kind], time.time_ns(), len(payload), zlib.crc32(payload))
+    def record(self, path):
+        """From now on into a new capture."""
+        self.stop()
         with self.lock:
-            self.file.write(head + payload)
-            self.counts[kind] += 1
-        return b""  # an empty Export*ServiceResponse
+            self.file = open(path, "wb")
+            self.file.write(MAGIC)
+
+    def stop(self):
+        """The capture is complete."""
+        with self.lock:
+            if self.file is not None:
+                self.file.close()
+                self.file = None
+
+    def _taker(self, kind, onward):
+        def take(payload, context):
+            import grpc
+
+            with self.lock:
+                self.counts[kind] += 1
+                if self.file is not None:
+                    head = FRAME_HEAD.pack(self.numbers[kind], time.time_ns(), len(payload), zlib.crc32(payload))
+                    self.file.write(head + payload)
+            if onward is None:
+                return b""  # an empty Export*ServiceResponse
+            try:
+                return onward(payload, timeout=FORWARD_SECONDS)
+            except grpc.RpcError as error:
+                return context.abort(error.code(), error.details())
+
+        return take
 
     def close(self):
         self.server.stop(1).wait()
-        self.file.close()
+        self.stop()
+        if self.channel is not None:
+            self.channel.close()
