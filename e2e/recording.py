@@ -18,7 +18,7 @@ class Recorder:
         import grpc
 
         self.lock, self.file = threading.Lock(), None
-        self.counts = dict.fromkeys(SERVICES, 0)
+        self.counts, self.heard = dict.fromkeys(SERVICES, 0), None
         self.numbers = {name: number for number, name in SIGNALS.items()}
         self.channel = None if forward_port is None else grpc.insecure_channel(f"127.0.0.1:{forward_port}")
         self.server = grpc.server(futures.ThreadPoolExecutor(8))
@@ -43,6 +43,12 @@ class Recorder:
             if self.file is not None:
                 self.file.close()
                 self.file = None
+
+    def quiet(self):
+        """True when no log and no span came since it was asked last."""
+        heard = (self.counts["logs"], self.counts["traces"])
+        same, self.heard = heard == self.heard, heard
+        return same
 
     def _taker(self, kind, onward):
         def take(payload, context):
