@@ -13,7 +13,7 @@ import random
 import threading
 import time
 
-from local import answers_200, expect, free_ports, request, wait_until
+from local import answers_200, expect, request, wait_until
 from mesh import NAMESPACE, READY_SECONDS, REQUEST_FIELDS, TYPE, Sidecar, cluster, issue, make_ca, spiffe, typed
 
 WORKLOADS = ("web", "courier", "cart", "ledger", "vault")

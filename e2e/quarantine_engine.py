@@ -88,8 +88,8 @@ class Engine:
     def backtest(self, policy, capture, workload):
         """What `selvedge policy backtest` says, as an object."""
         done = subprocess.run(
-            (self.bed.binary, "policy", "backtest", policy, "--capture", capture, "--workload", workload, "--format", "json"),
-            capture_output=True, text=True, timeout=VERIFY_SECONDS, check=False)
+            (self.bed.binary, "policy", "backtest", policy, "--capture", capture, "--workload", workload,
+             "--format", "json"), capture_output=True, text=True, timeout=VERIFY_SECONDS, check=False)
         expect(done.returncode == 0, f"policy backtest ended with {done.returncode}: {done.stderr}")
         return json.loads(done.stdout)
 
@@ -116,7 +116,9 @@ class Engine:
 
 
 def audit_files(folder):
-    return sorted(glob.glob(os.path.join(folder, "audit", "audit*.log")), key=lambda path: (path.endswith("audit.log"), path))
+    """Oldest first; `audit.log` is the newest."""
+    found = glob.glob(os.path.join(folder, "audit", "audit*.log"))
+    return sorted(found, key=lambda path: (path.endswith("audit.log"), path))
 
 
 def audit_records(folder):
