@@ -72,11 +72,11 @@ def issue(folder, ca, name, identity):
 # ---- Envoy configuration -----------------------------------------------------------------------------------------
 
 
-def _typed(name, kind, **fields):
+def typed(name, kind, **fields):
     return {"name": name, "typed_config": {"@type": TYPE + kind, **fields}}
 
 
-def _address(port):
+def address(port):
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
@@ -125,6 +125,9 @@ REQUEST_FIELDS = {
 class Sidecar:
     """One workload's Envoy: its ports and its bootstrap configuration."""
 
+    log_flush = "0.5s"
+    request_fields = REQUEST_FIELDS
+
     def __init__(self, workload, certificates, otlp_port):
         self.workload = workload
         self.certificates = certificates
@@ -140,15 +143,15 @@ class Sidecar:
         }
 
     def bootstrap(self, app_port, callee=None):
-        clusters = [_cluster("otlp", self.otlp_port, h2=True), _cluster("inbound|8080||", app_port)]
+        clusters = [cluster("otlp", self.otlp_port, h2=True), cluster("inbound|8080||", app_port)]
         listeners = [self._inbound_listener()]
         if callee is not None:
             name = f"outbound|80||{callee.workload}.{NAMESPACE}.svc.cluster.local"
             socket = self._upstream_tls(callee.workload)
-            clusters.append(_cluster(name, callee.inbound, h2=True, transport_socket=socket))
+            clusters.append(cluster(name, callee.inbound, h2=True, transport_socket=socket))
             listeners.append(self._outbound_listener(name))
         detectors = [self._static_resource("envoy.extensions.tracers.opentelemetry.resource_detectors.v3")]
-        sink = _typed(
+        sink = typed(
             "envoy.stat_sinks.open_telemetry", "envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig",
             grpc_service=_otlp_service(), emit_tags_as_attributes=True, use_tag_extracted_name=True, prefix="envoy",
             resource_detectors=detectors,
@@ -156,7 +159,7 @@ class Sidecar:
         return {
             "node": {"id": f"sidecar~127.0.0.1~{self.workload}-0.{NAMESPACE}~{NAMESPACE}.svc.cluster.local",
                      "cluster": f"{self.workload}.{NAMESPACE}"},
-            "admin": {"address": _address(self.admin)},
+            "admin": {"address": address(self.admin)},
             "static_resources": {"listeners": listeners, "clusters": clusters},
             "stats_flush_interval": "2s",
             "stats_sinks": [sink],
@@ -165,16 +168,16 @@ class Sidecar:
         }
 
     def _static_resource(self, package):
-        return _typed(
+        return typed(
             "envoy.tracers.opentelemetry.resource_detectors.static_config",
             f"{package}.StaticConfigResourceDetectorConfig", attributes=self.resource(),
         )
 
     def _access_log(self, name, fields):
-        return _typed(
+        return typed(
             "envoy.access_loggers.open_telemetry",
             "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig",
-            log_name=name, grpc_service=_otlp_service(), buffer_flush_interval="0.5s",
+            log_name=name, grpc_service=_otlp_service(), buffer_flush_interval=self.log_flush,
             resource_attributes=_key_values(self.resource()), attributes=_key_values(fields), stat_prefix=f"{name}.",
         )
 
@@ -188,29 +191,32 @@ class Sidecar:
         tracing = {
             "random_sampling": {"value": 100},
             "custom_tags": [{"tag": tag, "value": value} for tag, value in tags.items()],
-            "provider": _typed(
+            "provider": typed(
                 "envoy.tracers.opentelemetry", "envoy.config.trace.v3.OpenTelemetryConfig",
                 service_name=self.workload, grpc_service=_otlp_service(),
                 resource_detectors=[
                     self._static_resource("envoy.extensions.tracers.opentelemetry.resource_detectors.v3")],
             ),
         }
-        fields = {"mesh.reporter": reporter, **REQUEST_FIELDS, **CONNECTION_FIELDS}
-        return _typed(
+        fields = {"mesh.reporter": reporter, **self.request_fields, **CONNECTION_FIELDS}
+        return typed(
             "envoy.filters.network.http_connection_manager",
             "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             stat_prefix="inbound_8080" if inbound else "outbound_80", codec_type="AUTO", tracing=tracing,
             generate_request_id=True, access_log=[self._access_log(f"mesh_{reporter}", fields)],
             forward_client_cert_details="APPEND_FORWARD" if inbound else "SANITIZE",
             route_config={"name": reporter, "virtual_hosts": [{"name": reporter, "domains": ["*"], "routes": routes}]},
-            http_filters=[_typed("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router")],
+            http_filters=self._http_filters(reporter),
         )
+
+    def _http_filters(self, _reporter):
+        return [typed("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router")]
 
     def _inbound_listener(self):
         route = [{"name": "default", "match": {"prefix": "/"}, "route": {"cluster": "inbound|8080||"}}]
         chains = [{
             "name": "mtls", "filter_chain_match": {"transport_protocol": "tls"},
-            "transport_socket": _typed(
+            "transport_socket": typed(
                 "envoy.transport_sockets.tls", "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
                 require_client_certificate=True,
                 common_tls_context=self._tls({"prefix": f"spiffe://{TRUST_DOMAIN}/"}, ["h2", "http/1.1"]),
@@ -224,8 +230,8 @@ class Sidecar:
             })
         connection = {"mesh.reporter": "inbound", "log.kind": "connection", **CONNECTION_FIELDS}
         return {
-            "name": "virtualInbound", "traffic_direction": "INBOUND", "address": _address(self.inbound),
-            "listener_filters": [_typed("envoy.filters.listener.tls_inspector",
+            "name": "virtualInbound", "traffic_direction": "INBOUND", "address": address(self.inbound),
+            "listener_filters": [typed("envoy.filters.listener.tls_inspector",
                                         "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")],
             # A refused handshake stands in the listener's log, and nowhere else.
             "access_log": [self._access_log("mesh_connection", connection)],
@@ -235,7 +241,7 @@ class Sidecar:
     def _outbound_listener(self, cluster):
         route = [{"name": "default", "match": {"prefix": "/"}, "route": {"cluster": cluster}}]
         return {
-            "name": "virtualOutbound", "traffic_direction": "OUTBOUND", "address": _address(self.outbound),
+            "name": "virtualOutbound", "traffic_direction": "OUTBOUND", "address": address(self.outbound),
             "filter_chains": [{"name": "outbound", "filters": [self._http("outbound", route)]}],
         }
 
@@ -254,7 +260,7 @@ class Sidecar:
         }
 
     def _upstream_tls(self, callee):
-        return _typed(
+        return typed(
             "envoy.transport_sockets.tls", "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
             sni=f"outbound_.8080_._.{callee}.{NAMESPACE}.svc.cluster.local",
             common_tls_context=self._tls({"exact": spiffe(callee)}, ["h2"]),
@@ -265,8 +271,8 @@ def _otlp_service():
     return {"envoy_grpc": {"cluster_name": "otlp"}, "timeout": "2s"}
 
 
-def _cluster(name, port, h2=False, **more):
-    endpoint = {"lb_endpoints": [{"endpoint": {"address": _address(port)}}]}
+def cluster(name, port, h2=False, **more):
+    endpoint = {"lb_endpoints": [{"endpoint": {"address": address(port)}}]}
     cluster = {"name": name, "alt_stat_name": name.split(".")[0], "type": "STATIC", "connect_timeout": "1s",
                "load_assignment": {"cluster_name": name, "endpoints": [endpoint]}, **more}
     if h2:

@@ -22,6 +22,7 @@ from dashboard import check_dashboard
 from local import Failed, Processes, answers_200, expect, free_ports, get_json, request, wait_until
 from mesh import CALLEE, CALLERS, NAMESPACE, Mesh, spiffe
 from peers import Alertmanager, WebhookReceiver, export_grpc, export_http, sdk_spans, signature_holds
+from quarantine import add_arguments, check_quarantine
 from sql import check_sql
 
 READY_SECONDS = 30
@@ -324,6 +325,7 @@ def test(report, arguments, processes):
             traffic.close()
         check_end(report, selvedge)
         check_sql(report, arguments, processes)
+        check_quarantine(report, arguments, processes)
     finally:
         if traffic is not None:
             traffic.stop.set()
@@ -337,11 +339,17 @@ def main():
     for name, what in (("selvedge", "the binary under test"), ("envoy", "an Envoy binary"),
                        ("alertmanager", "a Prometheus Alertmanager binary"), ("out", "folder for logs and configs")):
         parser.add_argument(f"--{name}", required=True, help=what)
+    add_arguments(parser)
     arguments = parser.parse_args()
     arguments.out = os.path.abspath(arguments.out)
     report = Report()
+    finish(report, arguments, lambda processes: test(report, arguments, processes))
+
+
+def finish(report, arguments, body):
+    """Runs everything, ends what it started, says the sum, and exits."""
     with Processes(os.path.join(arguments.out, "log")) as processes:
-        report_unexpected(report, lambda: test(report, arguments, processes))
+        report_unexpected(report, lambda: body(processes))
         if report.failed:
             for process in processes.running:
                 print(f"---- last lines of {processes.log_path(process.label)}\n{processes.log_tail(process.label)}")
