@@ -64,8 +64,15 @@ pub(crate) fn rbac(reader: &mut Reader<'_>, node: &Node) -> Option<Rbac> {
     }
     match (enforced, shadow) {
         (Some(enforced), Some(shadow)) => {
+            let enforced = rules(reader, enforced);
+            // A deny without policies is how nothing is enforced.
+            if enforced.as_ref().is_some_and(|one| one.action == RbacAction::Deny && one.policies.is_empty())
+            {
+                reader.note(shadow.line, "only shadow_rules deny: judged as if they were enforced");
+                return rules(reader, shadow);
+            }
             reader.note(shadow.line, "shadow_rules stand beside rules: ignored, they deny nothing");
-            rules(reader, enforced)
+            enforced
         }
         (None, Some(shadow)) => {
             reader.note(shadow.line, "only shadow_rules: judged as if they were enforced");
