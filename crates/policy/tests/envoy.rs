@@ -131,7 +131,9 @@ fn actions_decide_what_a_match_means() {
             "{name: q, typed_config: {rules: {action: DENY, policies: {}}, track_per_rule_stats: true}}",
             Truth::No,
         ),
-        ("{rules: {action: DENY}, shadow_rules: {action: ALLOW}}", Truth::No),
+        // A deny of nothing is how a filter in dry run says that it enforces nothing.
+        ("{rules: {action: DENY}, shadow_rules: {action: ALLOW}}", Truth::Yes),
+        ("{rules: {action: LOG}, shadow_rules: {action: ALLOW}}", Truth::No),
         ("{shadow_rules: {action: ALLOW}}", Truth::Yes),
         (
             "{action: DENY, policies: {p: {permissions: [{any: true}], principals: [{any: true}], condition: {}}}}",
