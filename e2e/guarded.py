@@ -59,7 +59,9 @@ class GuardedSidecar(Sidecar):
             {"name": "outbound", "filters": [self._http("outbound", routes)]}]})
         config["dynamic_resources"] = {"ads_config": {
             "api_type": "GRPC", "transport_api_version": "V3", "set_node_on_first_message_only": True,
-            "grpc_services": [{"envoy_grpc": {"cluster_name": "xds"}}]}}
+            # By default Envoy waits up to 30 s before it looks for its control plane again.
+            "grpc_services": [{"envoy_grpc": {"cluster_name": "xds", "retry_policy": {
+                "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}}}}]}}
         return config
 
     def _http_filters(self, reporter):

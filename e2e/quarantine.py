@@ -16,7 +16,7 @@ import time
 from guarded import LATERAL_EDGES, LOOT, Intruder, Load
 from local import Failed, expect, wait_until
 from mesh import CALLEE
-from quarantine_bed import SESSION_ROUNDS, SETTLE_SECONDS, STILL_DENIED, Bed, await_denied, await_ready_to_judge, of_edge
+from quarantine_bed import SESSION_ROUNDS, SETTLE_SECONDS, STILL_DENIED, Bed, await_denied, of_edge, scene
 from quarantine_crashes import check_crashes, check_expiry
 from quarantine_engine import audit_records
 from quarantine_shadow import check_shadow
@@ -92,20 +92,17 @@ def one_round(engine, mesh, edge, draw):
     return Round(intruder, min(pushes))
 
 
-def session(report, bed, mesh, edges, draw, name):
-    """Some rounds against one engine, which then has to prove each."""
-    engine = bed.engine()
-    rounds = []
-    try:
-        await_ready_to_judge(engine, mesh)
+def session(report, bed, log_flush, edges, draw, number):
+    """Some rounds against one engine, which then has to prove each: the rounds, and all answers to legitimate calls."""
+    name, rounds = f"log flush {log_flush}", []
+    with scene(bed, f"mesh-{log_flush}-{number}", log_flush) as (engine, mesh, load):
         for edge in edges:
             rounds.append(one_round(engine, mesh, edge, draw))
         check_proof(report, engine, mesh, rounds, name)
         check_lift(report, engine, mesh, rounds, name)
+        load.close()
         report.check(f"{name}: SIGTERM ends the engine, and its audit log holds", engine.stop_and_verify)
-    finally:
-        engine.end()
-    return rounds
+    return rounds, load.answers
 
 
 def check_proof(report, engine, mesh, rounds, name):
@@ -189,24 +186,18 @@ def check_lift(report, engine, mesh, rounds, name):
 
 def series(report, bed, log_flush):
     """Rounds at one flush interval; prints what was measured."""
-    name = f"log flush {log_flush}"
-    draw = random.Random(f"{bed.seed} {log_flush}")
-    mesh = bed.mesh(f"mesh-{log_flush}", log_flush)
-    load = Load(mesh, bed.seed)
-    rounds = []
-    try:
-        while len(rounds) < bed.rounds:
-            edges = draw.sample(LATERAL_EDGES, min(SESSION_ROUNDS, bed.rounds - len(rounds)))
-            rounds += session(report, bed, mesh, edges, draw, name)
-    finally:
-        load.close()
-        mesh.close()
-    judge_series(report, rounds, load, log_flush)
+    draw, rounds, answers = random.Random(f"{bed.seed} {log_flush}"), [], []
+    while len(rounds) < bed.rounds:
+        edges = draw.sample(LATERAL_EDGES, min(SESSION_ROUNDS, bed.rounds - len(rounds)))
+        more, answered = session(report, bed, log_flush, edges, draw, len(rounds))
+        rounds += more
+        answers += answered
+    judge_series(report, rounds, answers, log_flush)
 
 
-def judge_series(report, rounds, load, log_flush):
+def judge_series(report, rounds, answers, log_flush):
     push, total = [one.push_to_denied() for one in rounds], [one.total() for one in rounds]
-    harmed, slipped = load.harmed(), [answer for one in rounds for answer in one.slipped]
+    harmed, slipped = [answer for answer in answers if answer[3] != 200], [answer for one in rounds for answer in one.slipped]
     lines = (("push -> first 403", push, PUSH_GOAL, PUSH_FACTOR),
              ("end of first malicious request -> first 403", total, TOTAL_GOALS[log_flush], TOTAL_FACTOR))
     print(f"      {len(rounds)} rounds, log flush {log_flush}", flush=True)
@@ -217,14 +208,14 @@ def judge_series(report, rounds, load, log_flush):
               f"  goal p95 <= {goal * 1e3:.0f} ms: {met}", flush=True)
     got_in = sum(one.got_in for one in rounds) / len(rounds)
     print(f"      malicious requests that got in before the cut: {got_in:.1f} a round; legitimate calls: "
-          f"{len(load.answers)}, harmed: {len(harmed)} (goal 0)", flush=True)
+          f"{len(answers)}, harmed: {len(harmed)} (goal 0)", flush=True)
     for what, values, goal, factor in lines:
         limit = goal * factor
         report.check(f"log flush {log_flush}: {what}, p95 at most {limit * 1e3:.0f} ms on a busy machine",
                      lambda values=values, limit=limit: expect(
                          percentile(values, 95) <= limit, f"p95 is {percentile(values, 95) * 1e3:.0f} ms: {values}"))
-    report.check(f"log flush {log_flush}: no legitimate call of {len(load.answers)} is harmed",
-                 lambda: expect(not harmed and load.answers, f"{len(harmed)} are: {harmed[:5]}"))
+    report.check(f"log flush {log_flush}: no legitimate call of {len(answers)} is harmed",
+                 lambda: expect(not harmed and answers, f"{len(harmed)} are: {harmed[:5]}"))
     report.check(f"log flush {log_flush}: once denied the intruder stays denied",
                  lambda: expect(not slipped, f"answers after the first 403: {slipped[:5]}"))
 

@@ -1,9 +1,10 @@
 """What the parts of the quarantine test share: a bed of ports, identities and programs, and what they wait for."""
 
+import contextlib
 import os
 import random
 
-from guarded import GuardedMesh, issue_identities
+from guarded import GuardedMesh, Load, issue_identities
 from local import Failed, free_ports, wait_until
 from mesh import spiffe
 from quarantine_engine import Engine, cuts_principal
@@ -39,6 +40,25 @@ class Bed:
         """An engine that has never denied anything."""
         self.engines += 1
         return Engine(self, f"engine-{self.engines}", mode, ttl)
+
+
+@contextlib.contextmanager
+def scene(bed, name, log_flush, **quarantine):
+    """A mesh under normal load and an engine that judges it: (engine, mesh, load).
+
+    Each engine has a mesh of its own: what a mesh still has to tell of one must not be news to the next.
+    """
+    mesh = bed.mesh(name, log_flush)
+    load, engine = Load(mesh, bed.seed), None
+    try:
+        engine = bed.engine(**quarantine)
+        await_ready_to_judge(engine, mesh)
+        yield engine, mesh, load
+    finally:
+        load.close()
+        mesh.close()
+        if engine is not None:
+            engine.end()
 
 
 def await_ready_to_judge(engine, mesh):

@@ -103,6 +103,10 @@ class Engine:
     def count(self, table, where):
         return int(self.rows(f"SELECT count(*) AS n FROM {table} WHERE {where}")[0]["n"])
 
+    def stored_at(self):
+        """When the lease store was written last."""
+        return os.stat(os.path.join(self.folder, "leases.redb")).st_mtime_ns
+
     def audit_size(self):
         return sum(os.path.getsize(path) for path in audit_files(self.folder))
 
