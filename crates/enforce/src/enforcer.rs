@@ -106,7 +106,14 @@ impl Enforcer {
             .map(|one| (one.id.clone(), one.clone()))
             .collect();
         let start = entry(AuditKind::Start, "engine", ENGINE, "the engine began to run", now.wall);
-        audit.append(&with(start, "live", live.len()))?;
+        let mut entries = vec![with(start, "live", live.len())];
+        // A crash between the store and the log leaves a quarantine in force of which the log does not say why.
+        entries.extend(live.values().map(|one| {
+            let found =
+                entry(AuditKind::Recovered, &one.id, ENGINE, "in force when the engine began", now.wall);
+            grounds(with(found, "state", one.state.name()), one)
+        }));
+        audit.append_all(&entries)?;
         let mut enforcer = Self {
             store,
             audit,
@@ -438,16 +445,21 @@ fn entry_of(event: &QuarantineEvent, quarantine: &Quarantine) -> AuditEntry {
     written = with(written, "change", event.change.name());
     written = with(written, "state", quarantine.state.name());
     if matches!(event.change, Step::Proposed | Step::Shadowed | Step::Enforced) {
-        let backtest = &quarantine.backtest;
-        written = with(written, "incident", &quarantine.incident_id);
-        written = with(written, "cuts", format!("{:?}", quarantine.cuts));
-        written = with(written, "evidence", quarantine.evidence.join(" "));
-        written = with(written, "backtest_considered", backtest.considered);
-        written = with(written, "backtest_denied", backtest.denied);
-        written = with(written, "backtest_denied_normal", backtest.denied_normal);
-        written = with(written, "ttl_seconds", quarantine.ttl_seconds);
+        written = grounds(written, quarantine);
     }
     written
+}
+
+/// What a quarantine denies, and what that rests on.
+fn grounds(entry: AuditEntry, quarantine: &Quarantine) -> AuditEntry {
+    let backtest = &quarantine.backtest;
+    let entry = with(entry, "incident", &quarantine.incident_id);
+    let entry = with(entry, "cuts", format!("{:?}", quarantine.cuts));
+    let entry = with(entry, "evidence", quarantine.evidence.join(" "));
+    let entry = with(entry, "backtest_considered", backtest.considered);
+    let entry = with(entry, "backtest_denied", backtest.denied);
+    let entry = with(entry, "backtest_denied_normal", backtest.denied_normal);
+    with(entry, "ttl_seconds", quarantine.ttl_seconds)
 }
 
 fn entry(kind: AuditKind, subject: &str, who: &str, why: &str, at: ObservedTime) -> AuditEntry {
