@@ -62,7 +62,7 @@ pub(crate) fn test(flags: &[&str]) -> Result<()> {
         tests(&workspace, &mut steps)?;
     }
     if peers_wanted {
-        end_to_end(&workspace, &mut steps)?;
+        end_to_end(&workspace, &mut steps, tests_wanted)?;
     }
     steps.summary();
     if !peers_wanted {
@@ -74,14 +74,22 @@ pub(crate) fn test(flags: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn end_to_end(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
+/// `built`: the tests of the workspace ran before, and have built the program, with their features. To ask for the package
+/// alone would build the query engine once more, with others.
+fn end_to_end(workspace: &Workspace, steps: &mut Steps, built: bool) -> Result<()> {
     let mut installed = None;
     steps.step("install the peers of the end-to-end test", || {
         installed = Some(peers::install(workspace)?);
         Ok(())
     })?;
-    steps.run("build selvedge", workspace.cargo().args(["build", "--package", "selvedge"]))?;
+    if !built {
+        steps.run("build selvedge", workspace.cargo().args(["build", "--package", "selvedge"]))?;
+    }
     if let Some(peers) = installed {
+        let mut xds = workspace.cargo();
+        xds.args(["test", if built { "--workspace" } else { "--package=selvedge-enforce" }]);
+        xds.args(["--test", "all", "--", "--ignored", "envoy::"]);
+        steps.run("xDS with a real Envoy", xds.env("ENVOY", peers.envoy()))?;
         let program = workspace.target.join("debug").join("selvedge");
         steps.run("end-to-end test", &mut peers.test_command(workspace, &program))?;
     }

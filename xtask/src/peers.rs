@@ -59,6 +59,11 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Peers> {
 }
 
 impl Peers {
+    /// The Envoy.
+    pub(crate) fn envoy(&self) -> &Path {
+        &self.envoy
+    }
+
     /// The command that runs the test against a built program.
     pub(crate) fn test_command(&self, workspace: &Workspace, program: &Path) -> Command {
         let mut test = Command::new(&self.python);

@@ -134,8 +134,6 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("frozen_edges", "stay_frozen"),
             ("followed_callers", "keep_known"),
             ("incidents", "oldest"),
-            ("recent_traffic", "oldest_minute"),
-            ("recent_traffic_rows", "keep_known"),
             ("sql_rows", "oldest_segment_first"),
             ("sql_history_waiting", "oldest_segment_first"),
             ("recent_traffic", "oldest_minute"),
