@@ -1,8 +1,20 @@
 //! A real Envoy takes what we push, refuses what it must, and denies what it should and nothing else.
 //!
-//! `ENVOY=path/to/envoy cargo test -p selvedge-enforce --test all -- --ignored --nocapture envoy::`
+//! `ENVOY=path/to/envoy cargo test -p selvedge-enforce --test real_envoy -- --nocapture`
+//!
+//! Not among the tests that `cargo test` finds by itself (`test = false` in the manifest), because they need a program from
+//! elsewhere: `cargo xtask test` installs it and runs them. Without `ENVOY` they fail.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(dead_code, reason = "the helpers belong to the tests without an Envoy as well")]
+
+#[path = "../all/mesh.rs"]
+mod mesh;
 mod peer;
+#[path = "../all/quarantines.rs"]
+mod quarantines;
+#[path = "../all/server.rs"]
+mod server;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +24,10 @@ use selvedge_model::{Caller, Cut, Operation, Place};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::mesh::Authority;
-use super::quarantines::{COURIER, courier, cut, operation, peace, quarantine, shadow, world};
-use super::server::{PATIENCE, Server, config};
+use mesh::Authority;
 use peer::{Api, Connection, Envoy, Setup};
+use quarantines::{COURIER, courier, cut, operation, peace, quarantine, shadow, world};
+use server::{PATIENCE, Server, config};
 
 /// Rounds of push and rollback that are timed.
 const ROUNDS: usize = 20;
@@ -79,19 +91,16 @@ async fn rounds(api: Api) {
 }
 
 #[tokio::test]
-#[ignore = "needs a real Envoy: ENVOY=path"]
 async fn a_push_is_felt_at_once_and_so_is_its_rollback() {
     rounds(Api::StateOfTheWorld).await;
 }
 
 #[tokio::test]
-#[ignore = "needs a real Envoy: ENVOY=path"]
 async fn a_push_over_delta_is_felt_at_once_and_so_is_its_rollback() {
     rounds(Api::Delta).await;
 }
 
 #[tokio::test]
-#[ignore = "needs a real Envoy: ENVOY=path"]
 async fn shadow_rules_report_and_never_deny() {
     let (mut server, envoy) = started(Api::StateOfTheWorld).await;
     server.handle.publish(shadow(inbound(Caller::Unauthenticated, Vec::new())));
@@ -109,7 +118,6 @@ async fn shadow_rules_report_and_never_deny() {
 }
 
 #[tokio::test]
-#[ignore = "needs a real Envoy: ENVOY=path"]
 async fn a_resource_that_the_proxy_refuses_is_seen_and_the_mesh_goes_on() {
     let mut server = Server::start(config()).await;
     server.handle.publish(world(inbound(Caller::Unauthenticated, Vec::new())));
@@ -131,7 +139,6 @@ async fn a_resource_that_the_proxy_refuses_is_seen_and_the_mesh_goes_on() {
 }
 
 #[tokio::test]
-#[ignore = "needs a real Envoy: ENVOY=path"]
 async fn the_control_plane_is_spoken_to_over_mutual_tls_with_a_token() {
     let authority = Authority::new();
     let (_reload, tls) = watch::channel(Arc::new(authority.server("localhost", true)));
@@ -146,7 +153,6 @@ async fn the_control_plane_is_spoken_to_over_mutual_tls_with_a_token() {
 }
 
 #[tokio::test]
-#[ignore = "needs a real Envoy: ENVOY=path"]
 async fn callers_are_told_apart_by_their_certificates() {
     let (mut server, envoy) = started(Api::StateOfTheWorld).await;
     // Answers to: plaintext, TLS without a certificate, the courier, the cart.
@@ -174,7 +180,6 @@ async fn callers_are_told_apart_by_their_certificates() {
 }
 
 #[tokio::test]
-#[ignore = "needs a real Envoy: ENVOY=path"]
 async fn only_the_named_operations_are_denied() {
     let (mut server, envoy) = started(Api::StateOfTheWorld).await;
     // As long and as deep as templates get: Envoy must take the programs of their expressions too.
@@ -225,7 +230,6 @@ async fn only_the_named_operations_are_denied() {
 }
 
 #[tokio::test]
-#[ignore = "needs a real Envoy: ENVOY=path"]
 async fn the_way_out_is_cut_to_the_named_hosts_only() {
     let (mut server, envoy) = started(Api::StateOfTheWorld).await;
     let hosts = vec!["Paste.example".to_owned(), format!("{}.example", "long-label.".repeat(20))];
@@ -252,7 +256,6 @@ async fn the_way_out_is_cut_to_the_named_hosts_only() {
 }
 
 #[tokio::test]
-#[ignore = "needs a real Envoy: ENVOY=path"]
 async fn a_quarantine_outlives_the_control_plane_and_its_restart_disturbs_nobody() {
     for api in [Api::StateOfTheWorld, Api::Delta] {
         let (mut server, envoy) = started(api).await;
@@ -277,7 +280,6 @@ async fn a_quarantine_outlives_the_control_plane_and_its_restart_disturbs_nobody
 }
 
 #[tokio::test]
-#[ignore = "needs a real Envoy: ENVOY=path"]
 async fn many_quarantines_fit_into_one_filter() {
     let (mut server, envoy) = started(Api::StateOfTheWorld).await;
     let caller =
