@@ -3,27 +3,30 @@
 //! The order never changes: the lease store, the audit log, then the proxies. What cannot be stored or logged is not
 //! enforced. A deny that ends is taken back even when the disk fails: what must not happen is that it stays.
 
-use std::collections::BTreeMap;
+mod entries;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use selvedge_model::{AuditLine, ObservedTime, Quarantine};
+use selvedge_model::{AuditLine, Quarantine};
 use selvedge_policy::{Change as Step, ContainmentEvent, ENGINE, PushReport, QuarantineEvent};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audit::{
-    AuditEntry, AuditError, AuditKind, AuditLog, AuditOptions, AuditRecord, PublicKey, records,
-};
+use crate::audit::{AuditEntry, AuditError, AuditKind, AuditLog, AuditOptions, PublicKey, records};
 use crate::store::{Change, Lease, Moment, Store, StoreError, StoreLimits};
 use crate::xds::{PolicyWorld, XdsEvent, XdsEventKind, XdsHandle};
 use crate::yaml_folder::YamlFolder;
+use entries::{describe, entry, entry_of, grounds, line_of, with};
 
 /// Orders taken at once: one transaction each, one write of the audit log for all.
 const BATCH_MAX: usize = 64;
 /// How often the store notes that we run, which bounds what a crash does to leases.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Answers of proxies about one quarantine that are logged, which is one a stream; past it they are only counted.
+const HEARD_MAX: usize = 4_096;
 /// Records of the log that are shown.
 const SHOWN_MAX: u64 = 1_000;
 const STORE_FILE: &str = "leases.redb";
@@ -43,8 +46,15 @@ pub enum Order {
 /// Why nothing can be enforced.
 #[derive(Debug, thiserror::Error)]
 pub enum EnforcerError {
-    /// The folder for both cannot be made.
-    #[error("cannot make the folder {folder} for quarantines")]
+    /// The folder is not there. It is not made, because a volume that is not mounted looks like that, and an empty store
+    /// in its place would lift every quarantine.
+    #[error("the folder {folder} is not there: mount it, or make it if this is the first start")]
+    Missing {
+        /// Which.
+        folder: String,
+    },
+    /// The folder of the audit log cannot be made.
+    #[error("cannot make the folder {folder}")]
     Folder {
         /// Which.
         folder: String,
@@ -73,6 +83,8 @@ pub struct Enforcer {
     revisions: BTreeMap<String, u64>,
     /// Connected proxies of each live quarantine, and those that have it, as reported last.
     reported: BTreeMap<String, (usize, usize)>,
+    /// What proxies said of each live quarantine since it was told to them last, and is in the log.
+    heard: BTreeMap<String, BTreeSet<(AuditKind, String)>>,
     reports: mpsc::Sender<PushReport>,
     yaml: Option<YamlFolder>,
     folder: PathBuf,
@@ -91,9 +103,7 @@ impl Enforcer {
         clock: Clock,
         reports: mpsc::Sender<PushReport>,
     ) -> Result<(Self, Vec<Quarantine>), EnforcerError> {
-        let audit_folder = folder.join(AUDIT_FOLDER);
-        std::fs::create_dir_all(&audit_folder)
-            .map_err(|source| EnforcerError::Folder { folder: audit_folder.display().to_string(), source })?;
+        let audit_folder = make_folder(folder)?;
         let now = clock();
         let store = Store::open(&folder.join(STORE_FILE), now, StoreLimits::default())?;
         let mut audit = AuditLog::open(&audit_folder, now.wall, AuditOptions::default())?;
@@ -122,6 +132,7 @@ impl Enforcer {
             live,
             revisions,
             reported: BTreeMap::new(),
+            heard: BTreeMap::new(),
             reports,
             yaml: None,
             folder: audit_folder,
@@ -270,8 +281,10 @@ impl Enforcer {
         } else {
             self.live.remove(&event.id);
             self.reported.remove(&event.id);
+            self.heard.remove(&event.id);
         }
         if event.change.moves_proxies() {
+            self.heard.remove(&event.id);
             moved.push(event.id);
         }
     }
@@ -333,7 +346,11 @@ impl Enforcer {
                 }
             };
             for id in event.quarantines.iter().filter(|id| self.live.contains_key(*id)) {
-                entries.push(with(entry(kind, id, &event.node, why, now), "node", &event.node));
+                let heard = self.heard.entry(id.clone()).or_default();
+                // Said once: a proxy that comes and goes must not fill the disk. Names of nodes are the proxies' own word.
+                if heard.len() < HEARD_MAX && heard.insert((kind, event.node.clone())) {
+                    entries.push(entry(kind, id, &event.node, why, now));
+                }
                 if kind == AuditKind::Nack {
                     let (by, why) = (event.node.clone(), why.to_owned());
                     self.report(PushReport::Rejected { id: id.clone(), by, why }).await;
@@ -403,17 +420,17 @@ impl Enforcer {
     }
 }
 
-fn line_of(record: AuditRecord) -> AuditLine {
-    let known: Vec<String> = record.detail.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    AuditLine {
-        time: record.at,
-        sequence: record.seq,
-        actor: record.who,
-        action: record.kind,
-        subject: record.subject,
-        detail: format!("{} {}", record.why, known.join(" ")).trim().to_owned(),
-        hash: record.hash,
+/// The audit log's folder, made at the first start only: a store without its log is not begun anew in silence.
+fn make_folder(folder: &Path) -> Result<PathBuf, EnforcerError> {
+    let audit = folder.join(AUDIT_FOLDER);
+    if !folder.is_dir() {
+        return Err(EnforcerError::Missing { folder: folder.display().to_string() });
     }
+    if !audit.is_dir() && !folder.join(STORE_FILE).exists() {
+        std::fs::create_dir(&audit)
+            .map_err(|source| EnforcerError::Folder { folder: audit.display().to_string(), source })?;
+    }
+    Ok(audit)
 }
 
 /// What a step means to the lease on disk.
@@ -425,66 +442,4 @@ fn lease_of(event: &QuarantineEvent, quarantine: &Quarantine) -> Lease {
         Step::Lifted | Step::RolledBack | Step::Expired => Lease::End,
         _ => Lease::Keep,
     }
-}
-
-fn entry_of(event: &QuarantineEvent, quarantine: &Quarantine) -> AuditEntry {
-    let kind = match event.change {
-        Step::Proposed | Step::Shadowed => AuditKind::Decision,
-        Step::Enforced if event.who == ENGINE => AuditKind::Decision,
-        Step::Enforced => AuditKind::Approve,
-        Step::Renewed | Step::Rescheduled => AuditKind::Renew,
-        Step::Pushed => AuditKind::Push,
-        Step::Acknowledged => AuditKind::Ack,
-        Step::Rejected => AuditKind::Nack,
-        Step::Effective | Step::Ineffective => AuditKind::Proof,
-        Step::Lifted | Step::RolledBack => AuditKind::Lift,
-        Step::Expired | Step::Forgotten => AuditKind::Expire,
-    };
-    let why = if event.why.is_empty() { event.change.name() } else { &event.why };
-    let mut written = entry(kind, &event.id, &event.who, why, event.at);
-    written = with(written, "change", event.change.name());
-    written = with(written, "state", quarantine.state.name());
-    if matches!(event.change, Step::Proposed | Step::Shadowed | Step::Enforced) {
-        written = grounds(written, quarantine);
-    }
-    written
-}
-
-/// What a quarantine denies, and what that rests on.
-fn grounds(entry: AuditEntry, quarantine: &Quarantine) -> AuditEntry {
-    let backtest = &quarantine.backtest;
-    let entry = with(entry, "incident", &quarantine.incident_id);
-    let entry = with(entry, "cuts", format!("{:?}", quarantine.cuts));
-    let entry = with(entry, "evidence", quarantine.evidence.join(" "));
-    let entry = with(entry, "backtest_considered", backtest.considered);
-    let entry = with(entry, "backtest_denied", backtest.denied);
-    let entry = with(entry, "backtest_denied_normal", backtest.denied_normal);
-    with(entry, "ttl_seconds", quarantine.ttl_seconds)
-}
-
-fn entry(kind: AuditKind, subject: &str, who: &str, why: &str, at: ObservedTime) -> AuditEntry {
-    AuditEntry {
-        at,
-        kind,
-        subject: subject.to_owned(),
-        who: who.to_owned(),
-        why: why.to_owned(),
-        detail: BTreeMap::new(),
-    }
-}
-
-fn with(mut entry: AuditEntry, name: &'static str, value: impl ToString) -> AuditEntry {
-    entry.detail.insert(name, value.to_string());
-    entry
-}
-
-/// An error with its causes, for people.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

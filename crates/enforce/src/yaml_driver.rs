@@ -13,6 +13,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use selvedge_model::quarantine::QUARANTINE_ID_PREFIX;
+
 pub use git::{GitConfig, GitError};
 
 /// How the first line of our files reads. A file without it is not ours.
@@ -20,7 +22,7 @@ pub const MARKER: &str =
     "# managed-by: selvedge (do not edit: it is rewritten, and removed when its quarantine ends)";
 
 /// Names of our files begin with this, and end in `.yaml`.
-pub const NAME_PREFIX: &str = "selvedge-q-";
+pub const NAME_PREFIX: &str = QUARANTINE_ID_PREFIX;
 
 /// Where files go.
 #[derive(Clone, Debug)]

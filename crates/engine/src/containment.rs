@@ -2,7 +2,8 @@
 //!
 //! Keeps the recent traffic that plans are tried on, the ledger of quarantines, and a proof for each that was pushed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem::Discriminant;
 
 use selvedge_join::TickDelta;
 use selvedge_learn::{Baselines, Provenance};
@@ -12,8 +13,11 @@ use selvedge_model::{
 };
 use selvedge_policy::{
     CommandError, ContainmentEvent, Decision, Learned, Ledger, MeshState, Now, PolicyConfig, Proof,
-    PushReport, QuarantineEvent, Recent, TrafficRow, Verdict, known, respond,
+    PushReport, QuarantineEvent, Recent, Refusal, TrafficRow, Verdict, known, respond,
 };
+
+/// Refusals remembered as told; past it they are told once more (policy `forget_all`).
+const REFUSED_MAX: usize = 4_096;
 
 /// Everything about quarantines between two events.
 pub(crate) struct Containment {
@@ -21,10 +25,38 @@ pub(crate) struct Containment {
     recent: Recent,
     ledger: Ledger,
     proofs: BTreeMap<String, Proof>,
-    /// Reasons that were told, by incident and subject: the same reasons twice are not told twice.
-    refused: BTreeMap<(String, String), Vec<String>>,
+    /// Kinds of reasons that were told, by incident and subject: the same twice are not told twice, whatever their numbers.
+    refused: BTreeMap<(String, String), Vec<Discriminant<Refusal>>>,
+    /// Incidents to be decided about, the one that waits longest first.
+    waiting: VecDeque<String>,
     /// Incidents to be decided about again when a window has closed: some evidence counts only then.
-    undecided: BTreeSet<String>,
+    later: BTreeSet<String>,
+    allowance: Allowance,
+}
+
+/// What decisions may cost. One tries plans on a day of traffic, on the thread that telemetry waits for, and whoever keeps an
+/// incident changing asks for one at each tick: so the first ones are made at once, further ones wait (policy `wait`).
+struct Allowance {
+    left: u64,
+    since: EventTime,
+}
+
+impl Allowance {
+    /// Decisions that may be made at once.
+    const BURST: u64 = 8;
+    /// Decisions a second of event time afterwards.
+    const PER_SECOND: u64 = 2;
+
+    fn take(&mut self, now: EventTime) -> bool {
+        let earned = now.since(self.since).as_secs();
+        if earned > 0 {
+            self.left = (self.left + earned.saturating_mul(Self::PER_SECOND)).min(Self::BURST);
+            self.since = now;
+        }
+        let any = self.left > 0;
+        self.left -= u64::from(any);
+        any
+    }
 }
 
 /// Where decisions look.
@@ -46,7 +78,9 @@ impl Containment {
             ledger: Ledger::new(),
             proofs: BTreeMap::new(),
             refused: BTreeMap::new(),
-            undecided: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            later: BTreeSet::new(),
+            allowance: Allowance { left: Allowance::BURST, since: EventTime::ABSENT },
         }
     }
 
@@ -112,8 +146,7 @@ impl Containment {
         for answer in response.answers {
             let subject = answer.candidate.map_or_else(String::new, |candidate| candidate.reason);
             if let Decision::Refuse(reasons) = answer.decision {
-                let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-                self.refuse(&incident.id, subject, reasons, events);
+                self.refuse(&incident.id, subject, &reasons, events);
             }
         }
         self.tell(response.events, events);
@@ -123,30 +156,48 @@ impl Containment {
         &mut self,
         incident_id: &str,
         subject: String,
-        reasons: Vec<String>,
+        reasons: &[Refusal],
         events: &mut Vec<ContainmentEvent>,
     ) {
+        if self.refused.len() >= REFUSED_MAX {
+            self.refused.clear();
+        }
+        let kinds: Vec<_> = reasons.iter().map(std::mem::discriminant).collect();
         let told = self.refused.entry((incident_id.to_owned(), subject.clone())).or_default();
-        if *told != reasons {
-            told.clone_from(&reasons);
+        if *told != kinds {
+            *told = kinds;
+            let reasons = reasons.iter().map(ToString::to_string).collect();
             events.push(ContainmentEvent::Refused { incident_id: incident_id.to_owned(), subject, reasons });
         }
     }
 
-    /// Incidents to be asked about again once a window has closed, those that are still worth it.
-    pub(crate) fn take_undecided(&mut self) -> BTreeSet<String> {
-        std::mem::take(&mut self.undecided)
-    }
-
-    /// Notes an incident that changed; true when it is grave enough to be decided about.
-    pub(crate) fn concerns(&mut self, incident: &Incident) -> bool {
-        let grave = incident.severity >= Severity::High && incident.status == IncidentStatus::Open;
-        if grave {
-            self.undecided.insert(incident.id.clone());
+    /// Notes an incident that changed, when it is grave enough to be decided about.
+    pub(crate) fn consider(&mut self, incident: &Incident) {
+        if incident.severity >= Severity::High && incident.status == IncidentStatus::Open {
+            self.later.insert(incident.id.clone());
+            self.wait(incident.id.clone());
         } else {
             self.refused.retain(|(id, _), _| *id != incident.id);
         }
-        grave
+    }
+
+    /// A window has closed: those that changed since the last one did are decided about again.
+    pub(crate) fn consider_again(&mut self) {
+        std::mem::take(&mut self.later).into_iter().for_each(|id| self.wait(id));
+    }
+
+    fn wait(&mut self, id: String) {
+        if !self.waiting.contains(&id) {
+            self.waiting.push_back(id);
+        }
+    }
+
+    /// The next incident to be decided about, if one may be.
+    pub(crate) fn next(&mut self, now: EventTime) -> Option<String> {
+        if self.waiting.is_empty() || !self.allowance.take(now) {
+            return None;
+        }
+        self.waiting.pop_front()
     }
 
     /// Time passed: leases run out, proofs are judged.

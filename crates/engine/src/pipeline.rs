@@ -5,8 +5,6 @@
 
 mod containing;
 
-use std::collections::BTreeSet;
-
 use selvedge_act::plan;
 use selvedge_correlate::{Correlator, IncidentChange};
 use selvedge_decode::{DecodeError, Encoding};
@@ -266,8 +264,9 @@ impl Pipeline {
         }
         self.correlate(findings, now, effects);
         if closed_any {
-            self.decide_again(effects);
+            self.containment.consider_again();
         }
+        self.decide(now, effects);
     }
 
     fn correlate(&mut self, findings: Vec<Finding>, now: EventTime, effects: &mut Vec<Effect>) {
@@ -276,12 +275,9 @@ impl Pipeline {
         let mut changes = self.correlator.fold(&findings, &runbook, now);
         changes.extend(self.correlator.tick(now));
         effects.extend(findings.into_iter().map(|finding| Effect::Finding(Box::new(finding))));
-        let mut changed = BTreeSet::new();
         for change in changes {
             let Some(incident) = self.correlator.get(change.id()) else { continue };
-            if self.containment.concerns(incident) {
-                changed.insert(incident.id.clone());
-            }
+            self.containment.consider(incident);
             let sent = self.alerted.get(&incident.id).copied();
             let action = plan(&change, incident, sent, now);
             effects.push(Effect::Incident(change, Box::new(incident.clone())));
@@ -291,6 +287,5 @@ impl Pipeline {
             }
         }
         self.alerted.retain(|id, _| self.correlator.get(id).is_some());
-        self.decide(&changed, effects);
     }
 }

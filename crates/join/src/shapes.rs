@@ -67,16 +67,21 @@ pub(crate) enum Fullness {
     Full,
 }
 
-/// A hash of what usually tells shapes apart. Whoever invents names finds collisions, and then [`SHAPES_MAX`] bounds
-/// what a look-up costs.
+/// A hash of what tells shapes apart, with everything in it that a caller can invent. Who finds collisions all the same
+/// makes a look-up as dear as [`SHAPES_MAX`] comparisons, at most.
 fn mix(edge: &EdgeKey, shape: &CallShape) -> u64 {
     let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
     let ends = pair(edge.source.workload.0, edge.destination.workload.0);
     let asked = pair(shape.route.0, u32::from(shape.status) << 16 | shape.method.0 & 0xffff);
-    let who = pair(shape.source_principal.0 ^ shape.user_agent.0 << 16, shape.certificate.fingerprint.0);
-    let rest = pair(edge.source.namespace.0 << 16 ^ edge.destination.namespace.0, shape.reported as u32);
+    let who = pair(shape.source_principal.0, shape.certificate.fingerprint.0);
+    let place = edge.source.namespace.0 << 16 ^ edge.destination.namespace.0;
+    let rest = pair(place, shape.user_agent.0 << 2 | shape.reported as u32);
+    let claims = pair(shape.claimed_principal.0, shape.sni.0);
+    let verdicts = pair(shape.denied_by.0, shape.shadow_denied_by.0 ^ shape.handshake_failure.0 << 16);
     let mut mixed = ends.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ asked;
     mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xff51_afd7_ed55_8ccd) ^ who;
     mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xc4ce_b9fe_1a85_ec53) ^ rest;
-    (mixed ^ (mixed >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ claims;
+    mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xff51_afd7_ed55_8ccd) ^ verdicts;
+    (mixed ^ (mixed >> 32)).wrapping_mul(0xc4ce_b9fe_1a85_ec53)
 }

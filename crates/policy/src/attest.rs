@@ -16,11 +16,11 @@
 //!   is one name for many.
 
 use selvedge_learn::{principal_namespace, principal_service_account};
+use selvedge_model::quarantine::QUARANTINE_ID_PREFIX;
 use selvedge_model::symbol::OVERFLOW_TEXT;
 use selvedge_model::{Endpoint, EventTime, Finding, FindingKind, IdentitySource, Severity};
 
 use crate::knowledge::Knowledge;
-use crate::lifecycle::ID_PREFIX;
 use crate::matching::same_workload;
 use crate::recent::began_by;
 
@@ -127,7 +127,7 @@ pub(crate) fn compromises(finding: &Finding) -> bool {
 #[must_use]
 pub fn attested<'a>(finding: &'a Finding, knowledge: &dyn Knowledge) -> Attested<'a> {
     let basis = basis(finding.kind);
-    let ours = finding.kind == FindingKind::DeniedBurst && finding.subject.contains(ID_PREFIX);
+    let ours = finding.kind == FindingKind::DeniedBurst && finding.subject.contains(QUARANTINE_ID_PREFIX);
     if finding.evidence.iter().any(|fact| fact.name == "handshake_failure" && !fact.observed.is_empty()) {
         return Attested::Nobody(Doubt::Refused);
     }

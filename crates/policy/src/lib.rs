@@ -42,7 +42,7 @@ pub use guard::{Load, MeshState, Refusal, mode_of, refusals};
 pub use knowledge::{Knowledge, Learned};
 pub use lease::Now;
 pub use ledger::Ledger;
-pub use lifecycle::{Change, CommandError, Decision, ENGINE, ID_PREFIX, QuarantineEvent, quarantine_id};
+pub use lifecycle::{Change, CommandError, Decision, ENGINE, QuarantineEvent, quarantine_id};
 pub use matching::{any_matches, concerns, matches, same_workload};
 pub use proof::{Proof, Verdict};
 pub use recent::{Recent, RecentConfig, RecentOverflows, Scope, authenticated, began_by, known, proven};

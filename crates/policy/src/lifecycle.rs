@@ -1,14 +1,13 @@
 //! The words of a quarantine's life: what can be decided, what can happen, why a command is not carried out.
 
 use selvedge_model::hash::StableHasher;
+use selvedge_model::quarantine::QUARANTINE_ID_PREFIX;
 use selvedge_model::{Caller, Cut, ObservedTime, Place};
 use thiserror::Error;
 
 use crate::guard::Refusal;
 use crate::lease::Now;
 
-/// What ids begin with.
-pub const ID_PREFIX: &str = "selvedge-q-";
 /// Who decides when no person did.
 pub const ENGINE: &str = "engine";
 /// What happened to a quarantine.
@@ -155,7 +154,7 @@ pub fn quarantine_id(incident_id: &str, cuts: &[Cut]) -> String {
             hasher = hasher.field(operation.method.as_bytes()).field(operation.route.as_bytes());
         }
     }
-    format!("{ID_PREFIX}{}", hasher.hex())
+    format!("{QUARANTINE_ID_PREFIX}{}", hasher.hex())
 }
 
 pub(crate) fn event(id: &str, change: Change, who: &str, why: &str, now: Now) -> QuarantineEvent {

@@ -14,6 +14,7 @@ mod paths;
 mod quarantine_section;
 mod sql_doors;
 mod sql_section;
+mod tls_files;
 mod usage;
 mod yaml;
 

@@ -9,10 +9,11 @@ use selvedge_enforce::xds::ResourceNames;
 use selvedge_enforce::yaml_driver::{GitConfig, YamlConfig, YamlDriver};
 use selvedge_engine::{PolicyConfig, PolicyMode};
 use selvedge_policy::{Deployment, RenderContext, Target};
-use selvedge_receive::{Secret, TlsConfig, TlsSection};
+use selvedge_receive::{Secret, TlsConfig};
 use serde::Deserialize;
 
 use crate::config::duration;
+use crate::tls_files::TlsFiles;
 
 /// Where proxies ask for their policies unless configured (design section 4).
 const ENDPOINT_DEFAULT: &str = "127.0.0.1:4321";
@@ -83,17 +84,7 @@ struct XdsSection {
     bearer_token: Option<Secret>,
     bearer_token_file: Option<PathBuf>,
     /// TLS of ADS.
-    tls: Option<XdsTlsSection>,
-}
-
-/// `quarantine.xds.tls`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct XdsTlsSection {
-    cert_file: Option<PathBuf>,
-    key_file: Option<PathBuf>,
-    client_ca_file: Option<PathBuf>,
-    min_version: Option<String>,
+    tls: Option<TlsFiles>,
 }
 
 /// Where enforcement happens, checked.
@@ -208,11 +199,8 @@ impl XdsSection {
                 None
             }
         };
-        let clients_verified = self.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
-        let tls = self.tls.and_then(|tls| {
-            let config = tls.section(beside).check("quarantine.xds.tls");
-            config.map_err(|errors| problems.extend(errors.iter().map(ToString::to_string))).ok()
-        });
+        let clients_verified = self.tls.as_ref().is_some_and(TlsFiles::verifies_clients);
+        let tls = self.tls.and_then(|tls| tls.check("quarantine.xds.tls", beside, problems));
         let endpoint = endpoint.ok()?;
         let identified = clients_verified || token.is_some();
         if !(endpoint.ip().is_loopback() || tls.is_some() && identified) {
@@ -267,19 +255,6 @@ impl YamlSection {
         let git = self.git.then(GitConfig::default);
         let driver = YamlDriver::new(YamlConfig { folder: beside.join(folder), git });
         Some(YamlFolder { driver, target: known?, context })
-    }
-}
-
-impl XdsTlsSection {
-    fn section(self, folder: &Path) -> TlsSection {
-        let beside = |path: Option<PathBuf>| path.map(|path| folder.join(path));
-        TlsSection {
-            cert_file: beside(self.cert_file),
-            key_file: beside(self.key_file),
-            client_ca_file: beside(self.client_ca_file),
-            reload_interval: None,
-            min_version: self.min_version,
-        }
     }
 }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use selvedge_query::pg::PgUser;
 use selvedge_query::{HistoryConfig, SqlConfig, StoreConfig};
-use selvedge_receive::{Secret, TlsConfig, TlsSection};
+use selvedge_receive::{Secret, TlsConfig};
 use serde::Deserialize;
+
+use crate::tls_files::TlsFiles;
 
 /// Where the PostgreSQL wire listens unless configured (design section 4).
 const ENDPOINT_DEFAULT: &str = "127.0.0.1:4320";
@@ -47,7 +49,7 @@ pub(crate) struct SqlSection {
     /// The one user of the PostgreSQL wire.
     auth: Option<UserSection>,
     /// TLS of the PostgreSQL wire.
-    tls: Option<SqlTlsSection>,
+    tls: Option<TlsFiles>,
     /// What is older than memory.
     history: Option<HistorySection>,
 }
@@ -59,16 +61,6 @@ struct UserSection {
     user: Option<String>,
     password: Option<Secret>,
     password_file: Option<PathBuf>,
-}
-
-/// `sql.tls`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct SqlTlsSection {
-    cert_file: Option<PathBuf>,
-    key_file: Option<PathBuf>,
-    client_ca_file: Option<PathBuf>,
-    min_version: Option<String>,
 }
 
 /// `sql.history`.
@@ -153,10 +145,7 @@ impl SqlSection {
         let connections_max = at_least("connections_max", self.connections_max, 64, 1, problems);
         let (with_user, with_tls) = (self.auth.is_some(), self.tls.is_some());
         let user = self.auth.and_then(|auth| auth.check(folder, problems));
-        let tls = self.tls.and_then(|tls| {
-            let config = tls.section(folder).check("sql.tls");
-            config.map_err(|errors| problems.extend(errors.iter().map(ToString::to_string))).ok()
-        });
+        let tls = self.tls.and_then(|tls| tls.check("sql.tls", folder, problems));
         let endpoint = endpoint(self.endpoint, with_user && with_tls, problems)?;
         Some(SqlSettings { endpoint, store, queries, history, user, tls, connections_max })
     }
@@ -214,19 +203,6 @@ impl UserSection {
             problems.push("sql.auth.user: is required with auth".to_owned());
         }
         Some(User { name: name?, password: password? })
-    }
-}
-
-impl SqlTlsSection {
-    fn section(self, folder: &Path) -> TlsSection {
-        let beside = |path: Option<PathBuf>| path.map(|path| folder.join(path));
-        TlsSection {
-            cert_file: beside(self.cert_file),
-            key_file: beside(self.key_file),
-            client_ca_file: beside(self.client_ca_file),
-            reload_interval: None,
-            min_version: self.min_version,
-        }
     }
 }
 

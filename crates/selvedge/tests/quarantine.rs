@@ -186,6 +186,7 @@ fn an_approval_survives_a_crash_and_is_audited() {
     let more =
         format!("quarantine: {{folder: state, xds: {{endpoint: \"{}\"}}}}", held.local_addr().unwrap());
     drop(held);
+    std::fs::create_dir(folder.path().join("state")).unwrap();
     let live = Live::start(folder.path(), &more);
     let proposed = live.proposed();
     let id = proposed["id"].as_str().unwrap();

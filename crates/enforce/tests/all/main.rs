@@ -8,6 +8,7 @@
 mod child;
 mod delta;
 mod doors;
+mod enforcer;
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod mesh;
 #[allow(dead_code, reason = "other test binaries use the rest")]

@@ -79,26 +79,17 @@ impl Pipeline {
         self.recorder.calls(self.shards.take_completed());
     }
 
-    /// Decides about incidents that changed.
-    pub(super) fn decide(&mut self, incidents: &BTreeSet<String>, effects: &mut Vec<Effect>) {
-        if incidents.is_empty() {
-            return;
-        }
-        let mesh = self.mesh_state();
-        let mut events = Vec::new();
-        for id in incidents {
-            let Some(incident) = self.correlator.get(id) else { continue };
+    /// Decides about the incidents that wait for it.
+    pub(super) fn decide(&mut self, now: EventTime, effects: &mut Vec<Effect>) {
+        while let Some(id) = self.containment.next(now) {
+            let Some(incident) = self.correlator.get(&id) else { continue };
+            let mesh = self.mesh_state();
             let view = view(&self.router, &self.baselines, self.clock);
-            let findings = self.correlator.findings(id);
+            let mut events = Vec::new();
+            let findings = self.correlator.findings(&id);
             self.containment.decide(incident, findings, &mesh, view, &mut events);
+            self.tell(events, effects);
         }
-        self.tell(events, effects);
-    }
-
-    /// A window closed: decides again about the incidents that changed since the last did.
-    pub(super) fn decide_again(&mut self, effects: &mut Vec<Effect>) {
-        let undecided = self.containment.take_undecided();
-        self.decide(&undecided, effects);
     }
 
     fn mesh_state(&self) -> MeshState {

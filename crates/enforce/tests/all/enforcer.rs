@@ -1,0 +1,95 @@
+//! What has to be on disk before anything is enforced, and what a restart makes of it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use selvedge_enforce::audit::records;
+use selvedge_enforce::store::Moment;
+use selvedge_enforce::xds::XdsServer;
+use selvedge_enforce::{Enforcer, EnforcerError, Order};
+use selvedge_model::{Caller, ObservedTime, Place, Quarantine, QuarantineState, SteadyTime};
+use selvedge_policy::{Change, ContainmentEvent, PushReport, QuarantineEvent};
+use tokio::sync::mpsc;
+
+use crate::quarantines::{cut, quarantine};
+use crate::server::config;
+
+const NOW: ObservedTime = ObservedTime(1_800_000_000_000_000_000);
+
+struct Opened {
+    enforcer: Enforcer,
+    stored: Vec<Quarantine>,
+    events: mpsc::Receiver<selvedge_enforce::xds::XdsEvent>,
+    reports: mpsc::Receiver<PushReport>,
+}
+
+async fn open(folder: &Path) -> Result<Opened, EnforcerError> {
+    let (_server, handle, events) = XdsServer::bind(config()).await.unwrap();
+    let (sender, reports) = mpsc::channel(64);
+    let clock = Arc::new(|| Moment { wall: NOW, steady: SteadyTime(1) });
+    let (enforcer, stored) = Enforcer::open(folder, handle, clock, sender)?;
+    Ok(Opened { enforcer, stored, events, reports })
+}
+
+fn enforced() -> ContainmentEvent {
+    let quarantine = quarantine(
+        "selvedge-q-00000000000000a1",
+        vec![cut(Place::Inbound, "ledger", Caller::Unauthenticated)],
+    );
+    let event = QuarantineEvent {
+        id: quarantine.id.clone(),
+        change: Change::Enforced,
+        who: "engine".to_owned(),
+        why: "it was seen".to_owned(),
+        at: NOW,
+    };
+    ContainmentEvent::Quarantine(event, Some(Box::new(quarantine)))
+}
+
+/// Kinds of records about one subject, in order.
+fn kinds(folder: &Path, subject: &str) -> Vec<String> {
+    let found = records(&folder.join("audit"), 1, 1_000).unwrap().map(Result::unwrap);
+    found.filter(|record| record.subject == subject).map(|record| record.kind).collect()
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_not_taken_for_a_first_start() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("not-mounted");
+    assert!(matches!(open(&folder).await, Err(EnforcerError::Missing { .. })));
+    assert!(!folder.exists());
+}
+
+#[tokio::test]
+async fn a_store_without_its_log_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).await.unwrap());
+    fs::remove_dir_all(folder.path().join("audit")).unwrap();
+    assert!(matches!(open(folder.path()).await, Err(EnforcerError::Audit(_))));
+    assert!(!folder.path().join("audit").exists());
+}
+
+/// Scenario: a quarantine is enforced, and the process ends.
+/// Guarantees: it was written down before it was pushed; the next process has it, and its log says why it is in force.
+#[tokio::test]
+async fn what_was_enforced_is_stored_and_logged_first_and_in_force_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let Opened { enforcer, stored, events, mut reports } = open(folder.path()).await.unwrap();
+    assert!(stored.is_empty());
+    let (orders, inbox) = mpsc::channel(8);
+    orders.send(Order::Decided(enforced())).await.unwrap();
+    orders.send(Order::End).await.unwrap();
+    enforcer.run(inbox, events).await.unwrap();
+    let ContainmentEvent::Quarantine(event, _) = enforced() else { unreachable!("it is one") };
+    assert_eq!(reports.recv().await, Some(PushReport::Pushed { id: event.id.clone() }));
+    assert_eq!(kinds(folder.path(), &event.id), ["decision", "push"]);
+
+    let again = open(folder.path()).await.unwrap();
+    assert_eq!(again.stored.len(), 1);
+    assert_eq!(
+        (again.stored[0].id.as_str(), again.stored[0].state),
+        (event.id.as_str(), QuarantineState::Enforced)
+    );
+    assert_eq!(kinds(folder.path(), &event.id), ["decision", "push", "recovered"]);
+}
