@@ -192,7 +192,7 @@ fn live_config(folder: &tempfile::TempDir, [grpc, http, api]: [SocketAddr; 3]) -
 /// The status of `/readyz`; `None` when the API does not answer.
 fn readiness(api: SocketAddr) -> Option<u16> {
     let mut stream = TcpStream::connect(api).ok()?;
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     answer.split(' ').nth(1)?.parse().ok()

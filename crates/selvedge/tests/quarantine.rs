@@ -61,7 +61,7 @@ impl Live {
             .spawn()
             .unwrap();
         let started = Instant::now();
-        let ready = "GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let ready = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         while !exchange(api, ready, &[]).contains(" 200 ") {
             assert!(child.try_wait().unwrap().is_none() && started.elapsed() < PATIENCE);
         }

@@ -153,7 +153,7 @@ impl Live {
             .spawn()
             .unwrap();
         let started = Instant::now();
-        while !answers(api, "GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", &[])
+        while !answers(api, "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", &[])
             .contains(" 200 ")
         {
             assert!(child.try_wait().unwrap().is_none() && started.elapsed() < Duration::from_secs(60));
@@ -179,7 +179,7 @@ impl Live {
     fn ask(&self, query: &str) -> serde_json::Value {
         let body = serde_json::json!({ "query": query }).to_string();
         let head = format!(
-            "POST /api/v1/sql HTTP/1.0\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "POST /api/v1/sql HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         let answer = answers(self.api, &head, body.as_bytes());

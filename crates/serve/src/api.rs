@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json};
@@ -15,6 +16,7 @@ use serde_json::json;
 
 use crate::Sources;
 use crate::auth::Doorkeeper;
+use crate::hosts::{Hosts, known_only};
 use crate::metrics;
 use crate::quarantines;
 use crate::server::Lifecycle;
@@ -43,7 +45,7 @@ impl Filter {
     }
 }
 
-pub(crate) fn router(sources: Sources, doorkeeper: Option<Arc<Doorkeeper>>) -> axum::Router {
+pub(crate) fn router(sources: Sources, hosts: Hosts, doorkeeper: Option<Arc<Doorkeeper>>) -> axum::Router {
     axum::Router::new()
         .route("/", get(index))
         .route("/healthz", get(healthz))
@@ -57,6 +59,7 @@ pub(crate) fn router(sources: Sources, doorkeeper: Option<Arc<Doorkeeper>>) -> a
         .merge(quarantines::router().layer(Extension(doorkeeper)))
         .route("/api/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::REQUEST_BYTES_MAX)))
         .fallback(not_found)
+        .layer(from_fn(move |request: Request, next: Next| known_only(hosts.clone(), request, next)))
         .with_state(sources)
 }
 

@@ -6,6 +6,7 @@
 
 mod api;
 mod auth;
+mod hosts;
 mod metrics;
 mod quarantines;
 mod server;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Sources;
 use crate::api;
 use crate::auth::{Doorkeeper, ServeAuth, ServeAuthSection};
+use crate::hosts::Hosts;
 
 /// Where the API listens unless configured (design section 4).
 const ENDPOINT_DEFAULT: &str = "127.0.0.1:4319";
@@ -21,6 +22,9 @@ const ENDPOINT_DEFAULT: &str = "127.0.0.1:4319";
 pub struct ServeSection {
     /// `address:port` of the API, `/metrics` and health. Loopback only.
     pub endpoint: Option<String>,
+    /// Names, beside `localhost` and the loopback addresses, under which a reverse proxy may ask: what stands in `Host`,
+    /// without a port. Requests under other names are refused.
+    pub hosts: Vec<String>,
     /// Who may change something. Without it nobody may, and everybody who reaches the port may read.
     pub auth: Option<ServeAuthSection>,
 }
@@ -29,6 +33,7 @@ pub struct ServeSection {
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
     endpoint: SocketAddr,
+    hosts: Hosts,
     auth: Option<ServeAuth>,
 }
 
@@ -43,6 +48,11 @@ pub enum ServeError {
         "serve.endpoint: {0} is not a loopback address; the API has no TLS and reading it needs no token, so put a proxy that has both in front of a loopback port"
     )]
     NotLoopback(SocketAddr),
+    /// A name that can stand in no `Host`.
+    #[error(
+        "serve.hosts: `{0}` is not the name of a host without scheme, port and path, such as `selvedge.example`"
+    )]
+    Hosts(String),
     /// The section `serve.auth` says nothing usable.
     #[error("serve.auth{key}: {problem}")]
     Auth {
@@ -83,7 +93,7 @@ impl TryFrom<ServeSection> for ServeConfig {
             return Err(ServeError::NotLoopback(endpoint));
         }
         let auth = section.auth.map(ServeAuth::try_from).transpose()?;
-        Ok(Self { endpoint, auth })
+        Ok(Self { endpoint, hosts: Hosts::try_from(section.hosts)?, auth })
     }
 }
 
@@ -129,6 +139,7 @@ impl Health {
 pub struct Server {
     listener: TcpListener,
     endpoint: SocketAddr,
+    hosts: Hosts,
     doorkeeper: Option<Arc<Doorkeeper>>,
 }
 
@@ -138,7 +149,7 @@ impl Server {
     /// # Errors
     /// The port is taken or may not be used, or the token cannot be read.
     pub async fn bind(config: ServeConfig) -> Result<Self, ServeError> {
-        let ServeConfig { endpoint, auth } = config;
+        let ServeConfig { endpoint, hosts, auth } = config;
         let doorkeeper = match auth {
             Some(auth) => Some(Arc::new(Doorkeeper::open(auth).await?)),
             None => None,
@@ -146,7 +157,7 @@ impl Server {
         let listener =
             TcpListener::bind(endpoint).await.map_err(|source| ServeError::Bind { endpoint, source })?;
         let endpoint = listener.local_addr().map_err(|source| ServeError::Bind { endpoint, source })?;
-        Ok(Self { listener, endpoint, doorkeeper })
+        Ok(Self { listener, endpoint, hosts, doorkeeper })
     }
 
     /// Where it listens (the port is known even when the configuration said 0).
@@ -161,7 +172,7 @@ impl Server {
     /// The listener failed.
     pub async fn serve(self, sources: Sources, shutdown: CancellationToken) -> Result<(), ServeError> {
         let endpoint = self.endpoint;
-        axum::serve(self.listener, api::router(sources, self.doorkeeper))
+        axum::serve(self.listener, api::router(sources, self.hosts, self.doorkeeper))
             .with_graceful_shutdown(shutdown.cancelled_owned())
             .await
             .map_err(|source| ServeError::Serve { endpoint, source })

@@ -99,7 +99,7 @@ fn admit<'a>(
     }
 }
 
-/// True for a request that a page of another site has a browser send.
+/// True for a request that a page of another site has a browser send. `Host` is a known name here (`hosts.rs`).
 pub(crate) fn from_another_site(headers: &HeaderMap) -> bool {
     let origin = text(headers, header::ORIGIN);
     let own = text(headers, header::HOST);

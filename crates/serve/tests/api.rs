@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use selvedge_engine::Snapshot;
-use selvedge_serve::{Health, Lifecycle};
+use selvedge_serve::{Health, Lifecycle, ServeConfig, ServeSection};
 use serde_json::Value;
-use support::{get, seen, serving};
+use support::{exchange, get, seen, serving};
 
 /// Serves an engine without SQL while `ask` runs on a thread of its own.
 fn asked(ask: impl FnOnce(SocketAddr) + Send + 'static) {
@@ -91,6 +91,49 @@ fn a_wrong_question_gets_an_answer_that_says_so() {
         assert_eq!(misspelt.status, 400);
         assert!(misspelt.text().contains("sverity"), "{}", misspelt.text());
     });
+}
+
+/// Guarantees: a page whose name was made to resolve to a loopback address reads nothing; a proxy that is known does.
+#[test]
+fn under_a_name_that_a_stranger_can_own_nothing_is_answered() {
+    asked(|address| {
+        let as_host = |line: &str, path: &str| {
+            exchange(address, &format!("GET {path} HTTP/1.1\r\n{line}connection: close\r\n\r\n"), &[])
+        };
+        for host in
+            ["rebound.example", "rebound.example:4319", "localhost.rebound.example", "10.0.0.7", "", "@", "é"]
+        {
+            for path in ["/", "/metrics", "/api/v1/edges", "/api/v1/sql", "/nothing"] {
+                let answer = as_host(&format!("host: {host}\r\n"), path);
+                assert_eq!(
+                    (answer.status, answer.header("content-type")),
+                    (421, "application/problem+json"),
+                    "{host}"
+                );
+                assert!(answer.text().contains("unknown_host"), "{}", answer.text());
+            }
+        }
+        for host in [
+            "localhost",
+            "LOCALHOST:4319",
+            "127.0.0.1:4319",
+            "127.1.2.3",
+            "[::1]:4319",
+            "watch.example",
+            "Watch.Example:80",
+        ] {
+            assert_eq!(as_host(&format!("host: {host}\r\n"), "/api/v1/edges").status, 200, "{host}");
+        }
+        let proxied = format!(
+            "GET http://rebound.example/metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        );
+        assert_eq!(exchange(address, &proxied, &[]).status, 421);
+        assert_eq!(exchange(address, "GET /healthz HTTP/1.0\r\n\r\n", &[]).status, 200);
+    });
+    for wrong in ["", "https://watch.example", "watch.example:443", "watch.example/path", "a b"] {
+        let section = ServeSection { hosts: vec![wrong.to_owned()], ..ServeSection::default() };
+        assert!(ServeConfig::try_from(section).is_err(), "{wrong}");
+    }
 }
 
 #[test]

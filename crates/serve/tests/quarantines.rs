@@ -299,7 +299,7 @@ fn a_change_is_stored_and_audited_before_it_is_answered() {
 #[test]
 fn the_section_tells_what_is_wrong_with_it() {
     let check = |section: ServeAuthSection| {
-        let section = ServeSection { endpoint: None, auth: Some(section) };
+        let section = ServeSection { auth: Some(section), ..ServeSection::default() };
         ServeConfig::try_from(section).map(drop).map_err(|error| error.to_string())
     };
     let token = || Some(Secret::new(TOKEN.to_owned()));

@@ -138,7 +138,8 @@ pub async fn serve_while(
     auth: Option<ServeAuthSection>,
     ask: impl FnOnce(SocketAddr) + Send + 'static,
 ) {
-    let section = ServeSection { endpoint: Some("127.0.0.1:0".to_owned()), auth };
+    let (endpoint, hosts) = (Some("127.0.0.1:0".to_owned()), vec!["Watch.example".to_owned()]);
+    let section = ServeSection { endpoint, hosts, auth };
     let server = Server::bind(ServeConfig::try_from(section).unwrap()).await.unwrap();
     let (address, done) = (server.endpoint(), CancellationToken::new());
     let asking = tokio::task::spawn_blocking({
