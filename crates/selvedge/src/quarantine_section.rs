@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::config::duration;
 use crate::tls_files::TlsFiles;
+use crate::yaml::nearest;
 
 /// Where proxies ask for their policies unless configured (design section 4).
 const ENDPOINT_DEFAULT: &str = "127.0.0.1:4321";
@@ -136,11 +137,25 @@ impl QuarantineSection {
         }
         for (place, mode) in &self.overrides {
             let key = format!("quarantine.overrides.{place}");
+            if !place.split('/').all(is_name) || place.split('/').count() > 2 {
+                problems.push(format!(
+                    "{key}: `{place}` is neither `namespace` nor `namespace/workload`, so it would apply to nothing"
+                ));
+            }
             if let Some(mode) = mode_of(&key, mode, problems) {
                 policy.overrides.insert(place.clone(), mode);
             }
         }
         policy.kill_switch = self.kill_switch;
+        for pattern in &self.protected {
+            let parts: Vec<&str> = pattern.split('/').collect();
+            if parts.len() != 2 || parts.contains(&"") {
+                problems.push(format!(
+                    "quarantine.protected: `{pattern}` is not of the form `namespace/workload` (`*` is any run of \
+                     characters), so it would not protect what it names"
+                ));
+            }
+        }
         policy.protected.extend(self.protected);
         policy.active_max = self.active_max.unwrap_or(policy.active_max);
         policy.per_hour_max = self.per_hour_max.unwrap_or(policy.per_hour_max);
@@ -152,15 +167,7 @@ impl QuarantineSection {
                 problems.push(format!("quarantine.blast_radius_max: {share} is not a share between 0 and 1"));
             }
         }
-        if let Some(ttl) = duration("quarantine.ttl", self.ttl.as_ref(), problems) {
-            if ttl.as_secs() == 0 {
-                problems.push("quarantine.ttl: a lease must last a second at least".to_owned());
-            }
-            policy.ttl = ttl;
-        }
-        if let Some(shadow) = duration("quarantine.shadow_for", self.shadow_for.as_ref(), problems) {
-            policy.shadow_for = shadow;
-        }
+        check_durations(&mut policy, self.ttl.as_ref(), self.shadow_for.as_ref(), problems);
         let acts = std::iter::once(&policy.mode).chain(policy.overrides.values());
         if self.folder.is_none() && acts.max().is_some_and(|mode| *mode >= PolicyMode::Shadow) {
             problems.push(
@@ -168,8 +175,15 @@ impl QuarantineSection {
                     .to_owned(),
             );
         }
+        if self.folder.is_none() && self.yaml.is_some() {
+            problems
+                .push("quarantine.folder: is required with yaml: without it nothing is enforced".to_owned());
+        }
         let yaml = self.yaml.and_then(|yaml| yaml.check(folder, problems));
-        let enforcement = self.folder.and_then(|own| self.xds.check(folder, folder.join(own), problems));
+        // Also without a folder: what is wrong here would show on the day that enforcement is turned on.
+        let own = self.folder.as_ref().map(|own| folder.join(own));
+        let xds = self.xds.check(folder, own.clone().unwrap_or_default(), problems);
+        let enforcement = xds.filter(|_| own.is_some());
         (policy, enforcement.map(|settings| EnforcementSettings { yaml, ..settings }))
     }
 }
@@ -189,7 +203,12 @@ impl XdsSection {
             ));
         }
         let token = match (self.bearer_token, self.bearer_token_file) {
-            (Some(token), None) => Some(TokenSource::Inline(token)),
+            (Some(token), None) => {
+                if token.reveal().trim().is_empty() {
+                    problems.push("quarantine.xds.bearer_token: is empty".to_owned());
+                }
+                Some(TokenSource::Inline(token))
+            }
             (None, Some(file)) => Some(TokenSource::File(beside.join(file))),
             (None, None) => None,
             (Some(_), Some(_)) => {
@@ -201,6 +220,21 @@ impl XdsSection {
         };
         let clients_verified = self.tls.as_ref().is_some_and(TlsFiles::verifies_clients);
         let tls = self.tls.and_then(|tls| tls.check("quarantine.xds.tls", beside, problems));
+        let names = ResourceNames::default();
+        let resources = ResourceNames {
+            inbound: self.inbound.unwrap_or(names.inbound),
+            outbound: self.outbound.unwrap_or(names.outbound),
+        };
+        if resources.inbound == resources.outbound
+            || resources.inbound.is_empty()
+            || resources.outbound.is_empty()
+        {
+            problems.push(format!(
+                "quarantine.xds: inbound (`{}`) and outbound (`{}`) must be two names: a proxy could not tell which of \
+                 its filters it asks for",
+                resources.inbound, resources.outbound
+            ));
+        }
         let endpoint = endpoint.ok()?;
         let identified = clients_verified || token.is_some();
         if !(endpoint.ip().is_loopback() || tls.is_some() && identified) {
@@ -209,11 +243,6 @@ impl XdsSection {
                  bearer token (or tls.client_ca_file); add what is missing or listen on 127.0.0.1"
             ));
         }
-        let names = ResourceNames::default();
-        let resources = ResourceNames {
-            inbound: self.inbound.unwrap_or(names.inbound),
-            outbound: self.outbound.unwrap_or(names.outbound),
-        };
         Some(EnforcementSettings { folder, endpoint, resources, token, tls, clients_verified, yaml: None })
     }
 }
@@ -225,18 +254,16 @@ impl YamlSection {
         let known =
             Target::parse(target).filter(|target| !matches!(target, Target::Linkerd | Target::NetworkPolicy));
         if known.is_none() {
-            problems.push(format!(
-                "quarantine.yaml.target: `{target}` is none of istio, cilium, cluster-network-policy, consul and envoy"
-            ));
+            let known = ["istio", "cilium", "cluster-network-policy", "consul", "envoy"];
+            problems.push(none_of("quarantine.yaml.target", target, &known));
         }
         let deployment = match self.deployment.as_deref() {
             None | Some("sidecar") => Deployment::Sidecar,
             Some("ambient") => Deployment::Ambient,
             Some("waypoint") => Deployment::Waypoint,
             Some(other) => {
-                problems.push(format!(
-                    "quarantine.yaml.deployment: `{other}` is none of sidecar, ambient and waypoint"
-                ));
+                let known = ["sidecar", "ambient", "waypoint"];
+                problems.push(none_of("quarantine.yaml.deployment", other, &known));
                 return None;
             }
         };
@@ -261,7 +288,43 @@ impl YamlSection {
 fn mode_of(key: &str, text: &str, problems: &mut Vec<String>) -> Option<PolicyMode> {
     let mode = PolicyMode::parse(text);
     if mode.is_none() {
-        problems.push(format!("{key}: `{text}` is none of off, propose, shadow and enforce"));
+        problems.push(none_of(key, text, &PolicyMode::ALL.map(PolicyMode::name)));
     }
     mode
+}
+
+/// How long leases and dry runs last.
+fn check_durations(
+    policy: &mut PolicyConfig,
+    ttl: Option<&String>,
+    shadow_for: Option<&String>,
+    problems: &mut Vec<String>,
+) {
+    if let Some(ttl) = duration("quarantine.ttl", ttl, problems) {
+        if ttl.as_secs() == 0 {
+            problems.push("quarantine.ttl: a lease must last a second at least".to_owned());
+        }
+        policy.ttl = ttl;
+    }
+    if let Some(shadow) = duration("quarantine.shadow_for", shadow_for, problems) {
+        if shadow >= policy.ttl {
+            problems.push(format!(
+                "quarantine.shadow_for: {shadow:?} is no less than quarantine.ttl, {:?}: the lease would end before \
+                 anything is enforced",
+                policy.ttl
+            ));
+        }
+        policy.shadow_for = shadow;
+    }
+}
+
+/// Whether a namespace or a workload can be called so. A pattern can not: overrides are looked up, not matched.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|letter: char| letter.is_whitespace() || letter == '*')
+}
+
+/// A word that is not known, and the one that was probably meant.
+fn none_of(key: &str, text: &str, known: &[&str]) -> String {
+    let hint = nearest(text, known).map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+    format!("{key}: `{text}` is none of {}{hint}", known.join(", "))
 }

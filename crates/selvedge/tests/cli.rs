@@ -86,6 +86,45 @@ fn a_log_filter_that_cannot_be_used_is_told_with_its_place() {
     }
 }
 
+/// Guarantees: what would be ignored, apply to nothing or leave a door open is told before the start.
+#[test]
+fn a_quarantine_section_that_would_not_do_what_it_says_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |section: &str| {
+        let path = written(&folder, "quarantine.yaml", &format!("quarantine: {{{section}}}\n"));
+        let output = selvedge(&["check", "--config", path.to_str().unwrap()]);
+        (output.status.code(), stderr(&output))
+    };
+    let exposed = "endpoint: \"0.0.0.0:4321\"";
+    for (section, part) in [
+        (format!("xds: {{{exposed}}}"), "needs `tls`"),
+        ("yaml: {folder: out}".to_owned(), "quarantine.folder: is required with yaml"),
+        ("overrides: {store/: off}".to_owned(), "`store/` is neither"),
+        ("overrides: {/ledger: off}".to_owned(), "`/ledger` is neither"),
+        ("overrides: {store/ledger/x: off}".to_owned(), "`store/ledger/x` is neither"),
+        ("overrides: {\"store/*\": off}".to_owned(), "`store/*` is neither"),
+        ("overrides: {store: offf}".to_owned(), "did you mean `off`?"),
+        ("mode: enforced".to_owned(), "did you mean `enforce`?"),
+        ("protected: [ledger]".to_owned(), "`ledger` is not of the form"),
+        ("protected: [store/]".to_owned(), "`store/` is not of the form"),
+        ("xds: {inbound: same, outbound: same}".to_owned(), "must be two names"),
+        ("xds: {outbound: selvedge-inbound}".to_owned(), "must be two names"),
+        ("xds: {bearer_token: \" \"}".to_owned(), "quarantine.xds.bearer_token: is empty"),
+        ("shadow_for: 30m".to_owned(), "quarantine.shadow_for"),
+        ("shadow_for: 10m, ttl: 5m".to_owned(), "quarantine.shadow_for"),
+        ("folder: state, yaml: {folder: out, target: cillium}".to_owned(), "did you mean `cilium`?"),
+    ] {
+        let (code, told) = check(&section);
+        assert!(code == Some(3) && told.contains(part), "{section}: `{part}` is missing in:\n{told}");
+    }
+    for section in [
+        "overrides: {store: shadow, store/ledger: off}, folder: state, shadow_for: 29m",
+        "protected: [\"store/payroll*\", \"*/ledger\"], xds: {inbound: own-in, outbound: own-out}",
+    ] {
+        assert_eq!(check(section).0, Some(0), "{section}: {}", check(section).1);
+    }
+}
+
 #[test]
 fn an_unknown_rule_parameter_is_told_with_a_suggestion() {
     let folder = tempfile::tempdir().unwrap();
