@@ -121,6 +121,50 @@ fn what_a_record_does_not_say_is_undecided_with_its_reason() {
     let (code, out, err) = bench.backtest(&[&bench.write("port.yaml", &by_port)]);
     assert_eq!(code, Some(0), "{err}");
     assert_contains(&out, &["denied      0 (0.0 %)", "undecided   10, 0 of them normal", "port"]);
+    assert_eq!(bench.backtest(&[&bench.path("port.yaml"), "--max-denied-normal", "0"]).0, Some(0));
+}
+
+/// Guarantees: policies of which nothing can be judged do not pass for harmless.
+#[test]
+fn normal_calls_of_which_the_record_does_not_say_count_as_harm() {
+    let bench = Bench::new();
+    let by_port = deny("web") + "    to: [{operation: {ports: [\"8080\"]}}]\n";
+    let by_port = bench.write("port.yaml", &by_port);
+    let (code, out, err) = bench.backtest(&[&by_port, "--max-denied-normal", "19"]);
+    assert_eq!(code, Some(4), "{out}{err}");
+    assert_contains(&out, &["denied      0 (0.0 %)", "undecided   20, 20 of them normal"]);
+    assert_contains(
+        &err,
+        &["0 normal calls would have been denied, and of 20 the record does not say; at most 19"],
+    );
+    assert_eq!(bench.backtest(&[&by_port, "--max-denied-normal", "20"]).0, Some(0));
+}
+
+/// Guarantees: a policy with a wrong namespace or label is told, and does not pass for a harmless one.
+#[test]
+fn a_policy_that_selects_none_of_the_calls_is_named_and_not_taken_for_harmless() {
+    let bench = Bench::new();
+    let right = bench.write("right.yaml", &deny("courier"));
+    let wrong = |name: &str, from: &str, to: &str| bench.write(name, &deny("web").replace(from, to));
+    let label = wrong("label.yaml", "app: ledger", "app: legder");
+    let (code, out, err) = bench.backtest(&[&right, &label]);
+    assert_eq!(code, Some(0), "{err}");
+    assert_contains(
+        &out,
+        &["denied      10 (20.0 %)", "idle        store/no-web selects none of these calls"],
+    );
+    assert!(!out.contains("idle        store/no-courier"), "{out}");
+    for file in [label, wrong("namespace.yaml", "namespace: store", "namespace: stroe")] {
+        let (code, out, err) = bench.backtest(&[&right, &file, "--max-denied-normal", "100"]);
+        assert_eq!(code, Some(4), "{out}");
+        assert_contains(&err, &["/no-web selects none of the judged calls"]);
+    }
+    // Whether another label is at a workload is not recorded: then nobody can say.
+    let other = wrong("version.yaml", "app: ledger", "version: v2");
+    let (code, out, err) = bench.backtest(&[&other, "--format", "json", "--max-denied-normal", "100"]);
+    assert_eq!(code, Some(0), "{err}");
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["idle"], serde_json::json!([]));
 }
 
 #[test]

@@ -131,7 +131,8 @@ pub(crate) struct BacktestArgs {
     /// Judge only calls to this workload: Envoy RBAC does not say where it stands.
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = workload)]
     pub(crate) workload: Option<(String, String)>,
-    /// Exit with 4 when more normal calls than this would have been denied.
+    /// Exit with 4 when more normal calls than this would have been denied, those counted of which the record does not
+    /// say enough, or when a policy selects none of the calls.
     #[arg(long, value_name = "N")]
     pub(crate) max_denied_normal: Option<u64>,
     /// How the result is written.

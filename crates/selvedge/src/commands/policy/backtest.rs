@@ -9,6 +9,7 @@ use selvedge_policy::{Evaluator, MeshSettings, PolicySet, PolicyVerdict, Traffic
 use serde_json::json;
 
 use super::recorded;
+use super::scope::Scopes;
 use crate::cli::{BacktestArgs, Form};
 use crate::exit::{Failure, Outcome};
 
@@ -26,10 +27,17 @@ struct Judged {
     policies: BTreeMap<String, u64>,
     /// Why calls are undecided.
     undecided: BTreeMap<String, u64>,
+    /// Policies that select none of the calls.
+    idle: Vec<String>,
 }
 
 pub(super) fn run(args: &BacktestArgs) -> Outcome {
-    let policies = super::read_policies(&args.policies, &MeshSettings::from(&args.mesh))?;
+    let (texts, settings) = (super::texts(&args.policies)?, MeshSettings::from(&args.mesh));
+    let policies = super::policies(&texts, &settings)?;
+    let mut scopes = Scopes::default();
+    for (_, text) in &texts {
+        scopes.add(text, &settings)?;
+    }
     if policies.rbac_filters() > 0 && args.workload.is_none() {
         return Err(anyhow::anyhow!(
             "an Envoy RBAC filter does not say at which workload it stands: give --workload NAMESPACE/NAME"
@@ -38,7 +46,8 @@ pub(super) fn run(args: &BacktestArgs) -> Outcome {
     }
     let recorded = recorded::play(&args.learn, &args.capture, args.config.as_deref())?;
     let rows: Vec<&TrafficRow> = recorded.judged.iter().filter(|row| concerned(row, args)).collect();
-    let judged = judge(&policies, &rows);
+    let mut judged = judge(&policies, &rows);
+    judged.idle = scopes.idle(&rows).into_iter().map(str::to_owned).collect();
     let mut err = std::io::stderr().lock();
     for note in policies.notes().iter().chain(&recorded.warnings) {
         writeln!(err, "note: {}", visible(note))?;
@@ -54,13 +63,29 @@ pub(super) fn run(args: &BacktestArgs) -> Outcome {
         )
         .into());
     }
-    let harm = judged.trial.backtest.denied_normal;
-    match args.max_denied_normal {
-        Some(max) if max < harm => Err(Failure::expectation(anyhow::anyhow!(
-            "{harm} normal calls would have been denied; at most {max} may be"
-        ))),
-        _ => Ok(()),
+    match args.max_denied_normal.and_then(|max| excess(&judged, max)) {
+        Some(excess) => Err(Failure::expectation(anyhow::anyhow!(excess))),
+        None => Ok(()),
     }
+}
+
+/// Too much harm, in words. What the record does not clear counts as harm, and a policy that was not tried at all too:
+/// else policies of which nothing can be judged would be the most harmless ones.
+fn excess(judged: &Judged, max: u64) -> Option<String> {
+    let (denied, undecided) = (judged.trial.backtest.denied_normal, judged.undecided_normal);
+    let open = match undecided {
+        0 => String::new(),
+        _ => format!(", and of {undecided} the record does not say"),
+    };
+    if denied.saturating_add(undecided) > max {
+        return Some(format!("{denied} normal calls would have been denied{open}; at most {max} may be"));
+    }
+    let first = judged.idle.first()?;
+    let others = match judged.idle.len() - 1 {
+        0 => String::new(),
+        others => format!(" (nor do {others} others)"),
+    };
+    Some(format!("{first} selects none of the judged calls{others}, so it is not known to be harmless"))
 }
 
 /// The calls of the named workload; without one all.
@@ -89,7 +114,7 @@ fn judge(set: &PolicySet, rows: &[&TrafficRow]) -> Judged {
         evaluator.add(row, denied);
     }
     let trial = evaluator.finish();
-    Judged { undecided_normal: trial.undecided_normal, trial, policies, undecided }
+    Judged { undecided_normal: trial.undecided_normal, trial, policies, undecided, idle: Vec::new() }
 }
 
 fn count(counts: &mut BTreeMap<String, u64>, name: String, calls: u64) {
@@ -143,6 +168,16 @@ fn tell(out: &mut impl Write, judged: &Judged, policies: usize, args: &BacktestA
             writeln!(out, "  why       {}: {calls}", visible(why))?;
         }
     }
+    for name in judged.idle.iter().take(TOLD_MAX) {
+        writeln!(
+            out,
+            "idle        {} selects none of these calls: a wrong namespace or label?",
+            visible(name)
+        )?;
+    }
+    if judged.idle.len() > TOLD_MAX {
+        writeln!(out, "            and {} more", judged.idle.len() - TOLD_MAX)?;
+    }
     if args.learn.is_empty() {
         writeln!(
             out,
@@ -163,6 +198,7 @@ fn document(judged: &Judged, policies: usize) -> serde_json::Value {
         "denied_by": counted(&judged.policies, "policy"),
         "undecided_normal": judged.undecided_normal,
         "undecided_because": counted(&judged.undecided, "why"),
+        "idle": judged.idle,
     })
 }
 

@@ -3,6 +3,7 @@
 mod backtest;
 mod cases;
 mod recorded;
+mod scope;
 mod suggest;
 
 use std::path::{Path, PathBuf};
@@ -40,9 +41,18 @@ impl From<&MeshArgs> for MeshSettings {
 
 /// All policies of some files. Everything that is wrong with any of them is told at once.
 fn read_policies(paths: &[PathBuf], settings: &MeshSettings) -> anyhow::Result<PolicySet> {
+    policies(&texts(paths)?, settings)
+}
+
+/// Files by name. They are read once: one may be a pipe.
+fn texts(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, String)>> {
+    paths.iter().map(|path| Ok((path.display().to_string(), read(path)?))).collect()
+}
+
+fn policies(texts: &[(String, String)], settings: &MeshSettings) -> anyhow::Result<PolicySet> {
     let (mut all, mut problems) = (PolicySet::default(), Vec::new());
-    for path in paths {
-        match PolicySet::parse_in(&read(path)?, &path.display().to_string(), settings) {
+    for (name, text) in texts {
+        match PolicySet::parse_in(text, name, settings) {
             Ok(set) => all.extend(set),
             Err(errors) => problems.extend(errors),
         }
@@ -51,7 +61,7 @@ fn read_policies(paths: &[PathBuf], settings: &MeshSettings) -> anyhow::Result<P
         return Err(told(&problems));
     }
     // Without a policy everything passes, which would look like a policy that harms nobody.
-    anyhow::ensure!(paths.is_empty() || !all.is_empty(), "the files hold no policy that is judged here");
+    anyhow::ensure!(texts.is_empty() || !all.is_empty(), "the files hold no policy that is judged here");
     Ok(all)
 }
 
