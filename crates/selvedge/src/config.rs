@@ -143,7 +143,11 @@ fn check(file: FileSection, folder: &Path) -> Result<Config, InvalidConfig> {
     let act = ActConfig::try_from(file.alerts)
         .map_err(|errors| problems.extend(errors.iter().map(ToString::to_string)))
         .ok();
-    let serve = ServeConfig::try_from(file.serve).map_err(|error| problems.push(error.to_string())).ok();
+    let mut serve = file.serve;
+    if let Some(token) = serve.auth.as_mut().and_then(|auth| auth.bearer_token_file.as_mut()) {
+        *token = folder.join(&*token);
+    }
+    let serve = ServeConfig::try_from(serve).map_err(|error| problems.push(error.to_string())).ok();
     let mut engine = file.engine.check(&mut problems);
     let (policy, enforcement) = file.quarantine.check(folder, &mut problems);
     let yaml = enforcement.as_ref().and_then(|settings| settings.yaml.as_ref());

@@ -45,11 +45,9 @@ impl Live {
         let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [http, api] = held.map(|listener| listener.local_addr().unwrap());
         std::fs::write(folder.join("token"), "s3cret\n").unwrap();
-        let token = folder.join("token");
         let config = format!(
             "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"{http}\"}}}}}}}}\nsql: {{enabled: false}}\n\
-             serve: {{endpoint: \"{api}\", auth: {{bearer_token_file: {}, name: night shift}}}}\n{more}\n",
-            token.display()
+             serve: {{endpoint: \"{api}\", auth: {{bearer_token_file: token, name: night shift}}}}\n{more}\n"
         );
         let path = folder.join("live.yaml");
         std::fs::write(&path, config).unwrap();

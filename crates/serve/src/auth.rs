@@ -21,7 +21,7 @@ const NAME_BYTES_MAX: usize = 128;
 pub struct ServeAuthSection {
     /// The token itself; better as `${env:NAME}`.
     pub bearer_token: Option<Secret>,
-    /// A file with the token, read at start.
+    /// A file with the token, read at start; in the program's configuration relative to its file.
     pub bearer_token_file: Option<PathBuf>,
     /// The person or role that holds it: owner of what is approved, and `who` in the audit log. `operator` unless given.
     pub name: Option<String>,
