@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use selvedge_model::Quarantine;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::yaml_folder::YamlFolder;
@@ -18,14 +18,16 @@ const LAST: Duration = Duration::from_secs(10);
 /// Keeps a folder equal to the latest set of live quarantines.
 pub(super) struct Files {
     wanted: watch::Sender<Vec<Quarantine>>,
-    task: JoinHandle<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Files {
     /// Begins with `live`. To be called in a runtime.
     pub(super) fn start(folder: YamlFolder, live: Vec<Quarantine>) -> Self {
         let (wanted, receiver) = watch::channel(live);
-        Self { wanted, task: tokio::spawn(keep(folder, receiver)) }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(keep(folder, receiver));
+        Self { wanted, tasks }
     }
 
     /// From now on the folder is to hold these.
@@ -40,7 +42,7 @@ impl Files {
     /// Lets the task finish what it was told last.
     pub(super) async fn close(self) {
         drop(self.wanted);
-        if timeout(LAST, self.task).await.is_err() {
+        if timeout(LAST, self.tasks.join_all()).await.is_err() {
             tracing::error!("the YAML folder was not brought up to date before the end");
         }
     }

@@ -11,6 +11,7 @@ use selvedge_enforce::{Enforcer, EnforcerError, Order};
 use selvedge_model::{Caller, ObservedTime, Place, Quarantine, QuarantineState, SteadyTime};
 use selvedge_policy::{Change, ContainmentEvent, PushReport, QuarantineEvent};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::quarantines::{cut, quarantine};
 use crate::server::{IN, OUT, Server, config, node};
@@ -114,7 +115,8 @@ async fn a_proxy_has_what_was_published_last_only_once_it_took_that() {
     let clock = Arc::new(|| Moment { wall: NOW, steady: SteadyTime(1) });
     let (enforcer, _) = Enforcer::open(folder.path(), server.handle.clone(), clock, sender).unwrap();
     let (orders, inbox) = mpsc::channel(8);
-    let running = tokio::spawn(enforcer.run(inbox, events));
+    let mut running = JoinSet::new();
+    running.spawn(enforcer.run(inbox, events));
     let mut proxy = server.state_of_the_world().await;
     proxy.send(subscribe(node("ledger"), &[IN, OUT])).await;
     let mut answer = proxy.answer().await;
@@ -128,7 +130,9 @@ async fn a_proxy_has_what_was_published_last_only_once_it_took_that() {
         assert_eq!(reports.recv().await, Some(PushReport::Pushed { id: id.clone() }));
         assert_eq!(
             reports.recv().await,
-            Some(PushReport::Acknowledged { id: id.clone(), nodes: 1, acked: 0 })
+            Some(PushReport::Acknowledged { id: id.clone(), nodes: 1, acked: 0 }),
+            "{:?}",
+            server.handle.nodes()
         );
         proxy.send(ack(&answer, &[IN, OUT])).await;
         assert_eq!(reports.recv().await, Some(PushReport::Acknowledged { id, nodes: 1, acked: 1 }));
@@ -139,6 +143,6 @@ async fn a_proxy_has_what_was_published_last_only_once_it_took_that() {
     proxy.answer().await;
     assert!(server.handle.nodes()[0].quarantines.is_empty());
     orders.send(Order::End).await.unwrap();
-    running.await.unwrap().unwrap();
+    running.join_next().await.unwrap().unwrap().unwrap();
     server.stop().await;
 }
