@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use selvedge_model::{EventTime, Finding, FindingKind, Incident, IncidentStatus, QuarantineRef, Severity};
+use selvedge_model::{
+    EventTime, Finding, FindingKind, Incident, IncidentStatus, Quarantine, QuarantineRef, Severity,
+};
 
 use crate::case::{Case, Runbooks};
 use crate::config::CorrelateConfig;
@@ -138,11 +140,27 @@ impl Correlator {
         self.cases.get(id).into_iter().flat_map(Case::findings)
     }
 
+    /// The incident that a quarantine answers, or the one that has taken that over.
+    #[must_use]
+    pub fn answered_by(&self, quarantine: &Quarantine) -> Option<&Incident> {
+        self.get(&self.home_of(quarantine)?)
+    }
+
     /// Notes what became of a quarantine, with the incident it answers.
-    pub fn note_quarantine(&mut self, incident_id: &str, quarantine: QuarantineRef) {
-        if let Some(case) = self.cases.get_mut(incident_id) {
-            case.note(quarantine);
+    pub fn note_quarantine(&mut self, quarantine: &Quarantine) {
+        if let Some(home) = self.home_of(quarantine)
+            && let Some(case) = self.cases.get_mut(&home)
+        {
+            case.note(QuarantineRef::of(quarantine));
         }
+    }
+
+    fn home_of(&self, quarantine: &Quarantine) -> Option<String> {
+        if self.cases.contains_key(&quarantine.incident_id) {
+            return Some(quarantine.incident_id.clone());
+        }
+        let holds = |case: &Case| case.incident.quarantines.iter().any(|known| known.id == quarantine.id);
+        self.cases.iter().find(|(_, case)| holds(case)).map(|(id, _)| id.clone())
     }
 
     /// All incidents kept, by opening time, then id.

@@ -4,6 +4,8 @@
 //! enforced. A deny that ends is taken back even when the disk fails: what must not happen is that it stays.
 
 mod entries;
+mod files;
+mod leases;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,15 +13,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use selvedge_model::{AuditLine, Quarantine};
-use selvedge_policy::{Change as Step, ContainmentEvent, ENGINE, PushReport, QuarantineEvent};
+use selvedge_model::{AuditLine, ObservedTime, Quarantine};
+use selvedge_policy::{ContainmentEvent, ENGINE, PushReport, QuarantineEvent};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{AuditEntry, AuditError, AuditKind, AuditLog, AuditOptions, PublicKey, records};
-use crate::store::{Change, Lease, Moment, Store, StoreError, StoreLimits};
+use crate::store::{Moment, StoreError};
 use crate::xds::{PolicyWorld, XdsEvent, XdsEventKind, XdsHandle};
 use crate::yaml_folder::YamlFolder;
 use entries::{describe, entry, entry_of, grounds, line_of, with};
+use files::Files;
+use leases::Leases;
 
 /// Orders taken at once: one transaction each, one write of the audit log for all.
 const BATCH_MAX: usize = 64;
@@ -74,13 +78,14 @@ pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
 
 /// The store, the log and the proxies.
 pub struct Enforcer {
-    store: Store,
+    leases: Leases,
     audit: AuditLog,
     xds: XdsHandle,
     clock: Clock,
-    /// What proxies should have, as it is stored.
+    /// What proxies should have: stored and logged.
     live: BTreeMap<String, Quarantine>,
-    revisions: BTreeMap<String, u64>,
+    /// The same as filters say it, and the number under which it was published.
+    world: (u64, Arc<PolicyWorld>),
     /// Connected proxies of each live quarantine, and those that have it, as reported last.
     reported: BTreeMap<String, (usize, usize)>,
     /// What proxies said of each live quarantine since it was told to them last, and is in the log.
@@ -105,11 +110,8 @@ impl Enforcer {
     ) -> Result<(Self, Vec<Quarantine>), EnforcerError> {
         let audit_folder = make_folder(folder)?;
         let now = clock();
-        let store = Store::open(&folder.join(STORE_FILE), now, StoreLimits::default())?;
+        let (leases, quarantines) = Leases::open(&folder.join(STORE_FILE), now)?;
         let mut audit = AuditLog::open(&audit_folder, now.wall, AuditOptions::default())?;
-        let stored = store.load(now)?;
-        let revisions = stored.iter().map(|one| (one.quarantine.id.clone(), one.revision)).collect();
-        let quarantines: Vec<Quarantine> = stored.into_iter().map(|one| one.quarantine).collect();
         let live: BTreeMap<_, _> = quarantines
             .iter()
             .filter(|one| one.state.live())
@@ -124,13 +126,14 @@ impl Enforcer {
             grounds(with(found, "state", one.state.name()), one)
         }));
         audit.append_all(&entries)?;
+        audit.checkpoint(now.wall)?;
         let mut enforcer = Self {
-            store,
+            leases,
             audit,
             xds,
             clock,
             live,
-            revisions,
+            world: (0, Arc::default()),
             reported: BTreeMap::new(),
             heard: BTreeMap::new(),
             reports,
@@ -173,7 +176,8 @@ impl Enforcer {
         for id in ids {
             self.report(PushReport::Pushed { id }).await;
         }
-        self.write_files().await;
+        let files =
+            self.yaml.take().map(|folder| Files::start(folder, self.live.values().cloned().collect()));
         let mut alive = tokio::time::interval(ALIVE_INTERVAL);
         alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut ordered, mut happened) = (Vec::new(), Vec::new());
@@ -183,6 +187,9 @@ impl Enforcer {
                 count = orders.recv_many(&mut ordered, BATCH_MAX) => {
                     let ends = count == 0 || ordered.iter().any(|order| matches!(order, Order::End));
                     self.obey(std::mem::take(&mut ordered)).await;
+                    if let Some(files) = &files {
+                        files.want(self.live.values().cloned().collect());
+                    }
                     if ends {
                         break;
                     }
@@ -195,10 +202,13 @@ impl Enforcer {
                 _ = alive.tick() => self.note_alive().await,
             }
         }
+        if let Some(files) = files {
+            files.close().await;
+        }
         let now = (self.clock)();
-        self.store.note_alive(now)?;
+        let noted = self.leases.note_alive(now);
         self.audit.close(now.wall)?;
-        Ok(())
+        Ok(noted?)
     }
 
     async fn obey(&mut self, orders: Vec<Order>) {
@@ -212,9 +222,10 @@ impl Enforcer {
                     let refusal = entry(AuditKind::Refusal, &incident_id, ENGINE, &reasons.join("; "), now);
                     entries.push(with(refusal, "plan", subject));
                 }
-                Order::Decided(ContainmentEvent::Quarantine(event, quarantine)) => {
-                    self.take(event, quarantine.map(|one| *one), &mut entries, &mut moved).await;
+                Order::Decided(ContainmentEvent::Quarantine(event, Some(quarantine))) => {
+                    self.take(event, *quarantine, &mut entries, &mut moved).await;
                 }
+                Order::Decided(ContainmentEvent::Quarantine(event, None)) => self.leases.forget(&event.id),
             }
         }
         let now = (self.clock)().wall;
@@ -222,15 +233,15 @@ impl Enforcer {
         if let Err(error) = self.audit.append_all(&entries) {
             self.without_log(&error, &moved).await;
         }
-        self.show();
         if !moved.is_empty() {
             self.publish();
-            self.write_files().await;
             for id in moved.into_iter().filter(|id| self.live.contains_key(id)).collect::<Vec<_>>() {
                 self.report(PushReport::Pushed { id }).await;
             }
             self.count_proxies().await;
+            self.sign(now);
         }
+        self.show();
         for done in flushes {
             if done.send(()).is_err() {
                 tracing::debug!("whoever waited for an order is gone");
@@ -238,58 +249,44 @@ impl Enforcer {
         }
     }
 
-    /// Stores one change; `moved` gets the quarantine when proxies are to be told.
+    /// Stores one change. Only a change that proxies are to be told of moves what is live, and goes to `moved`: whatever
+    /// else happens to a quarantine that could not be stored or logged, it stays out.
     async fn take(
         &mut self,
         event: QuarantineEvent,
-        quarantine: Option<Quarantine>,
+        quarantine: Quarantine,
         entries: &mut Vec<AuditEntry>,
         moved: &mut Vec<String>,
     ) {
-        let Some(quarantine) = quarantine else {
-            self.revisions.remove(&event.id);
-            return;
-        };
-        entries.push(entry_of(&event, &quarantine));
-        let change = Change {
-            expected: self.revisions.get(&event.id).copied().unwrap_or(0),
-            lease: lease_of(&event, &quarantine),
-            who: event.who.clone(),
-            what: event.change.name().to_owned(),
-            quarantine: quarantine.clone(),
-        };
-        match self.store.commit(&change, (self.clock)()) {
-            Ok(stored) => {
-                self.revisions.insert(event.id.clone(), stored.revision);
-            }
-            Err(error) => {
-                tracing::error!(
-                    quarantine = event.id,
-                    error = &error as &dyn std::error::Error,
-                    "not stored"
-                );
-                if !quarantine.state.ended() {
-                    let why = describe(&error);
-                    self.report(PushReport::Rejected { id: event.id, by: "the lease store".to_owned(), why })
-                        .await;
-                    return;
+        let moves = event.change.moves_proxies();
+        if let Err(error) = self.leases.commit(&event, &quarantine, (self.clock)()) {
+            tracing::error!(quarantine = event.id, error = &error as &dyn std::error::Error, "not stored");
+            if !quarantine.state.ended() {
+                if moves {
+                    let (id, by, why) = (event.id, "the lease store".to_owned(), describe(&error));
+                    self.report(PushReport::Rejected { id, by, why }).await;
                 }
+                return;
             }
         }
-        if quarantine.state.live() {
-            self.live.insert(event.id.clone(), quarantine);
-        } else {
-            self.live.remove(&event.id);
+        entries.push(entry_of(&event, &quarantine));
+        if moves {
             self.reported.remove(&event.id);
             self.heard.remove(&event.id);
-        }
-        if event.change.moves_proxies() {
-            self.heard.remove(&event.id);
+            if quarantine.state.live() {
+                self.live.insert(event.id.clone(), quarantine);
+            } else {
+                self.live.remove(&event.id);
+            }
             moved.push(event.id);
+        } else if let Some(known) =
+            self.live.get_mut(&event.id).filter(|known| known.state == quarantine.state)
+        {
+            *known = quarantine;
         }
     }
 
-    /// The audit log failed: what was to be enforced now is not.
+    /// The audit log failed: what was to be enforced now is not. What ended is taken back all the same.
     async fn without_log(&mut self, error: &AuditError, moved: &[String]) {
         tracing::error!(
             error = error as &dyn std::error::Error,
@@ -297,16 +294,22 @@ impl Enforcer {
         );
         for id in moved {
             if self.live.remove(id).is_some() {
-                let why = describe(error);
-                self.report(PushReport::Rejected { id: id.clone(), by: "the audit log".to_owned(), why })
-                    .await;
+                let (by, why) = ("the audit log".to_owned(), describe(error));
+                self.report(PushReport::Rejected { id: id.clone(), by, why }).await;
             }
+        }
+    }
+
+    /// Signs the log up to here: after few records too, so that one that is cut off later is missed.
+    fn sign(&mut self, now: ObservedTime) {
+        if let Err(error) = self.audit.checkpoint(now) {
+            tracing::error!(error = &error as &dyn std::error::Error, "the audit log cannot be signed");
         }
     }
 
     fn publish(&mut self) {
         let live: Vec<Quarantine> = self.live.values().cloned().collect();
-        let world = PolicyWorld::of(&live);
+        let world = Arc::new(PolicyWorld::of(&live));
         for refused in world.refused() {
             tracing::error!(
                 quarantine = refused.quarantine,
@@ -314,23 +317,7 @@ impl Enforcer {
                 "a cut cannot be enforced"
             );
         }
-        self.xds.publish(Arc::new(world));
-    }
-
-    /// The YAML folder, when there is one. Proxies were told before: a slow repository holds nothing up.
-    async fn write_files(&self) {
-        let Some(yaml) = &self.yaml else { return };
-        for unwritten in yaml.apply(self.live.values()).await {
-            tracing::error!(
-                quarantine = unwritten.id,
-                why = unwritten.why,
-                "the YAML folder is not as it should be"
-            );
-            if self.live.contains_key(&unwritten.id) {
-                let (id, by) = (unwritten.id, "the YAML folder".to_owned());
-                self.report(PushReport::Rejected { id, by, why: unwritten.why }).await;
-            }
-        }
+        self.world = (self.xds.publish(Arc::clone(&world)), world);
     }
 
     async fn hear(&mut self, events: Vec<XdsEvent>) {
@@ -345,15 +332,20 @@ impl Enforcer {
                     continue;
                 }
             };
+            if kind == AuditKind::Nack {
+                // It goes on with what it had, which may hold what was lifted.
+                tracing::warn!(node = event.node, why, "a proxy does not take what is published");
+            }
             for id in event.quarantines.iter().filter(|id| self.live.contains_key(*id)) {
                 let heard = self.heard.entry(id.clone()).or_default();
                 // Said once: a proxy that comes and goes must not fill the disk. Names of nodes are the proxies' own word.
                 if heard.len() < HEARD_MAX && heard.insert((kind, event.node.clone())) {
                     entries.push(entry(kind, id, &event.node, why, now));
-                }
-                if kind == AuditKind::Nack {
-                    let (by, why) = (event.node.clone(), why.to_owned());
-                    self.report(PushReport::Rejected { id: id.clone(), by, why }).await;
+                    // One that is slow may still answer; one that says no is told.
+                    if matches!(event.kind, XdsEventKind::Nacked(_)) {
+                        let (by, why) = (event.node.clone(), why.to_owned());
+                        self.report(PushReport::Rejected { id: id.clone(), by, why }).await;
+                    }
                 }
             }
         }
@@ -362,24 +354,26 @@ impl Enforcer {
         {
             tracing::error!(error = &error as &dyn std::error::Error, "the audit log cannot be written");
         }
-        self.show();
         self.count_proxies().await;
     }
 
-    /// Says of each live quarantine how many of its proxies have it, when that changed.
+    /// Says of each live quarantine how many of its proxies have it, when that changed. One that has not looked at the
+    /// latest publication yet does not have it, whatever it took before.
     async fn count_proxies(&mut self) {
+        let (number, world) = &self.world;
+        let (mut counts, mut changed) = (BTreeMap::<&str, (usize, usize)>::new(), Vec::new());
         let nodes = self.xds.nodes();
-        let mut changed = Vec::new();
-        for id in self.live.keys() {
-            let concerned =
-                nodes.iter().filter(|node| node.quarantines.contains(id) || node.unasked.contains(id));
-            let (mut count, mut acked) = (0, 0);
-            for node in concerned {
-                count += 1;
-                acked += usize::from(node.in_sync() && !node.unasked.contains(id));
+        for node in &nodes {
+            for id in world.quarantines(&node.workload) {
+                let count = counts.entry(id).or_default();
+                count.0 += 1;
+                count.1 += usize::from(node.world == *number && node.in_sync() && !node.unasked.contains(id));
             }
-            if self.reported.insert(id.clone(), (count, acked)) != Some((count, acked)) {
-                changed.push(PushReport::Acknowledged { id: id.clone(), nodes: count, acked });
+        }
+        for id in self.live.keys() {
+            let (nodes, acked) = counts.get(id.as_str()).copied().unwrap_or_default();
+            if self.reported.insert(id.clone(), (nodes, acked)) != Some((nodes, acked)) {
+                changed.push(PushReport::Acknowledged { id: id.clone(), nodes, acked });
             }
         }
         for report in changed {
@@ -407,9 +401,10 @@ impl Enforcer {
     }
 
     async fn note_alive(&mut self) {
-        if let Err(error) = self.store.note_alive((self.clock)()) {
+        if let Err(error) = self.leases.note_alive((self.clock)()) {
             tracing::error!(error = &error as &dyn std::error::Error, "the lease store cannot be written");
         }
+        self.show();
         self.count_proxies().await;
     }
 
@@ -431,15 +426,4 @@ fn make_folder(folder: &Path) -> Result<PathBuf, EnforcerError> {
             .map_err(|source| EnforcerError::Folder { folder: audit.display().to_string(), source })?;
     }
     Ok(audit)
-}
-
-/// What a step means to the lease on disk.
-fn lease_of(event: &QuarantineEvent, quarantine: &Quarantine) -> Lease {
-    match event.change {
-        Step::Shadowed | Step::Enforced | Step::Renewed => {
-            Lease::Grant(Duration::from_secs(quarantine.ttl_seconds))
-        }
-        Step::Lifted | Step::RolledBack | Step::Expired => Lease::End,
-        _ => Lease::Keep,
-    }
 }

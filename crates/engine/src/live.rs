@@ -318,8 +318,9 @@ pub async fn run(
             // First: there are few, for SQL bounds them, and people wait. The engine holds a sender, so it never ends.
             Some(question) = questions.recv() => Event::Question(question),
             Some(order) = orders.recv() => Event::Order(Box::new(order)),
-            submission = submissions.recv() => submission.map_or(Event::InputEnded, Event::Submission),
+            // Before batches, which may come without end and bring nothing new: leases run out all the same.
             _ = interval.tick() => Event::Clock,
+            submission = submissions.recv() => submission.map_or(Event::InputEnded, Event::Submission),
         };
         let ended = matches!(event, Event::InputEnded);
         engine.pipeline.set_clock(Now { steady: clock.steady(), wall: clock.now() });

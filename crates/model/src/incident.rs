@@ -3,7 +3,7 @@
 use crate::edge::Edge;
 use crate::finding::{FindingKind, Severity};
 use crate::id::TraceId;
-use crate::quarantine::QuarantineState;
+use crate::quarantine::{Quarantine, QuarantineState};
 use crate::time::EventTime;
 
 /// Where an incident is in its life.
@@ -50,6 +50,14 @@ pub struct QuarantineRef {
     pub state: QuarantineState,
     /// Who is cut from what, and why.
     pub reason: String,
+}
+
+impl QuarantineRef {
+    /// Of a quarantine as it is.
+    #[must_use]
+    pub fn of(quarantine: &Quarantine) -> Self {
+        Self { id: quarantine.id.clone(), state: quarantine.state, reason: quarantine.reason.clone() }
+    }
 }
 
 /// Findings that share calls, identity or neighbouring edges, close in time.

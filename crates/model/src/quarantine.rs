@@ -2,6 +2,8 @@
 //!
 //! All in words, not symbols: a quarantine outlives the process and its symbol table, and people read it.
 
+use std::fmt;
+
 use crate::edge::Endpoint;
 use crate::time::ObservedTime;
 
@@ -51,6 +53,26 @@ pub struct Cut {
     pub hosts: Vec<String>,
     /// Which requests; empty refuses every one.
     pub operations: Vec<Operation>,
+}
+
+/// One line for people: `inbound at store/ledger: spiffe://... GET /entries/{id}`.
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match self.place {
+            Place::Inbound => "inbound",
+            Place::Outbound => "outbound",
+        };
+        let caller = match &self.caller {
+            Caller::Principal(principal) => principal.as_str(),
+            Caller::Unauthenticated => "whoever proves no identity",
+            Caller::Local => "itself",
+        };
+        write!(f, "{place} at {}: {caller}", self.workload.label())?;
+        let operation = |one: &Operation| format!("{} {}", one.method, one.route).trim().to_owned();
+        let what: Vec<String> =
+            self.hosts.iter().cloned().chain(self.operations.iter().map(operation)).collect();
+        if what.is_empty() { Ok(()) } else { write!(f, " {}", what.join(", ")) }
+    }
 }
 
 /// What the recent traffic says a quarantine would have done. Counts are calls.

@@ -116,6 +116,21 @@ pub(crate) struct Enforcing {
 }
 
 impl Enforcing {
+    /// Ends the process in order when the enforcer ends before it: without it leases run out in the books only, and
+    /// proxies go on denying.
+    pub(crate) fn stop_with(&self, intake: CancellationToken, control: &Runtime) {
+        let orders = self.orders.clone();
+        control.spawn(async move {
+            orders.closed().await;
+            if !intake.is_cancelled() {
+                tracing::error!(
+                    "the enforcer has ended; stopping, so that a restart takes over what is in force"
+                );
+                intake.cancel();
+            }
+        });
+    }
+
     /// The engine has ended: what was decided is carried out. Proxies keep what they have.
     pub(crate) async fn close(self, control: &Runtime) -> anyhow::Result<()> {
         let worker = self.worker;

@@ -7,6 +7,9 @@ use selvedge_policy::{Change as Step, ENGINE, QuarantineEvent};
 
 use crate::audit::{AuditEntry, AuditKind, AuditRecord};
 
+/// Names of cuts in a record; a plan has three.
+const CUTS: [&str; 8] = ["cut_1", "cut_2", "cut_3", "cut_4", "cut_5", "cut_6", "cut_7", "cut_8"];
+
 pub(super) fn line_of(record: AuditRecord) -> AuditLine {
     let known: Vec<String> = record.detail.iter().map(|(name, value)| format!("{name}={value}")).collect();
     AuditLine {
@@ -47,7 +50,8 @@ pub(super) fn entry_of(event: &QuarantineEvent, quarantine: &Quarantine) -> Audi
 pub(super) fn grounds(entry: AuditEntry, quarantine: &Quarantine) -> AuditEntry {
     let backtest = &quarantine.backtest;
     let entry = with(entry, "incident", &quarantine.incident_id);
-    let entry = with(entry, "cuts", format!("{:?}", quarantine.cuts));
+    let entry = with(entry, "cuts", quarantine.cuts.len());
+    let entry = quarantine.cuts.iter().zip(CUTS).fold(entry, |entry, (cut, name)| with(entry, name, cut));
     let entry = with(entry, "evidence", quarantine.evidence.join(" "));
     let entry = with(entry, "backtest_considered", backtest.considered);
     let entry = with(entry, "backtest_denied", backtest.denied);

@@ -17,8 +17,15 @@ pub(crate) struct Registry {
     nodes: Mutex<BTreeMap<u64, Entry>>,
     streams: AtomicU64,
     events: mpsc::Sender<XdsEvent>,
-    pub(crate) worlds: watch::Sender<Option<Arc<PolicyWorld>>>,
+    pub(crate) worlds: watch::Sender<Option<Published>>,
     pub(crate) stats: XdsStats,
+}
+
+/// A world, and which publication it is, from 1.
+#[derive(Clone)]
+pub(crate) struct Published {
+    pub(crate) number: u64,
+    pub(crate) world: Arc<PolicyWorld>,
 }
 
 struct Entry {
@@ -41,6 +48,9 @@ pub struct NodeState {
     pub delta: bool,
     /// Resources it asks for.
     pub names: BTreeSet<String>,
+    /// The publication that `wanted` is of, as [`XdsHandle::publish`] numbered it; 0 before the first. Of a proxy that no
+    /// publication concerned since, an older one.
+    pub world: u64,
     /// Version it should have; `None` before the first publication, or when it asks for nothing of ours.
     pub wanted: Option<String>,
     /// Version it was last sent on this stream.
@@ -209,8 +219,14 @@ impl XdsHandle {
     /// Makes this what the proxies should have. The streams that it concerns send it; the first call opens them.
     ///
     /// Only to be called with a set that was loaded from the store or written to it: it replaces what is enforced.
-    pub fn publish(&self, world: Arc<PolicyWorld>) {
-        self.registry.worlds.send_replace(Some(world));
+    /// The number of the publication is returned; a proxy has it when its state has this number and is in sync.
+    pub fn publish(&self, world: Arc<PolicyWorld>) -> u64 {
+        let mut number = 1;
+        self.registry.worlds.send_modify(|published| {
+            number += published.as_ref().map_or(0, |published| published.number);
+            *published = Some(Published { number, world });
+        });
+        number
     }
 
     /// The connected proxies, one entry per stream, in order of connection. A proxy whose connection broke off without a

@@ -8,8 +8,6 @@
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher};
 
-/// Segment from which on the learner's `{*}` holds all that follows (`learn`'s depth), counted from 0.
-const LEARNED_REST_FROM: usize = 9;
 /// Segment at which `decode` writes `*` for all that follows, counted from 0.
 const DECODED_REST_AT: usize = 16;
 /// Segments of a template; `decode` writes 17 at most.
@@ -51,14 +49,15 @@ pub(super) fn matchers(template: &str) -> Result<Vec<StringMatcher>, &'static st
     if program <= PROGRAM_MAX { Ok(vec![regex(whole)]) } else { conjunction(&segments) }
 }
 
-/// A placeholder is one segment, except where it is known to stand for the rest: where its writer stops to look.
+/// A placeholder is one segment; a last `{*}` is the rest, as [`selvedge_model::Operation`] has it, and so is the last `*`
+/// where `decode` stops to look.
 fn segments(inner: &str) -> Vec<Segment<'_>> {
     let last = inner.split('/').count() - 1;
     inner.split('/').enumerate().map(|(index, text)| segment(index, text, index == last)).collect()
 }
 
 fn segment(index: usize, text: &str, last: bool) -> Segment<'_> {
-    let rest = text == "{*}" && index >= LEARNED_REST_FROM || text == "*" && index == DECODED_REST_AT;
+    let rest = text == "{*}" || text == "*" && index == DECODED_REST_AT;
     match text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
         _ if rest && last => Segment::Rest,
         Some(name) if !name.is_empty() => Segment::Any,
@@ -196,7 +195,7 @@ mod tests {
             ("*", "=*"),
             ("/orders/{id}", "/orders/[^/]+"),
             ("/v1.2/{id}/items", r"/v1\.2/[^/]+/items"),
-            ("/people/{*}", "/people/[^/]+"),
+            ("/people/{*}", "/people/.*"),
             ("/people/{*}/baskets", "/people/[^/]+/baskets"),
             ("/a+b/{}", "=/a+b/{}"),
             (&format!("{depth}/{{*}}"), &format!("{depth}/.*")),

@@ -12,9 +12,9 @@ use tonic::{Status, Streaming};
 use super::config::ResourceNames;
 use super::node::{NAME_BYTES_MAX, Workload};
 use super::protocol::{Protocol, Request};
-use super::registry::{NodeState, Presence, Registry, Rejection, XdsEventKind, count, cut};
+use super::registry::{NodeState, Presence, Published, Registry, Rejection, XdsEventKind, count, cut};
 use super::subscription::{Answer, Heard, Subscription};
-use super::world::{PolicyWorld, View};
+use super::world::View;
 
 /// Bytes kept of what a proxy says about a version it refuses.
 const ERROR_BYTES_MAX: usize = 512;
@@ -35,7 +35,7 @@ pub(crate) struct Session {
     terms: Terms,
     peer: Option<SocketAddr>,
     delta: bool,
-    worlds: watch::Receiver<Option<Arc<PolicyWorld>>>,
+    worlds: watch::Receiver<Option<Published>>,
     subscription: Subscription,
     /// From its first message on.
     presence: Option<Presence>,
@@ -167,13 +167,14 @@ impl Session {
     /// Takes over what is published, as far as it concerns this proxy.
     fn look(&mut self) {
         let Some(presence) = &self.presence else { return };
-        let Some(world) = self.worlds.borrow_and_update().clone() else { return };
+        let Some(Published { number, world }) = self.worlds.borrow_and_update().clone() else { return };
         let concerned = world.concerns(&presence.state.workload);
         if self.view.is_some() && !concerned && !self.concerned {
             return;
         }
         self.concerned = concerned;
         self.view = Some(world.view(&presence.state.workload, &self.terms.resources));
+        self.change(|state| state.world = number);
         self.show(None);
         self.recognise();
     }

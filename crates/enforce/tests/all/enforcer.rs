@@ -11,10 +11,13 @@ use selvedge_enforce::{Enforcer, EnforcerError, Order};
 use selvedge_model::{Caller, ObservedTime, Place, Quarantine, QuarantineState, SteadyTime};
 use selvedge_policy::{Change, ContainmentEvent, PushReport, QuarantineEvent};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::quarantines::{cut, quarantine};
-use crate::server::config;
+use crate::server::{IN, OUT, Server, config, node};
+use crate::state_of_the_world::{ack, subscribe};
 
+const ID: &str = "selvedge-q-00000000000000a1";
 const NOW: ObservedTime = ObservedTime(1_800_000_000_000_000_000);
 
 struct Opened {
@@ -33,13 +36,18 @@ async fn open(folder: &Path) -> Result<Opened, EnforcerError> {
 }
 
 fn enforced() -> ContainmentEvent {
+    told(Change::Enforced, QuarantineState::Enforced)
+}
+
+fn told(change: Change, state: QuarantineState) -> ContainmentEvent {
     let quarantine = quarantine(
         "selvedge-q-00000000000000a1",
         vec![cut(Place::Inbound, "ledger", Caller::Unauthenticated)],
     );
+    let quarantine = Quarantine { state, ..quarantine };
     let event = QuarantineEvent {
         id: quarantine.id.clone(),
-        change: Change::Enforced,
+        change,
         who: "engine".to_owned(),
         why: "it was seen".to_owned(),
         at: NOW,
@@ -92,4 +100,49 @@ async fn what_was_enforced_is_stored_and_logged_first_and_in_force_after_a_resta
         (event.id.as_str(), QuarantineState::Enforced)
     );
     assert_eq!(kinds(folder.path(), &event.id), ["decision", "push", "recovered"]);
+}
+
+/// Scenario: a proxy takes a dry run, which is then enforced; a step of a quarantine that was never enforced comes too.
+/// Guarantees: what it took before is no acknowledgement of what it has to take now; and no step but a decision puts a
+/// quarantine into force.
+#[tokio::test]
+async fn a_proxy_has_what_was_published_last_only_once_it_took_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(config()).await;
+    let (_none, nothing) = mpsc::channel(1);
+    let events = std::mem::replace(&mut server.events, nothing);
+    let (sender, mut reports) = mpsc::channel(64);
+    let clock = Arc::new(|| Moment { wall: NOW, steady: SteadyTime(1) });
+    let (enforcer, _) = Enforcer::open(folder.path(), server.handle.clone(), clock, sender).unwrap();
+    let (orders, inbox) = mpsc::channel(8);
+    let mut running = JoinSet::new();
+    running.spawn(enforcer.run(inbox, events));
+    let mut proxy = server.state_of_the_world().await;
+    proxy.send(subscribe(node("ledger"), &[IN, OUT])).await;
+    let mut answer = proxy.answer().await;
+    for (change, state) in
+        [(Change::Shadowed, QuarantineState::Shadow), (Change::Enforced, QuarantineState::Enforced)]
+    {
+        proxy.send(ack(&answer, &[IN, OUT])).await;
+        orders.send(Order::Decided(told(change, state))).await.unwrap();
+        answer = proxy.answer().await;
+        let id = ID.to_owned();
+        assert_eq!(reports.recv().await, Some(PushReport::Pushed { id: id.clone() }));
+        assert_eq!(
+            reports.recv().await,
+            Some(PushReport::Acknowledged { id: id.clone(), nodes: 1, acked: 0 }),
+            "{:?}",
+            server.handle.nodes()
+        );
+        proxy.send(ack(&answer, &[IN, OUT])).await;
+        assert_eq!(reports.recv().await, Some(PushReport::Acknowledged { id, nodes: 1, acked: 1 }));
+    }
+    let lifted = told(Change::Lifted, QuarantineState::Lifted);
+    orders.send(Order::Decided(lifted)).await.unwrap();
+    orders.send(Order::Decided(told(Change::Rejected, QuarantineState::Enforced))).await.unwrap();
+    proxy.answer().await;
+    assert!(server.handle.nodes()[0].quarantines.is_empty());
+    orders.send(Order::End).await.unwrap();
+    running.join_next().await.unwrap().unwrap().unwrap();
+    server.stop().await;
 }

@@ -14,12 +14,12 @@ use selvedge_model::{Caller, Cut, Place};
 use super::quarantines::{courier, cut, peace, world};
 use super::server::{ECDS, IN, OUT, Server, config, node};
 
-fn subscribe(node: Option<Node>, names: &[&str]) -> DiscoveryRequest {
+pub(crate) fn subscribe(node: Option<Node>, names: &[&str]) -> DiscoveryRequest {
     let resource_names = names.iter().map(|name| (*name).to_owned()).collect();
     DiscoveryRequest { node, resource_names, type_url: ECDS.to_owned(), ..DiscoveryRequest::default() }
 }
 
-fn ack(answer: &DiscoveryResponse, names: &[&str]) -> DiscoveryRequest {
+pub(crate) fn ack(answer: &DiscoveryResponse, names: &[&str]) -> DiscoveryRequest {
     DiscoveryRequest {
         version_info: answer.version_info.clone(),
         response_nonce: answer.nonce.clone(),

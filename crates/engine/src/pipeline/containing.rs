@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use selvedge_join::TickDelta;
 use selvedge_learn::Baselines;
-use selvedge_model::{
-    EventTime, IncidentStatus, ObservedTime, Quarantine, QuarantineRef, Severity, SteadyTime,
-};
+use selvedge_model::{EventTime, IncidentStatus, ObservedTime, Quarantine, Severity, SteadyTime};
 use selvedge_policy::{CommandError, ContainmentEvent, MeshState, Now, PushReport, TrafficRow};
 
 use super::{Effect, Pipeline};
@@ -82,7 +80,11 @@ impl Pipeline {
     /// Decides about the incidents that wait for it.
     pub(super) fn decide(&mut self, now: EventTime, effects: &mut Vec<Effect>) {
         while let Some(id) = self.containment.next(now) {
+            // It may have become part of another one while it waited.
             let Some(incident) = self.correlator.get(&id) else { continue };
+            if self.correlator.findings(&id).next().is_none() {
+                continue;
+            }
             let mesh = self.mesh_state();
             let view = view(&self.router, &self.baselines, self.clock);
             let mut events = Vec::new();
@@ -125,14 +127,9 @@ impl Pipeline {
         for event in events {
             let mut severity = Severity::Info;
             if let ContainmentEvent::Quarantine(_, Some(quarantine)) = &event {
-                let incident = self.correlator.get(&quarantine.incident_id);
+                let incident = self.correlator.answered_by(quarantine);
                 severity = incident.map_or(severity, |incident| incident.severity);
-                let short = QuarantineRef {
-                    id: quarantine.id.clone(),
-                    state: quarantine.state,
-                    reason: quarantine.reason.clone(),
-                };
-                self.correlator.note_quarantine(&quarantine.incident_id, short);
+                self.correlator.note_quarantine(quarantine);
             }
             effects.push(Effect::Containment { at, severity, event });
         }

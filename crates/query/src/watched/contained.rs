@@ -1,6 +1,6 @@
 //! Rows of what was done: quarantines and the audit log.
 
-use selvedge_model::{AuditLine, Caller, Cut, Operation, Place, Quarantine};
+use selvedge_model::{AuditLine, Quarantine};
 
 use super::rows::{Rows, Value};
 
@@ -14,7 +14,7 @@ pub(crate) fn quarantines(quarantines: &[Quarantine]) -> Rows {
             Value::text(one.state.name()),
             Value::text(one.progress.name()),
             Value::text(&one.incident_id),
-            Value::Texts(one.cuts.iter().map(cut).collect()),
+            Value::Texts(one.cuts.iter().map(ToString::to_string).collect()),
             Value::Texts(one.evidence.clone()),
             Value::Texts(one.not_stopped.clone()),
             Value::whole(one.backtest.considered),
@@ -43,21 +43,4 @@ pub(crate) fn audit(lines: &[AuditLine]) -> Rows {
         ]
     };
     lines.iter().map(row).collect()
-}
-
-/// `inbound at store/ledger: spiffe://... GET /entries/{id}`.
-fn cut(cut: &Cut) -> String {
-    let place = match cut.place {
-        Place::Inbound => "inbound",
-        Place::Outbound => "outbound",
-    };
-    let caller = match &cut.caller {
-        Caller::Principal(principal) => principal.as_str(),
-        Caller::Unauthenticated => "whoever proves no identity",
-        Caller::Local => "itself",
-    };
-    let operation = |one: &Operation| format!("{} {}", one.method, one.route).trim().to_owned();
-    let mut what: Vec<String> = cut.hosts.clone();
-    what.extend(cut.operations.iter().map(operation));
-    format!("{place} at {}: {caller} {}", cut.workload.label(), what.join(", ")).trim_end().to_owned()
 }

@@ -14,9 +14,10 @@ use selvedge_enforce::Order;
 use selvedge_engine::{Effect, Engine, Pipeline};
 use selvedge_model::ActionKind;
 use selvedge_receive::Receivers;
-use selvedge_serve::{Health, Lifecycle, QuarantineDoor, Server, Sources};
+use selvedge_serve::{Health, Lifecycle, QuarantineDoor, ServeError, Server, Sources};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Sender;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RunArgs;
@@ -104,6 +105,9 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
     let enforcing = enforcement.map(|enforcement| enforcement.begin(&mut engine, control)).transpose()?;
     let signals = Signals::listen()?;
     control.spawn(signals.watch(intake.clone(), Arc::clone(&health)));
+    if let Some(enforcing) = &enforcing {
+        enforcing.stop_with(intake.clone(), control);
+    }
     announce(&receivers, endpoint);
     health.begin();
     // The receivers end first, their queue runs dry, then the engine completes what is open and ends.
@@ -111,20 +115,28 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
         receivers.serve(intake),
         selvedge_engine::run(engine, inbox, clock, |effect| notify(&dispatcher, decisions.as_ref(), effect)),
     );
+    // First: what was decided about denials is carried out, whatever else fails to end well.
+    let enforced = match enforcing {
+        Some(enforcing) => enforcing.close(control).await,
+        None => Ok(()),
+    };
     dispatcher.drain(DRAIN_DEADLINE).await;
     if let Some(sql) = sql {
         sql.close().await?;
     }
     api.cancel();
-    match tokio::time::timeout(API_DEADLINE, served).await {
-        Ok(served) => served??,
-        // A client that holds its connection open does not hold up the end: whoever waits for us would kill us.
-        Err(_) => tracing::warn!("the API still had a client; closing it"),
-    }
-    if let Some(enforcing) = enforcing {
-        enforcing.close(control).await?;
-    }
+    ended(served).await?;
+    enforced?;
     tracing::info!("stopped: everything received was judged");
+    Ok(())
+}
+
+/// Waits for the API, but not for a client that holds its connection open: whoever waits for us would kill us.
+async fn ended(served: JoinHandle<Result<(), ServeError>>) -> anyhow::Result<()> {
+    if let Ok(served) = tokio::time::timeout(API_DEADLINE, served).await {
+        return Ok(served??);
+    }
+    tracing::warn!("the API still had a client; closing it");
     Ok(())
 }
 
