@@ -288,10 +288,14 @@ fn a_changed_audit_log_is_named_by_file_line_record_and_flaw() {
 }
 
 #[test]
-fn a_log_or_a_key_that_is_not_there_is_a_runtime_failure() {
+fn a_log_or_a_key_that_is_not_there_is_a_runtime_failure_that_says_what_to_give() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
-    assert_eq!(told(&selvedge(&["audit", "verify", path])).0, Some(1));
+    for key in [&[][..], &["--key", &"0".repeat(64)]] {
+        let (code, _, err) = told(&selvedge(&[&["audit", "verify", path], key].concat()));
+        assert_eq!(code, Some(1));
+        assert_contains(&err, &["there is no audit log in", path, "`quarantine.folder`"]);
+    }
     let audit = audit_log(folder.path(), 3);
     let (code, _, err) = told(&selvedge(&["audit", "verify", path, "--key", "nonsense"]));
     assert_eq!(code, Some(1));
@@ -299,4 +303,27 @@ fn a_log_or_a_key_that_is_not_there_is_a_runtime_failure() {
     // Another key is another writer: that is found, and no failure to read.
     let other = "0".repeat(64);
     assert_eq!(told(&selvedge(&["audit", "verify", audit.to_str().unwrap(), "--key", &other])).0, Some(4));
+    std::fs::remove_file(audit.join("audit.pub")).unwrap();
+    let (code, _, err) = told(&selvedge(&["audit", "verify", path]));
+    assert_eq!(code, Some(1));
+    assert_contains(&err, &["audit.pub is missing", "--key"]);
+}
+
+/// Guarantees: a log that was removed is found, and one that was emptied before its first checkpoint is not called intact
+/// without a word.
+#[test]
+fn a_removed_log_is_found_and_an_emptied_one_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let audit = folder.path().join("audit");
+    std::fs::create_dir(&audit).unwrap();
+    drop(AuditLog::open(&audit, ObservedTime(1), AuditOptions::default()).unwrap());
+    let (code, out, err) = told(&selvedge(&["audit", "verify", path]));
+    assert_eq!(code, Some(0), "{err}");
+    assert_contains(&out, &["records      0"]);
+    assert_contains(&err, &["warning: the log is empty"]);
+    std::fs::remove_file(audit.join("audit.log")).unwrap();
+    let (code, out, err) = told(&selvedge(&["audit", "verify", path]));
+    assert_eq!((code, out.as_str()), (Some(4), ""));
+    assert_contains(&err, &["was removed"]);
 }

@@ -1,6 +1,6 @@
 //! `selvedge audit verify`: is the log what was written?
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use selvedge_enforce::audit::{AuditError, PublicKey, Verified, verify};
@@ -11,15 +11,15 @@ use crate::exit::{Failure, Outcome};
 
 /// Where the log lies below `quarantine.folder`.
 const SUBFOLDER: &str = "audit";
-const LOG_FILE: &str = "audit.log";
+const HEAD_FILE: &str = "audit.head";
 
 pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let AuditCommand::Verify { folder, key, format } = &args.command;
-    let folder = log_folder(folder);
+    let folder = log_folder(folder)?;
     let given = key.as_deref().map(given_key).transpose()?;
     let key = match given {
         Some(key) => key,
-        None => PublicKey::beside(&folder)?,
+        None => key_beside(&folder)?,
     };
     let verified = match verify(&folder, &key) {
         Ok(verified) => verified,
@@ -32,6 +32,11 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
                 writeln!(std::io::stdout(), "{told}")?;
             }
             return Err(Failure::expectation(anyhow::anyhow!("the audit log is broken: {broken}")));
+        }
+        Err(AuditError::NoLog { folder }) => {
+            let gone =
+                anyhow::anyhow!("the audit log in {} was removed: its head is there", folder.display());
+            return Err(Failure::expectation(gone));
         }
         Err(error) => return Err(error.into()),
     };
@@ -51,9 +56,28 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
 }
 
 /// The folder itself, or the one below it that the engine keeps the log in.
-fn log_folder(folder: &Path) -> PathBuf {
-    let below = folder.join(SUBFOLDER);
-    if !folder.join(LOG_FILE).exists() && below.join(LOG_FILE).exists() { below } else { folder.to_owned() }
+fn log_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    [folder.to_owned(), folder.join(SUBFOLDER)].into_iter().find(|folder| traced(folder)).ok_or_else(|| {
+        let folder = folder.display();
+        anyhow::anyhow!("there is no audit log in {folder}; give the folder that `quarantine.folder` names")
+    })
+}
+
+/// True when a log is, or was, in a folder.
+fn traced(folder: &Path) -> bool {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names
+        .filter_map(|name| name.into_string().ok())
+        .any(|name| name == HEAD_FILE || (name.starts_with("audit") && name.ends_with(".log")))
+}
+
+fn key_beside(folder: &Path) -> anyhow::Result<PublicKey> {
+    PublicKey::beside(folder).map_err(|error| match &error {
+        AuditError::Io { path, source } if source.kind() == ErrorKind::NotFound => {
+            anyhow::anyhow!("{} is missing: give the public key with --key", path.display())
+        }
+        _ => error.into(),
+    })
 }
 
 /// A key as digits, or the file that holds them.
@@ -68,7 +92,7 @@ fn given_key(text: &str) -> anyhow::Result<PublicKey> {
 }
 
 fn tell(verified: &Verified, folder: &Path, key: &PublicKey) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = std::io::stdout();
     let Verified { records, seq, hash, checkpoints, signed_seq, .. } = verified;
     writeln!(out, "the audit log in {} is intact", folder.display())?;
     writeln!(out, "records      {records}, {checkpoints} of them signed checkpoints")?;
@@ -79,12 +103,19 @@ fn tell(verified: &Verified, folder: &Path, key: &PublicKey) -> std::io::Result<
 
 /// What the check is not worth.
 fn warn(verified: &Verified, key_given: bool) -> std::io::Result<()> {
-    let mut err = std::io::stderr().lock();
+    let mut err = std::io::stderr();
     if !key_given {
         writeln!(
             err,
             "warning: the key was taken from beside the log: whoever could change the log could change both; keep a \
              copy elsewhere and give it with --key"
+        )?;
+    }
+    if verified.records == 0 {
+        writeln!(
+            err,
+            "warning: the log is empty, and an engine that ran has written to it: up to the first checkpoint records can \
+             be removed unnoticed"
         )?;
     }
     if !verified.head_checked {
