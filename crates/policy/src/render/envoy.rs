@@ -96,8 +96,8 @@ pub(super) fn render(draft: &mut Draft<'_>) -> String {
         let rules = if shadow { &mut filter.shadow_rules } else { &mut filter.rules };
         rules.policies.insert(quarantine.id.clone(), policy);
         let (name, side) = match place {
-            Place::Inbound => ("selvedge_inbound", "inbound"),
-            Place::Outbound => ("selvedge_outbound", "outbound"),
+            Place::Inbound => ("selvedge-inbound", "inbound"),
+            Place::Outbound => ("selvedge-outbound", "outbound"),
         };
         draft.note(format!("document {} is for the {side} side of {}", number + 1, workload.label()));
         documents.push(map([("name", text(name)), ("typed_config", filter.tree())]));
