@@ -150,7 +150,15 @@ fn a_proposal_is_listed_previewed_and_lifted_by_the_holder_of_the_token() {
     assert_contains(&page, &[id, incident, "cuts", "evidence", "backtest"]);
     assert_contains(
         &page,
-        &["normal before the onset", "not stopped", "lease", "policy      for envoy", "RBAC"],
+        &[
+            "normal before the onset",
+            "not stopped",
+            "lease",
+            "proposed at",
+            "owner",
+            "policy      for envoy",
+            "RBAC",
+        ],
     );
     let istio = live.told(None, &["preview", id, "--target", "istio", "--format", "json"]);
     let istio: Value = serde_json::from_str(&istio).unwrap();
@@ -165,8 +173,11 @@ fn a_proposal_is_listed_previewed_and_lifted_by_the_holder_of_the_token() {
     assert_contains(&live.refused(Some("s3cret"), &["approve", id]), &["quarantine.folder"]);
     assert_contains(&live.refused(Some("s3cret"), &["lift", id, "--why", " "]), &["--why"]);
     let lifted = live.told(Some("s3cret"), &["lift", id, "--why", "it was a deployment"]);
-    assert_contains(&lifted, &[id, "is lifted", "it was a deployment"]);
-    assert_contains(&live.told(None, &["list", "--state", "lifted"]), &[id]);
+    assert_contains(&lifted, &[id, "is lifted: lifted by night shift: it was a deployment"]);
+    let ended = live.told(None, &["list", "--state", "lifted"]) + &live.told(None, &["preview", id]);
+    let ended = ended.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_contains(&ended, &[id, "owner engine; ended: lifted by night shift"]);
+    assert!(!ended.contains("planned"), "the progress of what has ended: {ended}");
     assert_contains(&live.refused(None, &["preview", "selvedge-q-0"]), &["no quarantine with this id"]);
     assert_contains(&live.refused(None, &["preview", "../incidents"]), &["is no id"]);
     assert_eq!(live.quarantine(None, &["preview", id, "--target", "iptables"]).status.code(), Some(2));

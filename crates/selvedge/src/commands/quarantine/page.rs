@@ -34,7 +34,7 @@ fn row(document: &QuarantineDocument) -> [String; 7] {
     [
         visible(&document.id),
         visible(&document.state),
-        visible(&document.progress),
+        if document.ended.is_empty() { visible(&document.progress) } else { "-".to_owned() },
         backtest.denied.to_string(),
         backtest.denied_normal.to_string(),
         document.expires_unix_nano.map_or_else(|| "-".to_owned(), time),
@@ -63,7 +63,11 @@ pub(super) fn outcome(document: &QuarantineDocument) -> String {
     text
 }
 
+/// State and progress; of what has ended the progress says nothing any more.
 fn standing(document: &QuarantineDocument) -> String {
+    if !document.ended.is_empty() {
+        return visible(&document.state);
+    }
     let mut text = format!("{}, {}", visible(&document.state), visible(&document.progress));
     if !document.progress_reason.is_empty() {
         text.push_str(&format!(" ({})", visible(&document.progress_reason)));
@@ -112,10 +116,10 @@ fn lease(document: &QuarantineDocument) -> String {
         None => "not granted yet".to_owned(),
     };
     let mut text = format!(
-        "{minutes} min, {until}, renewed {} times; decided by {} at {}",
+        "{minutes} min, {until}, renewed {} times; proposed at {}; owner {}",
         document.renewals,
-        document.owner,
-        time(document.created_unix_nano)
+        time(document.created_unix_nano),
+        document.owner
     );
     if !document.ended.is_empty() {
         text.push_str(&format!("; ended: {}", document.ended));
