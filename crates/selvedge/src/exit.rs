@@ -29,12 +29,6 @@ impl Failure {
         Self { exit: Exit::Config, error: error.into() }
     }
 
-    /// Whoever reads our output has read enough.
-    pub(crate) fn broken_pipe(&self) -> bool {
-        let io = self.error.downcast_ref::<std::io::Error>();
-        io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
-    }
-
     /// An expectation that was not met.
     pub(crate) fn expectation(error: impl Into<anyhow::Error>) -> Self {
         Self { exit: Exit::Expectation, error: error.into() }

@@ -10,6 +10,7 @@ mod config;
 mod enforcement;
 mod exit;
 mod logging;
+mod output;
 mod paths;
 mod quarantine_section;
 mod sql_doors;

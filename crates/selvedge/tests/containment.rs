@@ -236,6 +236,35 @@ fn suggested_policies_pass_their_own_cases_and_a_wrong_case_fails() {
     assert_eq!(told(&selvedge(&nowhere)).0, Some(1));
 }
 
+/// Guarantees: a reader that stops early is no failure, and hides none.
+#[test]
+fn nobody_has_to_read_to_the_end_and_the_exit_code_is_the_same() {
+    let bench = Bench::new();
+    let left = |args: &[&str]| {
+        // The reading ends are closed before anything is written.
+        let [out, err] = [(); 2].map(|()| std::io::pipe().unwrap().1);
+        let status = Command::new(env!("CARGO_BIN_EXE_selvedge")).args(args).stdout(out).stderr(err).status();
+        status.unwrap().code()
+    };
+    let audit = audit_log(bench.0.path(), 3);
+    let verify = ["audit", "verify", audit.to_str().unwrap()];
+    let json = [&verify[..], &["--format", "json"]].concat();
+    let config = bench.write("empty.yaml", "log: {level: info}\n");
+    let [normal, today] = ["normal.otlpcap", "today.otlpcap"].map(|capture| bench.path(capture));
+    let harmful = bench.write("web.yaml", &deny("web"));
+    let backtest = ["policy", "backtest", &harmful, "--learn", &normal, "--capture", &today];
+    let gate = [&backtest[..], &["--max-denied-normal", "0"]].concat();
+    for args in [&verify[..], &json, &["check", "--config", &config], &["completions", "bash"], &backtest] {
+        assert_eq!(left(args), Some(0), "{args:?}");
+    }
+    let log = audit.join("audit.log");
+    let text = std::fs::read_to_string(&log).unwrap();
+    std::fs::write(&log, text.replacen("selvedge-q-2\"", "selvedge-q-3\"", 1)).unwrap();
+    for args in [&verify[..], &json, &gate] {
+        assert_eq!(left(args), Some(4), "{args:?}");
+    }
+}
+
 /// A log of `records` entries below `folder`, as the engine keeps it.
 fn audit_log(folder: &Path, records: u64) -> PathBuf {
     let audit = folder.join("audit");

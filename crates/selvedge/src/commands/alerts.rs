@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use crate::cli::{AlertsArgs, AlertsCommand};
 use crate::clock::SystemClock;
-use crate::config;
 use crate::exit::Outcome;
+use crate::{config, output};
 
 pub(crate) fn run(args: &AlertsArgs) -> Outcome {
     let AlertsCommand::Test { config: path } = &args.command;
     let config = config::load(Some(path))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let results = runtime.block_on(selvedge_act::test_fire(config.act, Arc::new(SystemClock::start())));
-    let mut out = std::io::stdout().lock();
+    let mut out = output::stdout();
     let mut failed = 0;
     for (sink, result) in &results {
         match result {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::cli::{AuditArgs, AuditCommand, Form};
 use crate::exit::{Failure, Outcome};
+use crate::output;
 
 /// Where the log lies below `quarantine.folder`.
 const SUBFOLDER: &str = "audit";
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
                     "intact": false, "file": broken.file, "line": broken.line, "seq": broken.seq,
                     "flaw": broken.flaw.to_string(),
                 });
-                writeln!(std::io::stdout(), "{told}")?;
+                writeln!(output::stdout(), "{told}")?;
             }
             return Err(Failure::expectation(anyhow::anyhow!("the audit log is broken: {broken}")));
         }
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
                 "checkpoints": verified.checkpoints, "signed_seq": verified.signed_seq,
                 "head_checked": verified.head_checked, "key": key.to_string(), "key_given": given.is_some(),
             });
-            writeln!(std::io::stdout(), "{told}")?;
+            writeln!(output::stdout(), "{told}")?;
         }
         Form::Text => tell(&verified, &folder, &key)?,
     }
@@ -92,7 +93,7 @@ fn given_key(text: &str) -> anyhow::Result<PublicKey> {
 }
 
 fn tell(verified: &Verified, folder: &Path, key: &PublicKey) -> std::io::Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = output::stdout();
     let Verified { records, seq, hash, checkpoints, signed_seq, .. } = verified;
     writeln!(out, "the audit log in {} is intact", folder.display())?;
     writeln!(out, "records      {records}, {checkpoints} of them signed checkpoints")?;
@@ -103,7 +104,7 @@ fn tell(verified: &Verified, folder: &Path, key: &PublicKey) -> std::io::Result<
 
 /// What the check is not worth.
 fn warn(verified: &Verified, key_given: bool) -> std::io::Result<()> {
-    let mut err = std::io::stderr();
+    let mut err = output::stderr();
     if !key_given {
         writeln!(
             err,

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 
 use crate::cli::CheckArgs;
-use crate::config;
 use crate::exit::Outcome;
+use crate::{config, output};
 
 pub(crate) fn run(args: &CheckArgs) -> Outcome {
     let config = config::load(Some(&args.config))?;
@@ -26,6 +26,6 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
         Some(sql) => format!("SQL on {}", sql.endpoint),
         None => "no SQL".to_owned(),
     };
-    writeln!(std::io::stdout(), "{} is valid: {rules} rules, {sinks}, {sql}", args.config.display())?;
+    writeln!(output::stdout(), "{} is valid: {rules} rules, {sinks}, {sql}", args.config.display())?;
     Ok(())
 }

@@ -12,9 +12,8 @@ use selvedge_replay::{Expectations, Pace, Played, Usage, play, write_outputs};
 use crate::cli::{ReplayArgs, Speed};
 use crate::config;
 use crate::exit::{Failure, Outcome};
-use crate::logging;
-use crate::paths;
 use crate::usage::Measure;
+use crate::{logging, output, paths};
 
 /// Columns of an incident card when standard output is not a terminal that says otherwise.
 const WIDTH: usize = 100;
@@ -40,11 +39,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Outcome {
             anyhow::Error::new(error).context(format!("cannot write to {}", folder.display()))
         })?;
     }
-    match tell(&played, usage, args) {
-        // Whoever reads us has read enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-        told => told?,
-    }
+    tell(&played, usage, args)?;
     match expectations.map(|expectations| expectations.unmet(&played.incidents)) {
         Some(unmet) if !unmet.is_empty() => {
             Err(Failure::expectation(anyhow::anyhow!("not as expected:\n  {}", unmet.join("\n  "))))
@@ -109,7 +104,7 @@ impl Pace for Pacer {
 
 /// The human summary: incident cards, what was judged, what could not be seen.
 fn tell(played: &Played, usage: Usage, args: &ReplayArgs) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = output::stdout();
     let colour = std::io::stdout().is_terminal() && logging::colour_allowed();
     let (told, quiet): (Vec<_>, Vec<_>) =
         played.incidents.iter().partition(|incident| incident.severity > Severity::Info);

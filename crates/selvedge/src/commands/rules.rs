@@ -3,13 +3,13 @@
 use std::io::Write as _;
 
 use crate::cli::{RulesArgs, RulesCommand};
-use crate::config;
 use crate::exit::Outcome;
+use crate::{config, output};
 
 pub(crate) fn run(args: &RulesArgs) -> Outcome {
     let RulesCommand::List { config } = &args.command;
     let config = config::load(config.as_deref())?;
-    let mut out = std::io::stdout().lock();
+    let mut out = output::stdout();
     writeln!(out, "{:<24} {:<9} {:<4} {:<28} TITLE", "KIND", "LEVEL", "ON", "ATT&CK")?;
     for (kind, rule) in config.rules.iter() {
         let on = if rule.enabled() { "yes" } else { "no" };

@@ -12,6 +12,7 @@ use super::recorded;
 use super::scope::Scopes;
 use crate::cli::{BacktestArgs, Form};
 use crate::exit::{Failure, Outcome};
+use crate::output;
 
 /// Policies and reasons that are told apart, each; what is beyond is told as one (policy `keep_known`).
 const TOLD_MAX: usize = 50;
@@ -48,11 +49,11 @@ pub(super) fn run(args: &BacktestArgs) -> Outcome {
     let rows: Vec<&TrafficRow> = recorded.judged.iter().filter(|row| concerned(row, args)).collect();
     let mut judged = judge(&policies, &rows);
     judged.idle = scopes.idle(&rows).into_iter().map(str::to_owned).collect();
-    let mut err = std::io::stderr().lock();
+    let mut err = output::stderr();
     for note in policies.notes().iter().chain(&recorded.warnings) {
         writeln!(err, "note: {}", visible(note))?;
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = output::stdout();
     match args.format {
         Form::Text => tell(&mut out, &judged, policies.len(), args)?,
         Form::Json => writeln!(out, "{:#}", document(&judged, policies.len()))?,

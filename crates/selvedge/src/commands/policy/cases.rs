@@ -8,11 +8,12 @@ use selvedge_policy::{CaseFile, MeshSettings};
 
 use crate::cli::PolicyTestArgs;
 use crate::exit::{Failure, Outcome};
+use crate::output;
 
 pub(super) fn run(args: &PolicyTestArgs) -> Outcome {
     let settings = MeshSettings::from(&args.mesh);
     let (mut passed, mut failed) = (0_usize, 0_usize);
-    let mut out = std::io::stdout().lock();
+    let mut out = output::stdout();
     for path in &args.files {
         let file = CaseFile::parse(&super::read(path)?, &path.display().to_string(), &settings)
             .map_err(|problems| super::told(&problems))?;

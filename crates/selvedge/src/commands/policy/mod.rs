@@ -17,15 +17,10 @@ use crate::exit::Outcome;
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 pub(crate) fn run(args: &PolicyArgs) -> Outcome {
-    let done = match &args.command {
+    match &args.command {
         PolicyCommand::Backtest(args) => backtest::run(args),
         PolicyCommand::Suggest(args) => suggest::run(args),
         PolicyCommand::Test(args) => cases::run(args),
-    };
-    match done {
-        // Whoever reads us has read enough.
-        Err(failure) if failure.broken_pipe() => Ok(()),
-        done => done,
     }
 }
 

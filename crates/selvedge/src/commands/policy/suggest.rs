@@ -9,6 +9,7 @@ use selvedge_policy::{Deployment, RenderContext, Suggestion, suggest};
 use super::recorded;
 use crate::cli::{IstioDeployment, SuggestArgs};
 use crate::exit::Outcome;
+use crate::output;
 
 pub(super) fn run(args: &SuggestArgs) -> Outcome {
     let recorded = recorded::play(&args.learn, &[], args.config.as_deref())?;
@@ -28,7 +29,7 @@ pub(super) fn run(args: &SuggestArgs) -> Outcome {
     let suggestion = suggest(&args.namespace, &recorded.taught, &context, &policies_file)
         .map_err(|problem| anyhow::anyhow!("{problem}"))?;
     for warning in &recorded.warnings {
-        writeln!(std::io::stderr(), "note: {}", visible(warning))?;
+        writeln!(output::stderr(), "note: {}", visible(warning))?;
     }
     match &args.out {
         Some(folder) => {
@@ -37,15 +38,15 @@ pub(super) fn run(args: &SuggestArgs) -> Outcome {
                 .map_err(|error| anyhow::anyhow!("cannot make {}: {error}", folder.display()))?;
             write(&folder.join(&policies_file), &suggestion.policies)?;
             write(&folder.join(&cases_file), &suggestion.cases)?;
-            let mut out = std::io::stdout().lock();
+            let mut out = output::stdout();
             tell(&mut out, &suggestion)?;
             for file in [policies_file, cases_file] {
                 writeln!(out, "written     {}", folder.join(file).display())?;
             }
         }
         None => {
-            std::io::stdout().lock().write_all(suggestion.policies.as_bytes())?;
-            tell(&mut std::io::stderr().lock(), &suggestion)?;
+            output::stdout().write_all(suggestion.policies.as_bytes())?;
+            tell(&mut output::stderr(), &suggestion)?;
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{EngineArgs, Form, QuarantineArgs, QuarantineCommand};
 use crate::exit::Outcome;
+use crate::output;
 use engine::{Answered, Engine};
 
 /// Columns of a page when nobody says otherwise.
@@ -27,15 +28,8 @@ struct Listed {
 
 pub(crate) fn run(args: &QuarantineArgs) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let told = runtime.block_on(answer(&args.command));
-    match told {
-        Ok(text) => match std::io::stdout().lock().write_all(text.as_bytes()) {
-            // Whoever reads us has read enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            written => Ok(written?),
-        },
-        Err(error) => Err(error.into()),
-    }
+    let told = runtime.block_on(answer(&args.command))?;
+    Ok(output::stdout().write_all(told.as_bytes())?)
 }
 
 async fn answer(command: &QuarantineCommand) -> anyhow::Result<String> {

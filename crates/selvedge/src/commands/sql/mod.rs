@@ -80,7 +80,8 @@ async fn answer(
     Ok(count)
 }
 
-/// Whoever reads our output has read enough.
+/// Whoever reads our output has read enough. Unlike other commands this one has to know: the rest of an answer is not
+/// asked for.
 fn reader_left(error: &QueryError) -> bool {
     matches!(error, QueryError::Output(OutputError::Io(io)) if io.kind() == std::io::ErrorKind::BrokenPipe)
         || matches!(error, QueryError::Output(OutputError::Arrow(arrow)) if arrow.to_string().contains("roken pipe"))
