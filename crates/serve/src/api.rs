@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,7 @@ use crate::Sources;
 use crate::auth::Doorkeeper;
 use crate::hosts::{Hosts, known_only};
 use crate::metrics;
+use crate::problem::{Asked, Id, problem};
 use crate::quarantines;
 use crate::server::Lifecycle;
 use crate::sql;
@@ -59,6 +60,7 @@ pub(crate) fn router(sources: Sources, hosts: Hosts, doorkeeper: Option<Arc<Door
         .merge(quarantines::router().layer(Extension(doorkeeper)))
         .route("/api/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::REQUEST_BYTES_MAX)))
         .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(move |request: Request, next: Next| known_only(hosts.clone(), request, next)))
         .with_state(sources)
 }
@@ -91,12 +93,12 @@ async fn metrics_text(State(sources): State<Sources>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let answer = match metrics::render(&sources) {
         Ok(text) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, "not_rendered", &error.to_string()),
     };
     std::future::ready(answer).await
 }
 
-async fn incidents(State(sources): State<Sources>, filter: Query<Filter>) -> Response {
+async fn incidents(State(sources): State<Sources>, Asked(filter): Asked<Filter>) -> Response {
     let view = sources.view.load();
     let rows = view.incidents.iter().rev().filter(|incident| {
         filter.status.as_ref().is_none_or(|status| incident.status.name() == status)
@@ -107,16 +109,16 @@ async fn incidents(State(sources): State<Sources>, filter: Query<Filter>) -> Res
 }
 
 /// One incident: where the links in alerts lead.
-async fn incident(State(sources): State<Sources>, Path(id): Path<String>) -> Response {
+async fn incident(State(sources): State<Sources>, Id(id): Id) -> Response {
     let view = sources.view.load();
     let answer = match view.incidents.iter().find(|incident| incident.id == id) {
         Some(incident) => Json(IncidentDocument::from(incident)).into_response(),
-        None => problem(StatusCode::NOT_FOUND, "no incident with this id is kept"),
+        None => problem(StatusCode::NOT_FOUND, "unknown_incident", "no incident with this id is kept"),
     };
     std::future::ready(answer).await
 }
 
-async fn findings(State(sources): State<Sources>, filter: Query<Filter>) -> Response {
+async fn findings(State(sources): State<Sources>, Asked(filter): Asked<Filter>) -> Response {
     let view = sources.view.load();
     let rows = view.findings.iter().rev().filter(|finding| {
         filter.severity.as_ref().is_none_or(|severity| finding.severity.name() == severity)
@@ -125,28 +127,24 @@ async fn findings(State(sources): State<Sources>, filter: Query<Filter>) -> Resp
     std::future::ready(page("findings", rows, FindingDocument::from, &filter)).await
 }
 
-async fn edges(State(sources): State<Sources>, filter: Query<Filter>) -> Response {
+async fn edges(State(sources): State<Sources>, Asked(filter): Asked<Filter>) -> Response {
     let view = sources.view.load();
     std::future::ready(page("edges", view.edges.iter(), EdgeRow::from, &filter)).await
 }
 
-async fn deliveries(State(sources): State<Sources>, filter: Query<Filter>) -> Response {
+async fn deliveries(State(sources): State<Sources>, Asked(filter): Asked<Filter>) -> Response {
     let rows = sources.deliveries.recent();
     std::future::ready(page("deliveries", rows.into_iter(), std::convert::identity, &filter)).await
 }
 
 async fn not_found() -> Response {
-    std::future::ready(problem(
-        StatusCode::NOT_FOUND,
-        "there is nothing at this path; GET / lists what there is",
-    ))
-    .await
+    let detail = "there is nothing at this path; GET / lists what there is";
+    std::future::ready(problem(StatusCode::NOT_FOUND, "not_found", detail)).await
 }
 
-/// An error as a problem document (RFC 9457).
-fn problem(status: StatusCode, detail: &str) -> Response {
-    let body = json!({ "title": status.canonical_reason(), "status": status.as_u16(), "detail": detail });
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+async fn method_not_allowed() -> Response {
+    let detail = "this path is not asked in this way; `Allow` says how";
+    std::future::ready(problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)).await
 }
 
 /// `{ "<name>": [rows], "total": n, "next_offset": n }`: at most `limit` rows from `offset` on; `next_offset` only when

@@ -7,8 +7,9 @@ use axum::response::Response;
 use selvedge_receive::{AuthConfig, Secret, TokenCheck};
 use serde::Deserialize;
 
+use crate::problem::problem;
 use crate::server::ServeError;
-use crate::sql::{from_another_site, problem};
+use crate::sql::from_another_site;
 
 /// The name unless configured.
 const NAME_DEFAULT: &str = "operator";

@@ -11,8 +11,9 @@ use axum::http::{StatusCode, header, uri::Authority};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::problem::problem;
 use crate::server::ServeError;
-use crate::sql::{problem, text};
+use crate::sql::text;
 
 /// Names beside `localhost` and the loopback addresses, without ports, in lower case.
 #[derive(Clone, Debug, Default)]

@@ -8,6 +8,7 @@ mod api;
 mod auth;
 mod hosts;
 mod metrics;
+mod problem;
 mod quarantines;
 mod server;
 mod sql;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -26,8 +26,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::Sources;
 use crate::api::{Filter, page};
 use crate::auth::{Doorkeeper, admit};
+use crate::problem::{Asked, Id, plain, problem, with_document};
 use crate::server::Lifecycle;
-use crate::sql::{plain, problem, text, with_document};
+use crate::sql::text;
 
 /// Bytes of a request.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
@@ -70,7 +71,7 @@ struct Wanted {
 }
 
 /// Newest first.
-async fn list(State(sources): State<Sources>, Query(wanted): Query<Wanted>) -> Response {
+async fn list(State(sources): State<Sources>, Asked(wanted): Asked<Wanted>) -> Response {
     let state = match wanted.state.as_deref().map(|word| (word, QuarantineState::parse(word))) {
         Some((word, None)) => {
             let known = QuarantineState::ALL.map(QuarantineState::name).join(", ");
@@ -92,7 +93,7 @@ async fn list(State(sources): State<Sources>, Query(wanted): Query<Wanted>) -> R
     std::future::ready(page("quarantines", rows.into_iter(), QuarantineDocument::from, &paging)).await
 }
 
-async fn one(State(sources): State<Sources>, Path(id): Path<String>) -> Response {
+async fn one(State(sources): State<Sources>, Id(id): Id) -> Response {
     std::future::ready(document(&sources, &id)).await
 }
 
@@ -117,11 +118,7 @@ struct Rendering {
 }
 
 /// The policy as it would be applied, with what a person should know as comments before it.
-async fn preview(
-    State(sources): State<Sources>,
-    Path(id): Path<String>,
-    Query(asked): Query<Rendering>,
-) -> Response {
+async fn preview(State(sources): State<Sources>, Id(id): Id, Asked(asked): Asked<Rendering>) -> Response {
     let name = asked.target.unwrap_or_else(|| Target::Envoy.name().to_owned());
     let Some(target) = Target::parse(&name.replace('_', "-")) else {
         let known = Target::ALL.map(Target::name).join(", ");
@@ -173,7 +170,7 @@ struct Change {
 async fn approve(
     State(sources): State<Sources>,
     Extension(doorkeeper): Extension<Option<Arc<Doorkeeper>>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -193,7 +190,7 @@ async fn approve(
 async fn lift(
     State(sources): State<Sources>,
     Extension(doorkeeper): Extension<Option<Arc<Doorkeeper>>>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {

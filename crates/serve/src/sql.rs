@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Sources;
+use crate::problem::{plain, problem, with_document};
 use crate::server::Lifecycle;
 
 /// Bytes of a request.
@@ -262,24 +263,6 @@ fn document(error: &SqlError, status: StatusCode) -> Value {
         document["hint"] = hint.into();
     }
     document
-}
-
-pub(crate) fn plain(status: StatusCode, code: &str, detail: &str) -> Value {
-    json!({
-        "type": format!("urn:selvedge:problem:{code}"),
-        "title": status.canonical_reason(),
-        "status": status.as_u16(),
-        "detail": detail,
-        "code": code,
-    })
-}
-
-pub(crate) fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
-    with_document(status, &plain(status, code, detail))
-}
-
-pub(crate) fn with_document(status: StatusCode, document: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], document.to_string()).into_response()
 }
 
 fn status(error: &SqlError) -> StatusCode {

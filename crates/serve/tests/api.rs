@@ -84,12 +84,38 @@ fn a_list_is_read_page_by_page_to_its_end() {
 #[test]
 fn a_wrong_question_gets_an_answer_that_says_so() {
     asked(|address| {
-        let nowhere = get(address, "/api/v1/nothing");
-        assert_eq!((nowhere.status, nowhere.header("content-type")), (404, "application/problem+json"));
-        assert_eq!(get(address, "/api/v1/incidents/feedbeef").status, 404);
-        let misspelt = get(address, "/api/v1/incidents?sverity=high");
-        assert_eq!(misspelt.status, 400);
-        assert!(misspelt.text().contains("sverity"), "{}", misspelt.text());
+        let refused = |method: &str, path: &str| {
+            let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+            let answer = exchange(address, &head, &[]);
+            assert_eq!(
+                answer.header("content-type"),
+                "application/problem+json",
+                "{path}: {}",
+                answer.text()
+            );
+            let document: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(document["status"], answer.status);
+            (answer, document)
+        };
+        for (method, path, status, code) in [
+            ("GET", "/api/v1/nothing", 404, "not_found"),
+            ("GET", "/api/v1/incidents/feedbeef", 404, "unknown_incident"),
+            ("GET", "/api/v1/incidents/%ff", 400, "unusable_path"),
+            ("GET", "/api/v1/quarantines/%ff", 400, "unusable_path"),
+            ("GET", "/api/v1/incidents?sverity=high", 400, "unusable_parameters"),
+            ("GET", "/api/v1/findings?limit=many", 400, "unusable_parameters"),
+            ("GET", "/api/v1/edges?offset=-1", 400, "unusable_parameters"),
+            ("GET", "/api/v1/quarantines?sate=shadow", 400, "unusable_parameters"),
+            ("GET", "/api/v1/quarantines/q/preview?taget=istio", 400, "unusable_parameters"),
+            ("GET", "/api/v1/sql", 405, "method_not_allowed"),
+            ("DELETE", "/api/v1/quarantines/q/lift", 405, "method_not_allowed"),
+        ] {
+            let (answer, document) = refused(method, path);
+            assert_eq!((answer.status, &document["code"]), (status, &code.into()), "{path}");
+        }
+        let (_, misspelt) = refused("GET", "/api/v1/incidents?sverity=high");
+        assert!(misspelt["detail"].as_str().unwrap().contains("sverity"), "{misspelt}");
+        assert_eq!(refused("GET", "/api/v1/sql").0.header("allow"), "POST");
     });
 }
 
@@ -124,10 +150,9 @@ fn under_a_name_that_a_stranger_can_own_nothing_is_answered() {
         ] {
             assert_eq!(as_host(&format!("host: {host}\r\n"), "/api/v1/edges").status, 200, "{host}");
         }
-        let proxied = format!(
-            "GET http://rebound.example/metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-        );
-        assert_eq!(exchange(address, &proxied, &[]).status, 421);
+        let proxied =
+            "GET http://rebound.example/metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        assert_eq!(exchange(address, proxied, &[]).status, 421);
         assert_eq!(exchange(address, "GET /healthz HTTP/1.0\r\n\r\n", &[]).status, 200);
     });
     for wrong in ["", "https://watch.example", "watch.example:443", "watch.example/path", "a b"] {

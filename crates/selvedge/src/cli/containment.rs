@@ -211,6 +211,9 @@ pub(crate) struct AuditArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Check every record of the log; exit with 4 when one was changed, removed or moved, and name the first.
+    ///
+    /// Records after the last signed checkpoint can be rewritten or removed unnoticed by who can write the file, and so
+    /// can log and head be set back together: keep the number and hash of the last record elsewhere.
     Verify {
         /// Folder with `audit.log`, or the one that `quarantine.folder` names.
         folder: PathBuf,

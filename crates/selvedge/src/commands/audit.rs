@@ -127,7 +127,7 @@ fn warn(verified: &Verified, key_given: bool) -> std::io::Result<()> {
         writeln!(
             err,
             "note: the last {unsigned} records are chained and not signed yet: whoever can write the file could have \
-             written them"
+             written or removed such"
         )?;
     }
     Ok(())
