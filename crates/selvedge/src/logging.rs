@@ -48,6 +48,12 @@ pub(crate) fn colour_allowed() -> bool {
     env("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// The token that was given, or that of `SELVEDGE_TOKEN`. An empty one is none: that is how scripts say so.
+pub(crate) fn token(given: Option<&str>) -> Option<String> {
+    let token = given.map(str::to_owned).or_else(|| env("SELVEDGE_TOKEN"));
+    token.filter(|token| !token.trim().is_empty())
+}
+
 /// Reads the environment.
 #[expect(clippy::disallowed_methods, reason = "this crate is the one that reads the environment")]
 pub(crate) fn env(name: &str) -> Option<String> {

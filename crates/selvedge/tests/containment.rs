@@ -201,6 +201,13 @@ fn everything_that_is_wrong_with_policies_is_told_with_file_and_line() {
         &err,
         &["3 problems", "misspelt.yaml:9: ", "did you mean `principals`?", "other.yaml:6: "],
     );
+    let other = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: ledger, namespace: store}\n";
+    let (code, _, err) = bench.backtest(&[&bench.write("deployment.yaml", other)]);
+    assert_eq!(code, Some(1));
+    assert_contains(
+        &err,
+        &["no policy that is judged here", "deployment.yaml:1: kind Deployment is not judged"],
+    );
     let (code, _, err) = bench.backtest(&[&bench.path("none.yaml")]);
     assert_eq!(code, Some(1));
     assert_contains(&err, &["cannot read", "none.yaml"]);

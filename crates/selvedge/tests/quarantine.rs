@@ -145,6 +145,7 @@ fn a_proposal_is_listed_previewed_and_lifted_by_the_holder_of_the_token() {
     let incident = proposed["incident_id"].as_str().unwrap();
     let table = live.told(None, &["list", "--state", "proposed", "--incident", incident]);
     assert_contains(&table, &["ID", "STATE", "NORMAL", "WHAT", id, "proposed", "planned"]);
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "wider than a page:\n{table}");
     assert_eq!(live.told(None, &["list", "--state", "enforced"]), "no quarantines\n");
     let page = live.told(None, &["preview", id]);
     assert_contains(&page, &[id, incident, "cuts", "evidence", "backtest"]);
@@ -152,6 +153,7 @@ fn a_proposal_is_listed_previewed_and_lifted_by_the_holder_of_the_token() {
         &page,
         &[
             "normal before the onset",
+            "made when it was proposed",
             "not stopped",
             "lease",
             "proposed at",
@@ -168,7 +170,9 @@ fn a_proposal_is_listed_previewed_and_lifted_by_the_holder_of_the_token() {
         &live.told(None, &["preview", id, "--target", "network-policy"]),
         &["there is none", "deny"],
     );
-    assert_contains(&live.refused(None, &["lift", id, "--why", "x"]), &["SELVEDGE_TOKEN"]);
+    for none in [None, Some(""), Some(" ")] {
+        assert_contains(&live.refused(none, &["lift", id, "--why", "x"]), &["give it in SELVEDGE_TOKEN"]);
+    }
     assert_contains(&live.refused(Some("guess"), &["approve", id]), &["not the right one"]);
     assert_contains(&live.refused(Some("s3cret"), &["approve", id]), &["quarantine.folder"]);
     assert_contains(&live.refused(Some("s3cret"), &["lift", id, "--why", " "]), &["--why"]);

@@ -8,6 +8,7 @@ mod suggest;
 
 use std::path::{Path, PathBuf};
 
+use selvedge_act::visible;
 use selvedge_policy::{MeshSettings, PolicyError, PolicySet};
 
 use crate::cli::{MeshArgs, PolicyArgs, PolicyCommand};
@@ -56,7 +57,8 @@ fn policies(texts: &[(String, String)], settings: &MeshSettings) -> anyhow::Resu
         return Err(told(&problems));
     }
     // Without a policy everything passes, which would look like a policy that harms nobody.
-    anyhow::ensure!(texts.is_empty() || !all.is_empty(), "the files hold no policy that is judged here");
+    let why: String = all.notes().iter().map(|note| format!("\n  {}", visible(note))).collect();
+    anyhow::ensure!(texts.is_empty() || !all.is_empty(), "the files hold no policy that is judged here{why}");
     Ok(all)
 }
 

@@ -34,7 +34,7 @@ struct Problem {
 
 impl Engine {
     pub(super) fn of(args: &EngineArgs) -> anyhow::Result<Self> {
-        let token = args.token.clone().or_else(|| crate::logging::env("SELVEDGE_TOKEN")).map(Secret::new);
+        let token = crate::logging::token(args.token.as_deref()).map(Secret::new);
         let asker = Asker::new(&args.url, "/api/v1", token.as_ref())?;
         Ok(Self { asker, with_token: token.is_some() })
     }

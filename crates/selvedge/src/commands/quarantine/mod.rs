@@ -62,7 +62,7 @@ async fn list(state: Option<&str>, incident: Option<&str>, args: &EngineArgs) ->
     if quarantines.is_empty() {
         return Ok("no quarantines\n".to_owned());
     }
-    let mut text = page::table(&quarantines);
+    let mut text = page::table(&quarantines, columns());
     if quarantines.len() < total {
         text.push_str(&format!("and {} more\n", total - quarantines.len()));
     }
@@ -98,6 +98,11 @@ async fn change(id: &str, what: &str, why: &str, args: &EngineArgs) -> anyhow::R
         return Ok(pretty(&answered.json()?));
     }
     Ok(page::outcome(&answered.read()?))
+}
+
+/// How wide the terminal is; elsewhere as a page.
+fn columns() -> usize {
+    terminal_size::terminal_size_of(std::io::stdout()).map_or(WIDTH, |(width, _)| usize::from(width.0))
 }
 
 /// An id goes into a path as it is.

@@ -9,37 +9,43 @@ use selvedge_model::EventTime;
 
 /// Columns of the labels at the left of a page.
 const LABEL: usize = 12;
+/// Columns before what stands below the line it belongs to.
+const INDENT: usize = 2;
+/// Columns of such a text on the narrowest terminal.
+const WHAT_MIN: usize = 20;
 
-/// One line each.
-pub(super) fn table(quarantines: &[QuarantineDocument]) -> String {
-    let head = ["ID", "STATE", "PROGRESS", "DENIES", "NORMAL", "UNTIL", "WHAT"].map(str::to_owned);
-    let rows: Vec<[String; 7]> = std::iter::once(head).chain(quarantines.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..7).map(width).collect();
+/// A line of columns each, and below it what it is about, as wide as `width` allows.
+pub(super) fn table(quarantines: &[QuarantineDocument], width: usize) -> String {
+    let head = (["ID", "STATE", "PROGRESS", "DENIES", "NORMAL", "UNTIL"].map(str::to_owned), "WHAT");
+    let rows: Vec<([String; 6], &str)> = std::iter::once(head).chain(quarantines.iter().map(row)).collect();
+    let widest = |column: usize| rows.iter().map(|(row, _)| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..6).filter_map(widest).collect();
     let mut text = String::new();
-    for row in &rows {
+    for (row, what) in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             pad(&mut line, cell, *width);
             line.push_str("  ");
         }
-        text.push_str(line.trim_end());
-        text.push('\n');
+        writeln!(text, "{}", line.trim_end()).expect("writing to a string cannot fail");
+        for line in wrap(&visible(what), width.saturating_sub(INDENT).max(WHAT_MIN)) {
+            writeln!(text, "{:INDENT$}{line}", "").expect("writing to a string cannot fail");
+        }
     }
     text
 }
 
-fn row(document: &QuarantineDocument) -> [String; 7] {
+fn row(document: &QuarantineDocument) -> ([String; 6], &str) {
     let backtest = &document.backtest;
-    [
+    let columns = [
         visible(&document.id),
         visible(&document.state),
         if document.ended.is_empty() { visible(&document.progress) } else { "-".to_owned() },
         backtest.denied.to_string(),
         backtest.denied_normal.to_string(),
         document.expires_unix_nano.map_or_else(|| "-".to_owned(), time),
-        visible(&document.reason),
-    ]
+    ];
+    (columns, &document.reason)
 }
 
 fn pad(line: &mut String, cell: &str, width: usize) {
@@ -198,7 +204,7 @@ impl Page {
             ),
         );
         let (from, until) = (second(backtest.from_unix_seconds), second(backtest.until_unix_seconds));
-        self.entry("", &format!("from {from} to {until}"));
+        self.entry("", &format!("made when it was proposed, of the traffic from {from} to {until}"));
         let callers = backtest.callers.iter().map(|caller| {
             let (who, denied, normal) = (label(&caller.caller), caller.denied, caller.denied_normal);
             format!("{who}: {denied} denied, {normal} of them normal")

@@ -82,7 +82,7 @@ impl Backend {
     /// The one that the arguments name.
     pub(crate) fn open(args: &SqlArgs) -> Result<Self, Failure> {
         if args.capture.is_empty() && args.history.is_none() {
-            let token = args.token.clone().or_else(|| crate::logging::env("SELVEDGE_TOKEN")).map(Secret::new);
+            let token = crate::logging::token(args.token.as_deref()).map(Secret::new);
             let url = args.url.as_deref().unwrap_or(URL_DEFAULT);
             return Ok(Self::Engine(Box::new(Asker::new(url, "/api/v1/sql", token.as_ref())?)));
         }
