@@ -3,20 +3,25 @@
 //! It works when calls are denied under its name and none that it matches got through since every proxy has it. A
 //! request is decided when it begins, so one that began before is under way and no survivor. It hurts when it denies
 //! what it does not match, or when callers that it does not touch begin to fail: most of them, each by more than chance
-//! explains, so that a single caller cannot have a quarantine lifted by failing its own calls.
+//! explains, so that a single caller cannot have a quarantine lifted by failing its own calls. Whom it cuts is none of
+//! them, whatever else that caller may still ask for.
 
 use std::collections::BTreeMap;
 
 use selvedge_model::edge_window::EXEMPLARS_MAX;
-use selvedge_model::{CallShape, Cut, EdgeKey, EdgeWindow, EventTime, Quarantine, ShapeStats, SymbolTable};
+use selvedge_model::{
+    CallShape, Caller, Cut, EdgeKey, EdgeWindow, EventTime, Place, Quarantine, ShapeStats, SymbolTable,
+};
 
 use crate::config::ProofConfig;
-use crate::matching::{any_matches, concerns};
+use crate::matching::{any_matches, concerns, same_workload};
 use crate::recent::row_of;
 use crate::traffic::{TrafficRow, Truth};
 
 /// Untouched callers that are followed; past it further ones are not (policy `keep_known`).
 const CALLERS_MAX: usize = 1_024;
+/// Untouched callers that can be judged, without which their errors say nothing: one alone may fail on purpose.
+const JUDGED_MIN: usize = 2;
 
 /// What telemetry says of a quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +142,15 @@ impl Proof {
         })
     }
 
+    /// True when the caller of `row` is one that is cut, here or from something else.
+    fn touches(&self, row: &TrafficRow) -> bool {
+        self.cuts.iter().any(|cut| match &cut.caller {
+            Caller::Principal(principal) => *principal == row.source.principal,
+            Caller::Unauthenticated => row.authenticated == Some(false),
+            Caller::Local => cut.place == Place::Outbound && same_workload(&cut.workload, &row.source),
+        })
+    }
+
     fn survive(&mut self, shape: &CallShape, stats: &ShapeStats, row: &TrafficRow, config: &ProofConfig) {
         let Some(everywhere) = self.everywhere else { return };
         let survivors = started_after(stats, everywhere.after(config.grace));
@@ -159,7 +173,7 @@ impl Proof {
         config: &ProofConfig,
     ) {
         let late = stats.first.since(self.pushed) > config.harm_within;
-        let concerned = self.cuts.iter().any(|cut| concerns(cut, row));
+        let concerned = self.cuts.iter().any(|cut| concerns(cut, row)) && !self.touches(row);
         if stats.first < self.pushed || late || !concerned || shape.denied_by.present() {
             return;
         }
@@ -218,7 +232,7 @@ impl Proof {
             }
         }
         worse.sort_by_key(|health| (std::cmp::Reverse(health.after.1), &health.name));
-        (worse.len() * 2 > callers).then(|| {
+        (callers >= JUDGED_MIN && worse.len() * 2 > callers).then(|| {
             let first = worse[0];
             let (failed, calls) = (first.after.1, first.after.0);
             format!(

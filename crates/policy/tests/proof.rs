@@ -4,8 +4,8 @@ mod common;
 
 use common::{SECOND, at, end, finding, incident, principal, refs};
 use selvedge_model::{
-    CallShape, EdgeKey, EdgeWindow, EventTime, Exemplar, FindingKind as K, IdentitySource, Node, Quarantine,
-    Security, ShapeStats, Symbol, SymbolTable,
+    CallShape, Caller, Cut, EdgeKey, EdgeWindow, EventTime, Exemplar, FindingKind as K, IdentitySource, Node,
+    Operation, Place, Quarantine, Security, ShapeStats, Symbol, SymbolTable,
 };
 use selvedge_policy::{Ledger, PolicyConfig, PolicyMode, Proof, ProofConfig, Verdict, respond};
 
@@ -33,11 +33,14 @@ fn quarantine() -> Quarantine {
 
 impl Bench {
     fn new() -> Self {
-        let quarantine = quarantine();
+        Self::of(&quarantine())
+    }
+
+    fn of(quarantine: &Quarantine) -> Self {
         Self {
             symbols: SymbolTable::new(1 << 20),
-            proof: Proof::new(&quarantine, at(PUSHED)),
-            id: quarantine.id,
+            proof: Proof::new(quarantine, at(PUSHED)),
+            id: quarantine.id.clone(),
             config: ProofConfig::default(),
             usual: (1_000, 5),
         }
@@ -174,6 +177,7 @@ fn errors_of_untouched_callers_are_harm_when_chance_does_not_explain_them() {
     bench.calls("store/scribe", 500, "", 3, PUSHED + 5);
     assert_eq!(bench.judge(PUSHED + 6), Verdict::Effective, "three of a hundred");
     bench.calls("store/scribe", 500, "", 40, PUSHED + 6);
+    bench.calls("yard/courier", 500, "", 30, PUSHED + 6);
     let Verdict::Harm(why) = bench.judge(PUSHED + 7) else { panic!("no harm") };
     assert!(why.contains("store/scribe -> store/ledger 43 of 140"), "{why}");
 }
@@ -191,17 +195,61 @@ fn one_failing_caller_among_several_is_no_harm() {
 }
 
 #[test]
+fn a_single_caller_that_can_be_judged_proves_no_harm() {
+    let mut bench = Bench::new().taken();
+    bench.calls("store/scribe", 500, "", 100, PUSHED + 5);
+    assert_eq!(bench.judge(PUSHED + 6), Verdict::Open);
+    bench.calls("yard/courier", 500, "", 100, PUSHED + 5);
+    assert!(matches!(bench.judge(PUSHED + 6), Verdict::Harm(_)));
+}
+
+/// Scenario: the caller is cut from one request only, and provokes errors of others; so does one accomplice.
+/// Guarantees: what the cut caller does is no harm to those that are not cut.
+#[test]
+fn whom_it_cuts_is_no_untouched_caller() {
+    let mut narrow = quarantine();
+    for cut in &mut narrow.cuts {
+        cut.operations = vec![Operation { method: "GET".to_owned(), route: "/export".to_owned() }];
+    }
+    let mut bench = Bench::of(&narrow).taken();
+    bench.calls("store/scribe", 200, "", 100, PUSHED + 5);
+    bench.calls("yard/intruder", 500, "", 100, PUSHED + 5);
+    bench.calls("yard/accomplice", 500, "", 100, PUSHED + 5);
+    assert_eq!(bench.judge(PUSHED + 6), Verdict::Open);
+
+    // The same at the caller's own way out.
+    let mut leaving = quarantine();
+    leaving.cuts.push(Cut {
+        place: Place::Outbound,
+        workload: end("yard/queue"),
+        caller: Caller::Local,
+        hosts: vec!["paste.example".to_owned()],
+        operations: Vec::new(),
+    });
+    let mut bench = Bench::of(&leaving).taken();
+    bench.calls("store/scribe", 200, "", 100, PUSHED + 5);
+    bench.calls("yard/queue", 500, "", 100, PUSHED + 5);
+    bench.calls("yard/accomplice", 500, "", 100, PUSHED + 5);
+    assert_eq!(bench.judge(PUSHED + 6), Verdict::Open);
+}
+
+#[test]
 fn callers_without_a_past_or_long_after_the_push_say_nothing() {
     let mut stranger = Bench { usual: (3, 0), ..Bench::new().taken() };
     stranger.calls("store/scribe", 500, "", 100, PUSHED + 5);
+    stranger.calls("yard/courier", 500, "", 100, PUSHED + 5);
     assert_eq!(stranger.judge(PUSHED + 6), Verdict::Open);
     let mut late = Bench::new().taken();
-    late.calls("store/scribe", 500, "", 100, PUSHED + 301);
-    late.calls("store/scribe", 500, "", 100, PUSHED - 1);
+    for name in ["store/scribe", "yard/courier"] {
+        late.calls(name, 500, "", 100, PUSHED + 301);
+        late.calls(name, 500, "", 100, PUSHED - 1);
+    }
     assert_eq!(late.judge(PUSHED + 302), Verdict::Open);
     let mut always = Bench { usual: (1_000, 400), ..Bench::new().taken() };
-    always.calls("store/scribe", 500, "", 45, PUSHED + 5);
-    always.calls("store/scribe", 200, "", 55, PUSHED + 5);
+    for name in ["store/scribe", "yard/courier"] {
+        always.calls(name, 500, "", 45, PUSHED + 5);
+        always.calls(name, 200, "", 55, PUSHED + 5);
+    }
     assert_eq!(always.judge(PUSHED + 6), Verdict::Open, "it failed as much before");
     assert_eq!(end("store/scribe").workload, "scribe");
 }
