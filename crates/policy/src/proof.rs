@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 
 use selvedge_model::edge_window::EXEMPLARS_MAX;
 use selvedge_model::{
-    CallShape, Caller, Cut, EdgeKey, EdgeWindow, EventTime, Place, Quarantine, ShapeStats, SymbolTable,
+    CallShape, Caller, Cut, EdgeKey, EdgeWindow, EventTime, Place, Quarantine, Reported, ShapeStats,
+    SymbolTable,
 };
 
 use crate::config::ProofConfig;
-use crate::matching::{any_matches, concerns, same_workload};
+use crate::matching::{any_matches, concerns, matches, same_workload};
 use crate::recent::row_of;
 use crate::traffic::{TrafficRow, Truth};
 
@@ -107,23 +108,38 @@ impl Proof {
         config: &ProofConfig,
         symbols: &SymbolTable,
     ) {
-        let near = self.near(key, symbols);
+        if !self.near(key, symbols) {
+            return;
+        }
         for (shape, stats) in &edge.shapes {
-            let ours = shape.denied_by.present() && self.is_name(symbols.resolve(shape.denied_by));
-            if shape.handshake_failure.present() || !(near || ours) {
+            if shape.handshake_failure.present() {
                 continue;
             }
+            let ours = shape.denied_by.present() && self.is_name(symbols.resolve(shape.denied_by));
             let row = row_of(key, shape, stats.calls, symbols);
-            match (any_matches(&self.cuts, &row), ours) {
-                (Truth::No, true) => {
-                    self.wrongly_denied += stats.calls;
-                    self.wronged = row.source.label();
-                }
-                (_, true) => self.denied += stats.calls,
-                (Truth::Yes, false) => self.survive(shape, stats, &row, config),
-                (Truth::No, false) => self.compare(key, shape, stats, usual, &row, config),
-                (Truth::Unknown, false) => {}
+            match any_matches(&self.cuts, &row) {
+                _ if ours => self.deny(shape, stats, &row),
+                Truth::Yes => self.survive(shape, stats, &row, config),
+                Truth::No => self.compare(key, shape, stats, usual, &row, config),
+                Truth::Unknown => {}
             }
+        }
+    }
+
+    /// Counts calls that were denied under its name, by the word of the proxies that have it: whoever else says so may be
+    /// the attacker. What a workload says of its own way out is never harm: it would be its own word in its own favour.
+    fn deny(&mut self, shape: &CallShape, stats: &ShapeStats, row: &TrafficRow) {
+        let said = |cut: &&Cut| {
+            let silent =
+                if cut.place == Place::Inbound { Reported::ClientOnly } else { Reported::ServerOnly };
+            shape.reported != silent && concerns(cut, row)
+        };
+        let cuts: Vec<&Cut> = self.cuts.iter().filter(said).collect();
+        if cuts.iter().any(|cut| matches(cut, row) != Truth::No) {
+            self.denied += stats.calls;
+        } else if cuts.iter().any(|cut| cut.place == Place::Inbound) {
+            self.wrongly_denied += stats.calls;
+            self.wronged = row.source.label();
         }
     }
 

@@ -5,7 +5,7 @@ mod common;
 use common::{SECOND, at, end, finding, incident, principal, refs};
 use selvedge_model::{
     CallShape, Caller, Cut, EdgeKey, EdgeWindow, EventTime, Exemplar, FindingKind as K, IdentitySource, Node,
-    Operation, Place, Quarantine, Security, ShapeStats, Symbol, SymbolTable,
+    Operation, Place, Quarantine, Reported, Security, ShapeStats, Symbol, SymbolTable,
 };
 use selvedge_policy::{Ledger, PolicyConfig, PolicyMode, Proof, ProofConfig, Verdict, respond};
 
@@ -31,6 +31,17 @@ fn quarantine() -> Quarantine {
     ledger.quarantines().next().expect("it was decided").clone()
 }
 
+/// A cut of `paste.example` at a workload's own proxy.
+fn way_out(workload: &str) -> Cut {
+    Cut {
+        place: Place::Outbound,
+        workload: end(workload),
+        caller: Caller::Local,
+        hosts: vec!["paste.example".to_owned()],
+        operations: Vec::new(),
+    }
+}
+
 impl Bench {
     fn new() -> Self {
         Self::of(&quarantine())
@@ -52,7 +63,7 @@ impl Bench {
     }
 
     fn node(&mut self, name: &str) -> Node {
-        let (namespace, workload) = name.split_once('/').expect("namespace and name");
+        let (namespace, workload) = name.split_once('/').unwrap_or(("", name));
         Node {
             cluster: Symbol::NONE,
             namespace: self.symbols.intern(namespace),
@@ -62,8 +73,13 @@ impl Bench {
 
     /// Calls of `source` to the ledger that begin at `second`.
     fn calls(&mut self, source: &str, status: u16, denied_by: &str, calls: u64, second: u64) {
+        let shape = self.shape(source, status, denied_by);
+        self.see(source, "store/ledger", shape, calls, second);
+    }
+
+    fn shape(&mut self, source: &str, status: u16, denied_by: &str) -> CallShape {
         let (namespace, account) = source.split_once('/').expect("namespace and name");
-        let shape = CallShape {
+        CallShape {
             status,
             method: self.symbols.intern("GET"),
             route: self.symbols.intern("/entries"),
@@ -72,7 +88,11 @@ impl Bench {
             security: Security::MutualTls,
             denied_by: self.symbols.intern(denied_by),
             ..CallShape::default()
-        };
+        }
+    }
+
+    /// Calls of one shape from `source` to `destination`, outside the mesh when that is a bare host.
+    fn see(&mut self, source: &str, destination: &str, shape: CallShape, calls: u64, second: u64) {
         let first = EventTime(second * SECOND);
         let kept =
             (0..calls.min(4)).map(|n| Exemplar { start: EventTime(first.0 + n), ..Exemplar::default() });
@@ -85,8 +105,11 @@ impl Bench {
         };
         let mut edge = EdgeWindow::default();
         edge.shapes.insert(shape, stats);
-        let key =
-            EdgeKey { source: self.node(source), destination: self.node("store/ledger"), external: false };
+        let key = EdgeKey {
+            source: self.node(source),
+            destination: self.node(destination),
+            external: !destination.contains('/'),
+        };
         let usual = self.usual;
         self.proof.observe(&key, &edge, &|_| usual, &self.config, &self.symbols);
     }
@@ -169,6 +192,38 @@ fn denying_what_it_does_not_match_is_harm() {
     assert!(why.contains("3 calls") && why.contains("store/scribe"), "{why}");
 }
 
+/// Scenario: callers report by themselves that the quarantine denied them, at its workload and elsewhere.
+/// Guarantees: only the word of the proxy that has the quarantine counts, for harm and for effect.
+#[test]
+fn denials_by_the_callers_own_word_prove_nothing() {
+    let mut bench = Bench::new().taken();
+    let id = bench.id.clone();
+    for name in ["yard/accomplice", "yard/intruder"] {
+        let claimed = CallShape { reported: Reported::ClientOnly, ..bench.shape(name, 403, &id) };
+        bench.see(name, "store/ledger", claimed, 9, PUSHED + 4);
+        let elsewhere = bench.shape(name, 403, &id);
+        bench.see(name, "store/cart", elsewhere, 9, PUSHED + 4);
+        bench.see("store/ledger", "store/cart", elsewhere, 9, PUSHED + 4);
+    }
+    assert_eq!((bench.judge(PUSHED + 5), bench.proof.denied()), (Verdict::Open, 0));
+}
+
+#[test]
+fn what_a_workload_says_of_its_own_way_out_proves_effect_and_never_harm() {
+    let quarantine = Quarantine { cuts: vec![way_out("yard/queue")], ..quarantine() };
+    let mut bench = Bench::of(&quarantine).taken();
+    let id = bench.id.clone();
+    let own = |reported, bench: &mut Bench| CallShape { reported, ..bench.shape("yard/queue", 403, &id) };
+    let (by_caller, by_callee) =
+        (own(Reported::ClientOnly, &mut bench), own(Reported::ServerOnly, &mut bench));
+    bench.see("yard/queue", "other.example", by_caller, 9, PUSHED + 4);
+    bench.see("yard/queue", "paste.example", by_callee, 9, PUSHED + 4);
+    bench.see("yard/courier", "paste.example", by_caller, 9, PUSHED + 4);
+    assert_eq!(bench.judge(PUSHED + 5), Verdict::Open);
+    bench.see("yard/queue", "paste.example", by_caller, 2, PUSHED + 4);
+    assert_eq!((bench.judge(PUSHED + 5), bench.proof.denied()), (Verdict::Effective, 2));
+}
+
 #[test]
 fn errors_of_untouched_callers_are_harm_when_chance_does_not_explain_them() {
     let mut bench = Bench::new().taken();
@@ -219,13 +274,7 @@ fn whom_it_cuts_is_no_untouched_caller() {
 
     // The same at the caller's own way out.
     let mut leaving = quarantine();
-    leaving.cuts.push(Cut {
-        place: Place::Outbound,
-        workload: end("yard/queue"),
-        caller: Caller::Local,
-        hosts: vec!["paste.example".to_owned()],
-        operations: Vec::new(),
-    });
+    leaving.cuts.push(way_out("yard/queue"));
     let mut bench = Bench::of(&leaving).taken();
     bench.calls("store/scribe", 200, "", 100, PUSHED + 5);
     bench.calls("yard/queue", 500, "", 100, PUSHED + 5);
