@@ -14,7 +14,7 @@ use crate::config::{PolicyConfig, PolicyMode};
 use crate::guard::{Load, MeshState, Refusal, mode_of, refusals};
 use crate::lease::{Lease, Now};
 use crate::lifecycle::{Change, CommandError, Decision, ENGINE, QuarantineEvent, event, quarantine_id};
-use crate::matching::same_target;
+use crate::matching::{overlap, same_target};
 
 /// What the end of a quarantine that did harm begins with.
 const HARM: &str = "harm: ";
@@ -185,11 +185,14 @@ impl Ledger {
         id
     }
 
-    /// Why the same was taken back before: by a person or by its lease for this incident, by harm for any.
+    /// Why the same, or part of it, was taken back before: by a person or by its lease for this incident, by harm for
+    /// any. What has ended is never written over, either.
     fn ended_alike(&self, incident: &Incident, candidate: &Candidate) -> Option<Refusal> {
+        let id = quarantine_id(&incident.id, &candidate.cuts);
         let alike = self.quarantines().filter(|other| other.state.ended()).find(|other| {
             let answers = other.incident_id == incident.id || other.ended.starts_with(HARM);
-            answers && other.cuts.iter().any(|cut| candidate.cuts.contains(cut))
+            let again = |cut: &Cut| candidate.cuts.iter().any(|new| overlap(cut, new));
+            other.id == id || (answers && other.cuts.iter().any(again))
         })?;
         Some(Refusal::Ended { id: alike.id.clone(), ended: alike.ended.clone() })
     }
