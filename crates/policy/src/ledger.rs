@@ -185,12 +185,13 @@ impl Ledger {
         id
     }
 
-    /// Why the same, or part of it, was taken back before: by a person or by its lease for this incident, by harm for
-    /// any. What has ended is never written over, either.
+    /// Why the same, or part of it, was taken back before: by a person or by its lease for this incident or one that it
+    /// took in, by harm for any. What has ended is never written over, either.
     fn ended_alike(&self, incident: &Incident, candidate: &Candidate) -> Option<Refusal> {
         let id = quarantine_id(&incident.id, &candidate.cuts);
         let alike = self.quarantines().filter(|other| other.state.ended()).find(|other| {
-            let answers = other.incident_id == incident.id || other.ended.starts_with(HARM);
+            let taken_in = incident.quarantines.iter().any(|known| known.id == other.id);
+            let answers = other.incident_id == incident.id || taken_in || other.ended.starts_with(HARM);
             let again = |cut: &Cut| candidate.cuts.iter().any(|new| overlap(cut, new));
             other.id == id || (answers && other.cuts.iter().any(again))
         })?;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Known, calm, finding, incident, now, refs, with};
-use selvedge_model::{Finding, FindingKind as K, Incident, QuarantineState as S};
+use selvedge_model::{Finding, FindingKind as K, Incident, QuarantineRef, QuarantineState as S};
 use selvedge_policy::{Change, Decision, Ledger, PolicyConfig, PolicyMode, Refusal, respond};
 
 fn config() -> PolicyConfig {
@@ -87,4 +87,20 @@ fn an_identity_that_becomes_known_later_does_not_revive_what_ended() {
     let forgetful = PolicyConfig { ended_max: 0, ..config() };
     let changes: Vec<Change> = ledger.advance(&forgetful, now(7)).iter().map(|event| event.change).collect();
     assert_eq!(changes, [Change::Forgotten]);
+}
+
+/// Scenario: a person lifts a quarantine of one incident; then that incident turns out to be part of another.
+/// Guarantees: it stays lifted for the incident that took the first one in, and only for that.
+#[test]
+fn what_was_lifted_stays_so_when_its_incident_is_absorbed() {
+    let mut ledger = Ledger::new();
+    let findings = asks(&["/a"]);
+    let id = id_of(&decided(&mut ledger, &incident(&findings), &findings, 0));
+    ledger.lift(&id, "ada", "we know them", now(5)).unwrap();
+    let reference = QuarantineRef { id: id.clone(), state: S::Lifted, reason: String::new() };
+    let mut other = Incident { id: "incident-2".to_owned(), ..incident(&findings) };
+    other.quarantines.push(reference);
+    assert!(ended(&decided(&mut ledger, &other, &findings, 6), &id));
+    other.quarantines.clear();
+    assert_ne!(id_of(&decided(&mut ledger, &other, &findings, 7)), id);
 }
