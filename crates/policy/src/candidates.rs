@@ -23,8 +23,9 @@ const PLANS_MAX: usize = 8;
 const OPERATIONS_MAX: usize = 16;
 /// Hosts of one cut: the first by name.
 const HOSTS_MAX: usize = 16;
-/// Finding ids kept as evidence of one quarantine.
-pub(crate) const EVIDENCE_MAX: usize = 64;
+/// Finding ids kept as evidence of one quarantine: several times what an incident keeps at once, because what was kept
+/// must never look new. Past it nothing is (policy `keep_known`), and the lease runs out.
+pub(crate) const EVIDENCE_MAX: usize = 1_024;
 
 /// Whose deeds a quarantine answers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

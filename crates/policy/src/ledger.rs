@@ -232,17 +232,13 @@ impl Ledger {
     ) -> Result<Vec<QuarantineEvent>, CommandError> {
         let entry = self.open(id)?;
         let known = &mut entry.quarantine.evidence;
-        let new: Vec<&String> = evidence.iter().filter(|one| !known.contains(one)).collect();
+        let room = EVIDENCE_MAX.saturating_sub(known.len());
+        let new: Vec<&String> = evidence.iter().filter(|one| !known.contains(one)).take(room).collect();
         if new.is_empty() {
             return Ok(Vec::new());
         }
         let count = new.len();
         known.extend(new.into_iter().cloned());
-        // The first ones are why it is there, the last ones why it still is.
-        let surplus = known.len().saturating_sub(EVIDENCE_MAX);
-        if surplus > 0 {
-            known.drain(EVIDENCE_MAX / 2..EVIDENCE_MAX / 2 + surplus);
-        }
         let ttl = Duration::from_secs(entry.quarantine.ttl_seconds);
         let late = entry.lease.left(now) <= ttl / 2;
         let allowed = entry.quarantine.renewals < config.renewals_max && !config.kill_switch;
