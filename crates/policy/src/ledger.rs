@@ -303,9 +303,18 @@ impl Ledger {
         self.end(id, QuarantineState::Lifted, Change::RolledBack, ENGINE, (&ended, why), now)
     }
 
-    /// Time passes: leases run out, dry runs become enforced, written ends are corrected, old ends are forgotten.
+    /// Time passes: dry runs become enforced, leases run out, written ends are corrected, old ends are forgotten.
     pub fn advance(&mut self, config: &PolicyConfig, now: Now) -> Vec<QuarantineEvent> {
         let mut events = Vec::new();
+        // Before leases run out: one that is as long as the dry run must not end with it.
+        for (id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.quarantine.state.live()) {
+            let due = entry.shadow.is_some_and(|shadow| shadow.over(now));
+            let failed = matches!(entry.quarantine.progress, Progress::Ineffective(_));
+            if due && !config.kill_switch && !failed {
+                entry.enforce(Duration::from_secs(entry.quarantine.ttl_seconds), now);
+                events.push(event(id, Change::Enforced, ENGINE, "the dry run is over", now));
+            }
+        }
         let over: Vec<(String, bool)> = self
             .entries
             .iter()
@@ -318,13 +327,6 @@ impl Ledger {
             events.extend(ended.unwrap_or_default());
         }
         for (id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.quarantine.state.live()) {
-            let due = entry.shadow.is_some_and(|shadow| shadow.over(now));
-            let ready =
-                due && !config.kill_switch && !matches!(entry.quarantine.progress, Progress::Ineffective(_));
-            if ready {
-                entry.enforce(Duration::from_secs(entry.quarantine.ttl_seconds), now);
-                events.push(event(id, Change::Enforced, ENGINE, "the dry run is over", now));
-            }
             let written = entry.quarantine.expires.unwrap_or_default();
             if let Some(expires) = entry.lease.corrected(now, written) {
                 entry.quarantine.expires = Some(expires);

@@ -5,13 +5,15 @@
 //! what it does not match, or when callers that it does not touch begin to fail: most of them, each by more than chance
 //! explains, so that a single caller cannot have a quarantine lifted by failing its own calls. Whom it cuts is none of
 //! them, whatever else that caller may still ask for.
+//!
+//! A dry run denies nothing: it can hurt, by what it would deny, but not be proven to work, and no call survives it.
 
 use std::collections::BTreeMap;
 
 use selvedge_model::edge_window::EXEMPLARS_MAX;
 use selvedge_model::{
-    CallShape, Caller, Cut, EdgeKey, EdgeWindow, EventTime, Place, Quarantine, Reported, ShapeStats,
-    SymbolTable,
+    CallShape, Caller, Cut, EdgeKey, EdgeWindow, EventTime, Place, Quarantine, QuarantineState, Reported,
+    ShapeStats, SymbolTable,
 };
 
 use crate::config::ProofConfig;
@@ -41,6 +43,7 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Proof {
     id: String,
+    dry_run: bool,
     cuts: Vec<Cut>,
     pushed: EventTime,
     everywhere: Option<EventTime>,
@@ -62,12 +65,13 @@ struct Health {
 }
 
 impl Proof {
-    /// A proof of a quarantine that was pushed at `pushed`, in event time: the later of the engine's frontier and our
+    /// A proof of a quarantine, or of its dry run, that was pushed at `pushed`, in event time: the later of the engine's frontier and our
     /// wall clock, because records lag behind what they tell of.
     #[must_use]
     pub fn new(quarantine: &Quarantine, pushed: EventTime) -> Self {
         Self {
             id: quarantine.id.clone(),
+            dry_run: quarantine.state == QuarantineState::Shadow,
             cuts: quarantine.cuts.clone(),
             pushed,
             everywhere: None,
@@ -86,7 +90,7 @@ impl Proof {
         self.everywhere.get_or_insert(at);
     }
 
-    /// Calls denied under its name so far.
+    /// Calls denied under its name so far; of a dry run those that would have been.
     #[must_use]
     pub fn denied(&self) -> u64 {
         self.denied
@@ -115,10 +119,12 @@ impl Proof {
             if shape.handshake_failure.present() {
                 continue;
             }
-            let ours = shape.denied_by.present() && self.is_name(symbols.resolve(shape.denied_by));
+            let by = if self.dry_run { shape.shadow_denied_by } else { shape.denied_by };
+            let ours = by.present() && self.is_name(symbols.resolve(by));
             let row = row_of(key, shape, stats.calls, symbols);
             match any_matches(&self.cuts, &row) {
                 _ if ours => self.deny(shape, stats, &row),
+                Truth::Yes if self.dry_run => {}
                 Truth::Yes => self.survive(shape, stats, &row, config),
                 Truth::No => self.compare(key, shape, stats, usual, &row, config),
                 Truth::Unknown => {}
@@ -210,8 +216,9 @@ impl Proof {
     pub fn judge(&self, now: EventTime, config: &ProofConfig) -> Verdict {
         if self.wrongly_denied >= config.wrongly_denied_max.max(1) {
             let (calls, whom) = (self.wrongly_denied, &self.wronged);
+            let denied = if self.dry_run { "would have denied" } else { "denied" };
             return Verdict::Harm(format!(
-                "it denied {calls} calls that it does not match, of {whom} among others"
+                "it {denied} {calls} calls that it does not match, of {whom} among others"
             ));
         }
         if let Some(worse) = self.worse(config) {
@@ -230,7 +237,7 @@ impl Proof {
                 "{} calls got through, the last {}",
                 self.survivors, self.survivor
             )),
-            (false, 0) => Verdict::Open,
+            (false, denied) if denied == 0 || self.dry_run => Verdict::Open,
             (false, _) => Verdict::Effective,
         }
     }

@@ -5,7 +5,7 @@ mod common;
 use common::{SECOND, at, end, finding, incident, principal, refs};
 use selvedge_model::{
     CallShape, Caller, Cut, EdgeKey, EdgeWindow, EventTime, Exemplar, FindingKind as K, IdentitySource, Node,
-    Operation, Place, Quarantine, Reported, Security, ShapeStats, Symbol, SymbolTable,
+    Operation, Place, Quarantine, QuarantineState, Reported, Security, ShapeStats, Symbol, SymbolTable,
 };
 use selvedge_policy::{Ledger, PolicyConfig, PolicyMode, Proof, ProofConfig, Verdict, respond};
 
@@ -280,6 +280,30 @@ fn whom_it_cuts_is_no_untouched_caller() {
     bench.calls("yard/queue", 500, "", 100, PUSHED + 5);
     bench.calls("yard/accomplice", 500, "", 100, PUSHED + 5);
     assert_eq!(bench.judge(PUSHED + 6), Verdict::Open);
+}
+
+/// Scenario: a dry run, under whose name proxies report what they would deny; the calls themselves get through.
+/// Guarantees: it is open, however many it would deny and let through, until it would deny what it does not match.
+#[test]
+fn a_dry_run_is_judged_by_what_it_would_deny() {
+    let mut bench = Bench::of(&Quarantine { state: QuarantineState::Shadow, ..quarantine() }).taken();
+    let (id, would) = (bench.id.clone(), format!("store/{}", bench.id));
+    let would_be = |bench: &mut Bench, source: &str, calls, second| {
+        let shadow_denied_by = bench.symbols.intern(&would);
+        let shape = CallShape { shadow_denied_by, ..bench.shape(source, 200, "") };
+        bench.see(source, "store/ledger", shape, calls, second);
+    };
+    would_be(&mut bench, "yard/intruder", 9, PUSHED + 9);
+    bench.calls("yard/intruder", 200, "", 9, PUSHED + 9);
+    assert_eq!(bench.judge(PUSHED + 10), Verdict::Open);
+    assert_eq!((bench.proof.denied(), bench.proof.survivors()), (9, 0));
+    bench.calls("store/scribe", 403, &id, 9, PUSHED + 10);
+    would_be(&mut bench, "store/scribe", 2, PUSHED + 10);
+    assert_eq!(bench.judge(PUSHED + 11), Verdict::Open);
+    would_be(&mut bench, "store/scribe", 1, PUSHED + 11);
+    assert!(
+        matches!(bench.judge(PUSHED + 12), Verdict::Harm(why) if why.contains("would have denied 3 calls"))
+    );
 }
 
 #[test]
