@@ -49,12 +49,15 @@ pub struct Proof {
     everywhere: Option<EventTime>,
     denied: u64,
     survivors: u64,
-    survivor: String,
+    survivor: Earliest,
     survived: EventTime,
     wrongly_denied: u64,
-    wronged: String,
+    wronged: Earliest,
     callers: BTreeMap<EdgeKey, Health>,
 }
+
+/// The call that began first, in words: a choice that does not depend on the order in which calls are seen.
+type Earliest = Option<(EventTime, String)>;
 
 /// Calls and failed calls of an untouched caller.
 #[derive(Clone, Debug, Default)]
@@ -77,10 +80,10 @@ impl Proof {
             everywhere: None,
             denied: 0,
             survivors: 0,
-            survivor: String::new(),
+            survivor: None,
             survived: EventTime::ABSENT,
             wrongly_denied: 0,
-            wronged: String::new(),
+            wronged: None,
             callers: BTreeMap::new(),
         }
     }
@@ -145,7 +148,7 @@ impl Proof {
             self.denied += stats.calls;
         } else if cuts.iter().any(|cut| cut.place == Place::Inbound) {
             self.wrongly_denied += stats.calls;
-            self.wronged = row.source.label();
+            keep_earliest(&mut self.wronged, stats.first, row.source.label());
         }
     }
 
@@ -175,14 +178,16 @@ impl Proof {
 
     fn survive(&mut self, shape: &CallShape, stats: &ShapeStats, row: &TrafficRow, config: &ProofConfig) {
         let Some(everywhere) = self.everywhere else { return };
-        let survivors = started_after(stats, everywhere.after(config.grace));
+        let since = everywhere.after(config.grace);
+        let survivors = started_after(stats, since);
         if survivors == 0 || !got_through(shape) {
             return;
         }
         self.survivors += survivors;
         self.survived = self.survived.max(stats.last);
         let request = format!("{} {}", row.method, row.route);
-        self.survivor = format!("{} -> {} {}", row.source.label(), row.destination.label(), request.trim());
+        let text = format!("{} -> {} {}", row.source.label(), row.destination.label(), request.trim());
+        keep_earliest(&mut self.survivor, stats.first.max(since), text);
     }
 
     fn compare(
@@ -215,7 +220,7 @@ impl Proof {
     #[must_use]
     pub fn judge(&self, now: EventTime, config: &ProofConfig) -> Verdict {
         if self.wrongly_denied >= config.wrongly_denied_max.max(1) {
-            let (calls, whom) = (self.wrongly_denied, &self.wronged);
+            let (calls, whom) = (self.wrongly_denied, said(&self.wronged));
             let denied = if self.dry_run { "would have denied" } else { "denied" };
             return Verdict::Harm(format!(
                 "it {denied} {calls} calls that it does not match, of {whom} among others"
@@ -233,10 +238,10 @@ impl Proof {
         }
         let remembered = self.survivors > 0 && now.since(self.survived) <= config.survivor_memory;
         match (remembered, self.denied) {
-            (true, _) => Verdict::Ineffective(format!(
-                "{} calls got through, the last {}",
-                self.survivors, self.survivor
-            )),
+            // The same words for every further survivor: each change of them is stored and told.
+            (true, _) => {
+                Verdict::Ineffective(format!("calls got through, the first {}", said(&self.survivor)))
+            }
             (false, denied) if denied == 0 || self.dry_run => Verdict::Open,
             (false, _) => Verdict::Effective,
         }
@@ -274,6 +279,17 @@ impl Health {
             && rose >= share(self.before.1, self.before.0) + config.harm_rise_min
             && tail_at_most(self.after.1, self.after.0, usual) <= config.harm_probability_max
     }
+}
+
+fn keep_earliest(known: &mut Earliest, start: EventTime, text: String) {
+    let new = (start, text);
+    if known.as_ref().is_none_or(|known| new < *known) {
+        *known = Some(new);
+    }
+}
+
+fn said(earliest: &Earliest) -> &str {
+    earliest.as_ref().map_or("", |(_, text)| text)
 }
 
 /// Calls that surely began at or after `at`. A shape keeps the starts of its earliest calls only.

@@ -119,6 +119,12 @@ impl Bench {
         self.calls(source, 403, &id, calls, second);
     }
 
+    /// A call of a workload that goes by the cut principal.
+    fn survivor(&mut self, source: &str, second: u64) {
+        let shape = self.shape("yard/intruder", 200, "");
+        self.see(source, "store/ledger", shape, 1, second);
+    }
+
     fn judge(&self, second: u64) -> Verdict {
         self.proof.judge(at(second), &self.config)
     }
@@ -166,8 +172,34 @@ fn a_request_under_way_is_no_survivor_and_a_later_one_is() {
     let Verdict::Ineffective(why) = bench.judge(PUSHED + 10) else {
         panic!("{:?}", bench.judge(PUSHED + 10))
     };
-    assert_eq!(why, "2 calls got through, the last yard/intruder -> store/ledger GET /entries");
+    assert_eq!(why, "calls got through, the first yard/intruder -> store/ledger GET /entries");
     assert_eq!(bench.judge(PUSHED + 80), Verdict::Effective, "none for a minute");
+}
+
+/// Guarantees: however many calls get through and in whatever order they are seen, the same is said, so that nothing is
+/// stored and told again.
+#[test]
+fn of_many_survivors_and_of_many_wronged_the_first_is_named() {
+    let said = |order: [&str; 3], wronged: bool| {
+        let mut bench = Bench::new().taken();
+        for name in order {
+            if wronged {
+                bench.denied(name, 3, PUSHED + 9);
+            } else {
+                bench.survivor(name, PUSHED + 9);
+            }
+        }
+        let first = bench.judge(PUSHED + 10);
+        bench.survivor("yard/aardvark", PUSHED + 12);
+        assert!(wronged || bench.judge(PUSHED + 13) == first, "one more survivor says nothing new");
+        first
+    };
+    for wronged in [false, true] {
+        let first = said(["yard/courier", "store/scribe", "yard/zebra"], wronged);
+        assert_eq!(first, said(["yard/zebra", "store/scribe", "yard/courier"], wronged));
+        let (Verdict::Ineffective(why) | Verdict::Harm(why)) = first else { panic!("{first:?}") };
+        assert!(why.contains("store/scribe"), "{why}");
+    }
 }
 
 #[test]
