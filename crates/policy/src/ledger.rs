@@ -15,6 +15,7 @@ use crate::guard::{Load, MeshState, Refusal, mode_of, refusals};
 use crate::lease::{Lease, Now};
 use crate::lifecycle::{Change, CommandError, Decision, ENGINE, QuarantineEvent, event, quarantine_id};
 use crate::matching::{overlap, same_target};
+use crate::proof::NOT_TAKEN;
 
 /// What the end of a quarantine that did harm begins with.
 const HARM: &str = "harm: ";
@@ -28,6 +29,8 @@ struct Entry {
     lease: Lease,
     /// When the dry run began.
     shadow: Option<Lease>,
+    /// It is ineffective because a proxy has not taken it; proxies may yet.
+    untaken: bool,
 }
 
 /// All quarantines. Bounded: live and proposed ones by the guard rails, ended ones by `ended_max` (policy `oldest`).
@@ -77,7 +80,7 @@ impl Ledger {
                 ledger.ended.push_back(quarantine.id.clone());
             }
             let shadow = promotes(&quarantine, config).then(|| Lease::granted(now, config.shadow_for));
-            ledger.entries.insert(quarantine.id.clone(), Entry { quarantine, lease, shadow });
+            ledger.entries.insert(quarantine.id.clone(), Entry { quarantine, lease, shadow, untaken: false });
         }
         ledger
     }
@@ -181,7 +184,7 @@ impl Ledger {
             ended: String::new(),
         };
         let shadow = promotes(&quarantine, config).then(|| Lease::granted(now, config.shadow_for));
-        self.entries.insert(id.clone(), Entry { quarantine, lease, shadow });
+        self.entries.insert(id.clone(), Entry { quarantine, lease, shadow, untaken: false });
         id
     }
 
@@ -348,13 +351,15 @@ impl Ledger {
         self.progress(id, Progress::Pushed, now, |known| matches!(known, Progress::Planned))
     }
 
-    /// `acked` of `nodes` connected proxies have taken it. Without a proxy nothing is enforced.
+    /// `acked` of `nodes` connected proxies have taken it. Without a proxy nothing is enforced. When all have, an earlier
+    /// refusal is over.
     pub fn acknowledged(&mut self, id: &str, nodes: usize, acked: usize, now: Now) -> Vec<QuarantineEvent> {
         if nodes == 0 || acked < nodes {
             return Vec::new();
         }
+        let untaken = self.entries.get(id).is_some_and(|entry| entry.untaken);
         self.progress(id, Progress::Acknowledged, now, |known| {
-            matches!(known, Progress::Planned | Progress::Pushed)
+            untaken || matches!(known, Progress::Planned | Progress::Pushed)
         })
     }
 
@@ -367,6 +372,7 @@ impl Ledger {
             return Vec::new();
         }
         entry.quarantine.progress = progress;
+        entry.untaken = true;
         vec![event(id, Change::Rejected, ENGINE, &why, now)]
     }
 
@@ -394,6 +400,7 @@ impl Ledger {
             Progress::Effective => (Change::Effective, String::new()),
             Progress::Ineffective(why) => (Change::Ineffective, why.clone()),
         };
+        entry.untaken = why.starts_with(NOT_TAKEN);
         *known = progress;
         vec![event(id, change, ENGINE, &why, now)]
     }
@@ -435,6 +442,7 @@ impl Entry {
         self.shadow = None;
         self.quarantine.state = QuarantineState::Enforced;
         self.quarantine.progress = Progress::Planned;
+        self.untaken = false;
         self.quarantine.expires = Some(self.lease.expires(now));
     }
 }

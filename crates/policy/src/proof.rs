@@ -26,6 +26,9 @@ const CALLERS_MAX: usize = 1_024;
 /// Untouched callers that can be judged, without which their errors say nothing: one alone may fail on purpose.
 const JUDGED_MIN: usize = 2;
 
+/// What a verdict begins with that an acknowledgement takes back.
+pub(crate) const NOT_TAKEN: &str = "not every proxy has taken it";
+
 /// What telemetry says of a quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -234,7 +237,7 @@ impl Proof {
                 return Verdict::Open;
             }
             let seconds = config.acknowledge_within.as_secs();
-            return Verdict::Ineffective(format!("not every proxy has taken it within {seconds} s"));
+            return Verdict::Ineffective(format!("{NOT_TAKEN} within {seconds} s"));
         }
         let remembered = self.survivors > 0 && now.since(self.survived) <= config.survivor_memory;
         match (remembered, self.denied) {
