@@ -100,13 +100,16 @@ struct Case<'a> {
     findings: Vec<&'a Finding>,
 }
 
-/// What would stop an incident. `findings` are its findings, in any order; `standing` is what is denied already.
+/// What would stop an incident. `findings` are its findings, in any order; `standing` is what is denied already. Callers
+/// without an identity are cut beside a named one where the record leaves open at most `undecided_max` of the
+/// destination's calls, 0 to 1.
 #[must_use]
 pub fn plans(
     incident: &Incident,
     findings: &[&Finding],
     standing: &[Cut],
     knowledge: &dyn Knowledge,
+    undecided_max: f64,
 ) -> Plans {
     let mut plans = Plans::default();
     let (mut verified, mut unproven, mut leaving) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
@@ -118,7 +121,8 @@ pub fn plans(
             Attested::Nobody(doubt) => drop(plans.doubts.insert(doubt)),
         }
     }
-    let planner = Planner { incident, knowledge, standing, leaving: &leaving, seen: RefCell::default() };
+    let planner =
+        Planner { incident, knowledge, standing, undecided_max, leaving: &leaving, seen: RefCell::default() };
     for (principal, case) in &verified {
         plans.plans.extend(planner.against_principal(principal, case));
     }
@@ -149,6 +153,7 @@ struct Planner<'a> {
     incident: &'a Incident,
     knowledge: &'a dyn Knowledge,
     standing: &'a [Cut],
+    undecided_max: f64,
     leaving: &'a BTreeMap<Endpoint, Case<'a>>,
     seen: RefCell<BTreeMap<Scope, Rc<[TrafficRow]>>>,
 }
@@ -230,8 +235,8 @@ impl Planner<'_> {
     fn plaintext_too(&self, callee: &Endpoint, rows: &[TrafficRow]) -> Option<Cut> {
         let cut = inbound(callee, Caller::Unauthenticated, Vec::new());
         let trial = backtest_cuts(std::slice::from_ref(&cut), rows, self.incident.onset);
-        (trial.backtest.denied_normal == 0 && trial.undecided_normal == 0 && trial.considered_before > 0)
-            .then_some(cut)
+        let open = trial.undecided_share() <= self.undecided_max;
+        (trial.backtest.denied_normal == 0 && open && trial.considered_before > 0).then_some(cut)
     }
 
     /// What leaves the mesh from the workload that goes by `principal`: by its own word, or because it alone holds it.

@@ -43,7 +43,7 @@ pub fn respond(
     mesh: &MeshState,
     now: Now,
 ) -> Response {
-    let mut planned = plans(incident, findings, &ledger.standing(), knowledge);
+    let mut planned = plans(incident, findings, &ledger.standing(), knowledge, config.blast_radius_max);
     let mut response = Response::default();
     if planned.plans.is_empty() {
         let decision = Decision::Refuse(vec![Refusal::NobodyProven { doubts: planned.doubts }]);
@@ -60,7 +60,7 @@ pub fn respond(
         let (decision, events) = ledger.decide(incident, &plan.chosen, config, mesh, now);
         // What stands now need not be cut twice.
         if matches!(decision, Decision::Propose(_) | Decision::Shadow(_) | Decision::Enforce(_)) {
-            planned = plans(incident, findings, &ledger.standing(), knowledge);
+            planned = plans(incident, findings, &ledger.standing(), knowledge, config.blast_radius_max);
         }
         response.events.extend(events);
         response.answers.push(Answer { candidate: Some(plan.chosen), wider: plan.wider, decision });

@@ -13,7 +13,7 @@ use selvedge_model::{
 use selvedge_policy::{Attested, Doubt, Plan, Plans, Subject, attested, plans};
 
 fn planned(findings: &[Finding], known: &Known) -> Plans {
-    plans(&incident(findings), &refs(findings), &[], known)
+    plans(&incident(findings), &refs(findings), &[], known, 0.01)
 }
 
 fn only(findings: &[Finding], known: &Known) -> Plan {
@@ -55,17 +55,24 @@ fn where_no_normal_caller_is_without_identity_plaintext_is_cut_too() {
     assert!(open.contains("7 normal calls prove none"), "{open}");
 }
 
+/// The ledger has 10,040 calls whose callers are known, and now some of which the record says nothing.
 #[test]
-fn calls_without_a_word_about_identity_keep_plaintext_from_being_cut() {
-    let mut known = Known::mesh();
-    let silent = row_with(row("store/scribe", "store/ledger", "GET", "/entries", 3), |row| {
-        row.authenticated = None;
-        row.source.principal.clear();
-    });
-    known.rows.push(silent);
-    let plan = only(&[finding(K::NewEdge, "yard/intruder", "store/ledger")], &known);
-    assert_eq!(plan.chosen.cuts.len(), 1);
-    assert!(plan.chosen.not_stopped.join("\n").contains("does not say"));
+fn more_than_a_few_calls_without_a_word_about_identity_keep_plaintext_from_being_cut() {
+    let plan = |calls| {
+        let mut known = Known::mesh();
+        let silent = row_with(row("store/scribe", "store/ledger", "GET", "/entries", calls), |row| {
+            row.authenticated = None;
+            row.source.principal.clear();
+        });
+        known.rows.push(silent);
+        only(&[finding(K::NewEdge, "yard/intruder", "store/ledger")], &known)
+    };
+    for calls in [3, 101] {
+        assert_eq!(plan(calls).chosen.cuts.len(), 2, "{calls}");
+    }
+    let many = plan(102);
+    assert_eq!(many.chosen.cuts.len(), 1);
+    assert!(many.chosen.not_stopped.join("\n").contains("does not say"));
 }
 
 /// Scenario: the courier normally reads entries, and now exports them.
@@ -159,12 +166,12 @@ fn what_stands_already_is_not_planned_again() {
     let intruder = "yard/intruder";
     let findings = [finding(K::NewEdge, intruder, "store/ledger")];
     let first = only(&findings, &Known::mesh()).chosen;
-    let again = plans(&incident(&findings), &refs(&findings), &first.cuts, &Known::mesh());
+    let again = plans(&incident(&findings), &refs(&findings), &first.cuts, &Known::mesh(), 0.01);
     assert!(again.plans[0].chosen.cuts.is_empty());
     assert_eq!(again.plans[0].chosen.covered, first.cuts);
 
     let more = [findings[0].clone(), leaving(K::NewEgress, intruder, "paste.example")];
-    let grown = plans(&incident(&more), &refs(&more), &first.cuts, &Known::mesh());
+    let grown = plans(&incident(&more), &refs(&more), &first.cuts, &Known::mesh(), 0.01);
     let cuts = &grown.plans[0].chosen.cuts;
     assert_eq!((cuts.len(), cuts[0].place), (1, Place::Outbound));
 }
