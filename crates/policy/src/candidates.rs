@@ -1,6 +1,5 @@
 //! From an incident to the quarantines that would stop it: the narrowest first, each tried on recent traffic.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -9,9 +8,9 @@ use selvedge_model::{
     Caller, Cut, Endpoint, EventTime, Finding, FindingKind, Incident, Operation, Place, Severity,
 };
 
-use crate::attest::{Attested, Doubt, attested, compromises, names};
+use crate::attest::{Attested, Doubt, compromises, names, whose};
 use crate::backtest::{Trial, backtest_cuts};
-use crate::knowledge::Knowledge;
+use crate::knowledge::{Knowledge, Remembered};
 use crate::limits::not_stopped;
 use crate::matching::{route_to_cut, same_target, same_workload};
 use crate::recent::Scope;
@@ -94,6 +93,18 @@ pub struct Plans {
     pub doubts: BTreeSet<Doubt>,
 }
 
+/// Whose deeds findings are, as far as it is proven.
+#[derive(Default)]
+pub(crate) struct Deeds<'a> {
+    /// By principal.
+    verified: BTreeMap<String, Case<'a>>,
+    /// By callee, of somebody who proved no identity.
+    unproven: BTreeMap<Endpoint, Case<'a>>,
+    /// By workload, of what leaves the mesh.
+    leaving: BTreeMap<Endpoint, Case<'a>>,
+    doubts: BTreeSet<Doubt>,
+}
+
 /// Findings that are proven to be one subject's deeds.
 #[derive(Clone, Default)]
 struct Case<'a> {
@@ -111,23 +122,41 @@ pub fn plans(
     knowledge: &dyn Knowledge,
     undecided_max: f64,
 ) -> Plans {
-    let mut plans = Plans::default();
-    let (mut verified, mut unproven, mut leaving) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for finding in sorted(findings) {
-        match attested(finding, knowledge) {
-            Attested::Principal(principal) => push(&mut verified, principal.to_owned(), finding),
-            Attested::Unproven => push(&mut unproven, bare(&finding.edge.destination), finding),
-            Attested::OwnProxy(source) => push(&mut leaving, bare(source), finding),
-            Attested::Nobody(doubt) => drop(plans.doubts.insert(doubt)),
+    let knowledge = Remembered::new(knowledge);
+    plans_for(incident, &Deeds::of(findings, &knowledge), standing, &knowledge, undecided_max)
+}
+
+impl<'a> Deeds<'a> {
+    pub(crate) fn of(findings: &[&'a Finding], knowledge: &Remembered<'_>) -> Self {
+        let mut deeds = Self::default();
+        for finding in sorted(findings) {
+            match whose(finding, knowledge) {
+                Attested::Principal(principal) => push(&mut deeds.verified, principal.to_owned(), finding),
+                Attested::Unproven => push(&mut deeds.unproven, bare(&finding.edge.destination), finding),
+                Attested::OwnProxy(source) => push(&mut deeds.leaving, bare(source), finding),
+                Attested::Nobody(doubt) => drop(deeds.doubts.insert(doubt)),
+            }
         }
+        deeds
     }
-    let planner =
-        Planner { incident, knowledge, standing, undecided_max, leaving: &leaving, seen: RefCell::default() };
-    for (principal, case) in &verified {
+}
+
+/// As [`plans`], when it is known whose deeds the findings are.
+pub(crate) fn plans_for(
+    incident: &Incident,
+    deeds: &Deeds<'_>,
+    standing: &[Cut],
+    knowledge: &Remembered<'_>,
+    undecided_max: f64,
+) -> Plans {
+    let mut plans = Plans { doubts: deeds.doubts.clone(), ..Plans::default() };
+    let Deeds { verified, unproven, leaving, .. } = deeds;
+    let planner = Planner { incident, knowledge, standing, undecided_max, leaving };
+    for (principal, case) in verified {
         plans.plans.extend(planner.against_principal(principal, case));
     }
     plans.plans.extend(unproven.iter().filter_map(|(callee, case)| planner.against_unproven(callee, case)));
-    for (workload, case) in &leaving {
+    for (workload, case) in leaving {
         let cut_already = |plan: &Plan| {
             plan.chosen.cuts.iter().chain(&plan.chosen.covered).any(|cut| outbound_of(cut, workload))
         };
@@ -151,11 +180,10 @@ pub fn plans(
 
 struct Planner<'a> {
     incident: &'a Incident,
-    knowledge: &'a dyn Knowledge,
+    knowledge: &'a Remembered<'a>,
     standing: &'a [Cut],
     undecided_max: f64,
     leaving: &'a BTreeMap<Endpoint, Case<'a>>,
-    seen: RefCell<BTreeMap<Scope, Rc<[TrafficRow]>>>,
 }
 
 impl Planner<'_> {
@@ -260,13 +288,10 @@ impl Planner<'_> {
         callers.into_iter().collect()
     }
 
-    /// Recent traffic to `callees` and from `callers`; looked up once, because a day of it is long.
+    /// Recent traffic to `callees` and from `callers`.
     fn rows(&self, callees: &[Endpoint], callers: &[Endpoint]) -> Rc<[TrafficRow]> {
         let scope = Scope { callees: callees.to_vec(), callers: callers.to_vec() };
-        let mut seen = self.seen.borrow_mut();
-        let rows = seen.entry(scope);
-        let rows = rows.or_insert_with_key(|scope| self.knowledge.traffic(scope, self.incident.onset).into());
-        Rc::clone(rows)
+        self.knowledge.rows(scope, self.incident.onset)
     }
 
     fn candidate(

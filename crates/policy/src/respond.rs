@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use selvedge_model::{Endpoint, Finding, Incident};
 
-use crate::candidates::{Candidate, Plan, Plans, Subject, plans};
+use crate::candidates::{Candidate, Deeds, Plan, Plans, Subject, plans_for};
 use crate::config::PolicyConfig;
 use crate::guard::{MeshState, Refusal};
-use crate::knowledge::Knowledge;
+use crate::knowledge::{Knowledge, Remembered};
 use crate::lease::Now;
 use crate::ledger::Ledger;
 use crate::lifecycle::{Decision, QuarantineEvent};
@@ -43,7 +43,12 @@ pub fn respond(
     mesh: &MeshState,
     now: Now,
 ) -> Response {
-    let mut planned = plans(incident, findings, &ledger.standing(), knowledge, config.blast_radius_max);
+    let knowledge = Remembered::new(knowledge);
+    let deeds = Deeds::of(findings, &knowledge);
+    let plan = |ledger: &Ledger| {
+        plans_for(incident, &deeds, &ledger.standing(), &knowledge, config.blast_radius_max)
+    };
+    let mut planned = plan(ledger);
     let mut response = Response::default();
     if planned.plans.is_empty() {
         let decision = Decision::Refuse(vec![Refusal::NobodyProven { doubts: planned.doubts }]);
@@ -55,15 +60,15 @@ pub fn respond(
         let open = |plan: &Plan| !answered.contains(&owned(plan.chosen.key()));
         planned.plans.iter().position(open).map(|at| planned.plans.remove(at))
     };
-    while let Some(plan) = next(&mut planned, &answered) {
-        answered.insert(owned(plan.chosen.key()));
-        let (decision, events) = ledger.decide(incident, &plan.chosen, config, mesh, now);
+    while let Some(open) = next(&mut planned, &answered) {
+        answered.insert(owned(open.chosen.key()));
+        let (decision, events) = ledger.decide(incident, &open.chosen, config, mesh, now);
         // What stands now need not be cut twice.
         if matches!(decision, Decision::Propose(_) | Decision::Shadow(_) | Decision::Enforce(_)) {
-            planned = plans(incident, findings, &ledger.standing(), knowledge, config.blast_radius_max);
+            planned = plan(ledger);
         }
         response.events.extend(events);
-        response.answers.push(Answer { candidate: Some(plan.chosen), wider: plan.wider, decision });
+        response.answers.push(Answer { candidate: Some(open.chosen), wider: open.wider, decision });
     }
     response
 }
