@@ -16,7 +16,7 @@ use crate::matching::{route_to_cut, same_target, same_workload};
 use crate::recent::Scope;
 use crate::traffic::TrafficRow;
 
-/// New plans for one incident; past it those with the least evidence wait until others stand.
+/// New candidates for one incident; past it those with the least evidence wait until others stand.
 const PLANS_MAX: usize = 8;
 /// Operations of one cut; past it the cut is not narrowed.
 const OPERATIONS_MAX: usize = 16;
@@ -75,20 +75,11 @@ impl Candidate {
     }
 }
 
-/// One answer to an incident, and a wider one where the first is narrow.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    /// The narrowest that stops it.
-    pub chosen: Candidate,
-    /// All of the destination instead of some of its routes.
-    pub wider: Option<Candidate>,
-}
-
 /// All answers to an incident, most evidence first, and why findings led to none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plans {
-    /// Independent of each other.
-    pub plans: Vec<Plan>,
+    /// Independent of each other, each the narrowest that stops what it answers.
+    pub candidates: Vec<Candidate>,
     /// Why findings are nobody's deed, for this purpose.
     pub doubts: BTreeSet<Doubt>,
 }
@@ -149,33 +140,32 @@ pub(crate) fn plans_for(
     knowledge: &Remembered<'_>,
     undecided_max: f64,
 ) -> Plans {
-    let mut plans = Plans { doubts: deeds.doubts.clone(), ..Plans::default() };
-    let Deeds { verified, unproven, leaving, .. } = deeds;
+    let Deeds { verified, unproven, leaving, doubts } = deeds;
     let planner = Planner { incident, knowledge, standing, undecided_max, leaving };
+    let mut candidates: Vec<Candidate> = Vec::new();
     for (principal, case) in verified {
-        plans.plans.extend(planner.against_principal(principal, case));
+        candidates.extend(planner.against_principal(principal, case));
     }
-    plans.plans.extend(unproven.iter().filter_map(|(callee, case)| planner.against_unproven(callee, case)));
+    candidates.extend(unproven.iter().filter_map(|(callee, case)| planner.against_unproven(callee, case)));
     for (workload, case) in leaving {
-        let cut_already = |plan: &Plan| {
-            plan.chosen.cuts.iter().chain(&plan.chosen.covered).any(|cut| outbound_of(cut, workload))
+        let cut_already = |candidate: &Candidate| {
+            candidate.cuts.iter().chain(&candidate.covered).any(|cut| outbound_of(cut, workload))
         };
-        if !plans.plans.iter().any(cut_already) {
-            plans.plans.extend(planner.against_leaving(workload, case));
+        if !candidates.iter().any(cut_already) {
+            candidates.extend(planner.against_leaving(workload, case));
         }
     }
-    let weight = |plan: &Plan| (plan.chosen.severity, plan.chosen.families.len(), plan.chosen.evidence.len());
-    plans.plans.sort_by(|left, right| {
-        weight(right).cmp(&weight(left)).then_with(|| left.chosen.key().cmp(&right.chosen.key()))
-    });
+    let weight = |one: &Candidate| (one.severity, one.families.len(), one.evidence.len());
+    candidates
+        .sort_by(|left, right| weight(right).cmp(&weight(left)).then_with(|| left.key().cmp(&right.key())));
     let mut room = PLANS_MAX;
-    plans.plans.retain(|plan| {
-        let new = usize::from(!plan.chosen.cuts.is_empty());
+    candidates.retain(|candidate| {
+        let new = usize::from(!candidate.cuts.is_empty());
         let kept = new <= room;
         room -= if kept { new } else { 0 };
         kept
     });
-    plans
+    Plans { candidates, doubts: doubts.clone() }
 }
 
 struct Planner<'a> {
@@ -187,8 +177,8 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// One plan for each destination at which the principal did something by itself.
-    fn against_principal(&self, principal: &str, case: &Case<'_>) -> Vec<Plan> {
+    /// One for each destination at which the principal did something by itself.
+    fn against_principal(&self, principal: &str, case: &Case<'_>) -> Vec<Candidate> {
         let mut by_callee: BTreeMap<Endpoint, Case<'_>> = BTreeMap::new();
         for finding in case.findings.iter().filter(|finding| names(finding.kind)) {
             push(&mut by_callee, bare(&finding.edge.destination), finding);
@@ -200,49 +190,36 @@ impl Planner<'_> {
             let owner = with_principal(callee, here);
             let whole = inbound(&owner, Caller::Principal(principal.to_owned()), Vec::new());
             let rows = self.rows(std::slice::from_ref(callee), &[]);
-            let narrow = self.narrowed(&whole, here, &rows);
-            let build = |cut: Cut| {
-                let mut cuts = vec![cut];
-                cuts.extend(self.plaintext_too(&owner, &rows));
-                cuts.extend(egress.clone());
-                let established = !stolen && self.hurts(&cuts[..1], &rows) > 0;
-                self.candidate(Subject::Principal(principal.to_owned()), &callers, cuts, case, established)
-            };
-            match narrow {
-                Some(narrow) => Plan { chosen: build(narrow), wider: Some(build(whole)) },
-                None => Plan { chosen: build(whole), wider: None },
-            }
+            let mut cuts = vec![self.narrowed(whole, here, &rows)];
+            cuts.extend(self.plaintext_too(&owner, &rows));
+            cuts.extend(egress.clone());
+            let established = !stolen && self.hurts(&cuts[..1], &rows) > 0;
+            self.candidate(Subject::Principal(principal.to_owned()), &callers, cuts, case, established)
         };
         by_callee.iter().map(plan).collect()
     }
 
     /// A deny of whoever proves no identity, where somebody got through without one.
-    fn against_unproven(&self, callee: &Endpoint, case: &Case<'_>) -> Option<Plan> {
+    fn against_unproven(&self, callee: &Endpoint, case: &Case<'_>) -> Option<Candidate> {
         case.findings.iter().find(|finding| finding.kind == FindingKind::MtlsDowngrade)?;
         let owner = with_principal(callee, case);
         let rows = self.rows(std::slice::from_ref(callee), &[]);
         let whole = inbound(&owner, Caller::Unauthenticated, Vec::new());
-        let build = |cut: Cut| self.candidate(Subject::Unproven, &[], vec![cut], case, false);
-        Some(match self.narrowed(&whole, case, &rows) {
-            Some(narrow) => Plan { chosen: build(narrow), wider: Some(build(whole)) },
-            None => Plan { chosen: build(whole), wider: None },
-        })
+        let cuts = vec![self.narrowed(whole, case, &rows)];
+        Some(self.candidate(Subject::Unproven, &[], cuts, case, false))
     }
 
     /// A deny at the workload's own way out, of hosts that it never called before.
-    fn against_leaving(&self, workload: &Endpoint, case: &Case<'_>) -> Option<Plan> {
+    fn against_leaving(&self, workload: &Endpoint, case: &Case<'_>) -> Option<Candidate> {
         let cut = outbound(workload, case)?;
         let callers = vec![workload.clone()];
-        Some(Plan {
-            chosen: self.candidate(Subject::OwnProxy, &callers, vec![cut], case, false),
-            wider: None,
-        })
+        Some(self.candidate(Subject::OwnProxy, &callers, vec![cut], case, false))
     }
 
-    /// The cut for only those operations of the deviation that nobody normally asks for, when the whole one would hurt.
-    fn narrowed(&self, whole: &Cut, case: &Case<'_>, rows: &[TrafficRow]) -> Option<Cut> {
-        if self.hurts(std::slice::from_ref(whole), rows) == 0 {
-            return None;
+    /// `whole`, or only those operations of the deviation that nobody normally asks for, when the whole would hurt.
+    fn narrowed(&self, whole: Cut, case: &Case<'_>, rows: &[TrafficRow]) -> Cut {
+        if self.hurts(std::slice::from_ref(&whole), rows) == 0 {
+            return whole;
         }
         let wanted: BTreeSet<Operation> =
             case.findings.iter().filter_map(|finding| operation(finding)).collect();
@@ -250,7 +227,7 @@ impl Planner<'_> {
         let harmless =
             wanted.into_iter().filter(|operation| self.hurts(&[with(vec![operation.clone()])], rows) == 0);
         let operations: Vec<Operation> = harmless.collect();
-        (!operations.is_empty() && operations.len() <= OPERATIONS_MAX).then(|| with(operations))
+        if operations.is_empty() || operations.len() > OPERATIONS_MAX { whole } else { with(operations) }
     }
 
     /// Normal calls before the onset that `cuts` would have denied.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use selvedge_model::{Endpoint, Finding, Incident};
 
-use crate::candidates::{Candidate, Deeds, Plan, Plans, Subject, plans_for};
+use crate::candidates::{Candidate, Deeds, Plans, Subject, plans_for};
 use crate::config::PolicyConfig;
 use crate::guard::{MeshState, Refusal};
 use crate::knowledge::{Knowledge, Remembered};
@@ -17,8 +17,6 @@ use crate::lifecycle::{Decision, QuarantineEvent};
 pub struct Answer {
     /// What was tried; `None` when nobody could be named.
     pub candidate: Option<Candidate>,
-    /// A wider one that a person may prefer.
-    pub wider: Option<Candidate>,
     /// What came of it.
     pub decision: Decision,
 }
@@ -50,25 +48,25 @@ pub fn respond(
     };
     let mut planned = plan(ledger);
     let mut response = Response::default();
-    if planned.plans.is_empty() {
+    if planned.candidates.is_empty() {
         let decision = Decision::Refuse(vec![Refusal::NobodyProven { doubts: planned.doubts }]);
-        response.answers.push(Answer { candidate: None, wider: None, decision });
+        response.answers.push(Answer { candidate: None, decision });
         return response;
     }
     let mut answered = BTreeSet::new();
     let next = |planned: &mut Plans, answered: &BTreeSet<_>| {
-        let open = |plan: &Plan| !answered.contains(&owned(plan.chosen.key()));
-        planned.plans.iter().position(open).map(|at| planned.plans.remove(at))
+        let open = |candidate: &Candidate| !answered.contains(&owned(candidate.key()));
+        planned.candidates.iter().position(open).map(|at| planned.candidates.remove(at))
     };
-    while let Some(open) = next(&mut planned, &answered) {
-        answered.insert(owned(open.chosen.key()));
-        let (decision, events) = ledger.decide(incident, &open.chosen, config, mesh, now);
+    while let Some(candidate) = next(&mut planned, &answered) {
+        answered.insert(owned(candidate.key()));
+        let (decision, events) = ledger.decide(incident, &candidate, config, mesh, now);
         // What stands now need not be cut twice.
         if matches!(decision, Decision::Propose(_) | Decision::Shadow(_) | Decision::Enforce(_)) {
             planned = plan(ledger);
         }
         response.events.extend(events);
-        response.answers.push(Answer { candidate: Some(open.chosen), wider: open.wider, decision });
+        response.answers.push(Answer { candidate: Some(candidate), decision });
     }
     response
 }
