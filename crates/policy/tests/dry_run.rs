@@ -44,20 +44,23 @@ fn under_the_kill_switch_a_dry_run_is_not_enforced_and_ends_with_its_lease() {
     assert_eq!(changes(&mut ledger, &config, 300), [Change::Expired]);
 }
 
+type Fail = fn(&mut Ledger, &str);
+
+fn late(ledger: &mut Ledger, id: &str, why: &str) {
+    ledger.judged(id, Progress::Ineffective(why.to_owned()), now(40));
+}
+
 /// Scenario: a proxy refuses the dry run, or is late, and later all have taken it.
 /// Guarantees: then it may become enforced; what telemetry says against it no acknowledgement takes back.
 #[test]
 fn a_refusal_that_is_taken_back_does_not_keep_a_dry_run_from_being_enforced() {
     let config = for_five_minutes();
-    let late = |ledger: &mut Ledger, id: &str, why: &str| {
-        ledger.judged(id, Progress::Ineffective(why.to_owned()), now(40));
-    };
-    let ineffective: [(&dyn Fn(&mut Ledger, &str), bool); 4] = [
-        (&|ledger, id| drop(ledger.rejected(id, "sidecar-1", "no such field", now(10))), true),
-        (&|ledger, id| late(ledger, id, &not_taken()), true),
-        (&|ledger, id| late(ledger, id, "calls got through"), false),
+    let ineffective: [(Fail, bool); 4] = [
+        (|ledger, id| drop(ledger.rejected(id, "sidecar-1", "no such field", now(10))), true),
+        (|ledger, id| late(ledger, id, &not_taken()), true),
+        (|ledger, id| late(ledger, id, "calls got through"), false),
         (
-            &|ledger, id| {
+            |ledger, id| {
                 ledger.rejected(id, "sidecar-1", "no such field", now(10));
                 late(ledger, id, "calls got through");
             },
