@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use selvedge_model::finding::Family;
 use selvedge_model::{
-    Caller, Cut, Endpoint, EventTime, Finding, FindingKind, Incident, Operation, Place, Severity,
+    Caller, Cut, Edge, Endpoint, EventTime, Finding, FindingKind, Incident, Operation, Place, Severity,
 };
 
 use crate::attest::{Attested, Doubt, compromises, names, whose};
@@ -299,7 +299,7 @@ impl Planner<'_> {
         if let Some((from, until)) = self.knowledge.span() {
             (trial.backtest.from_seconds, trial.backtest.until_seconds) = (from, until);
         }
-        let reason = reason(&subject, callers, &cuts, case);
+        let reason = reason(&subject, callers, &cuts, self.why(&cuts, case));
         let not_stopped = not_stopped(&subject, callers, &cuts, &rows, self.incident.onset);
         Candidate {
             evidence: case.findings.iter().take(EVIDENCE_MAX).map(|finding| finding.id.clone()).collect(),
@@ -316,6 +316,17 @@ impl Planner<'_> {
             reason,
             not_stopped,
         }
+    }
+    /// The worst finding about what `cuts` deny, else the worst of the case: in words.
+    fn why<'b>(&'b self, cuts: &[Cut], case: &'b Case<'_>) -> &'b str {
+        let own = || case.findings.iter().copied();
+        let beside = self.leaving.values().flat_map(|leaving| leaving.findings.iter().copied());
+        let about = |finding: &&Finding| cuts.iter().any(|cut| is_about(finding, cut));
+        let worst = |left: &&Finding, right: &&Finding| {
+            left.severity.cmp(&right.severity).then_with(|| right.id.cmp(&left.id))
+        };
+        let why = own().chain(beside).filter(about).max_by(worst).or_else(|| own().max_by(worst));
+        why.map_or("", |finding| finding.summary.as_str())
     }
 }
 
@@ -343,7 +354,7 @@ fn operation(finding: &Finding) -> Option<Operation> {
     known.then(|| Operation { method: method.to_owned(), route: route_to_cut(route) })
 }
 
-fn reason(subject: &Subject, callers: &[Endpoint], cuts: &[Cut], case: &Case<'_>) -> String {
+fn reason(subject: &Subject, callers: &[Endpoint], cuts: &[Cut], why: &str) -> String {
     let who = match subject {
         Subject::Principal(principal) => {
             let name = callers.first().map_or_else(|| "an unknown workload".to_owned(), Endpoint::label);
@@ -360,9 +371,20 @@ fn reason(subject: &Subject, callers: &[Endpoint], cuts: &[Cut], case: &Case<'_>
         })
         .collect();
     let what: Vec<String> = what.into_iter().collect();
-    let why = case.findings.iter().max_by_key(|finding| (finding.severity, std::cmp::Reverse(&finding.id)));
-    let why = why.map_or("", |finding| finding.summary.as_str());
     format!("cut {who} from {}: {why}", what.join(", "))
+}
+
+/// True when the finding tells of something that `cut` denies there.
+fn is_about(finding: &Finding, cut: &Cut) -> bool {
+    let Edge { source, destination } = &finding.edge;
+    match cut.place {
+        Place::Inbound => !finding.external && same_workload(destination, &cut.workload),
+        Place::Outbound => {
+            finding.external
+                && same_workload(source, &cut.workload)
+                && cut.hosts.contains(&destination.workload)
+        }
+    }
 }
 
 fn inbound(callee: &Endpoint, caller: Caller, operations: Vec<Operation>) -> Cut {

@@ -130,6 +130,32 @@ fn what_the_caller_sends_out_of_the_mesh_is_cut_at_its_own_proxy() {
     assert!(plan.not_stopped.iter().any(|line| line.contains("go around its proxy")));
 }
 
+/// Scenario: the intruder called the cart, which is worse, and the ledger, and sends something out of the mesh.
+/// Guarantees: each quarantine is explained by what it denies, also when of its cuts only the way out is left.
+#[test]
+fn the_reason_is_a_finding_about_what_is_cut() {
+    let intruder = "yard/intruder";
+    let findings = [
+        finding(K::NewEdge, intruder, "store/ledger"),
+        with(finding(K::NewEdge, intruder, "store/cart"), |finding| finding.severity = Severity::High),
+        leaving(K::NewEgress, intruder, "paste.example"),
+    ];
+    let mut standing = Vec::new();
+    for candidate in planned(&findings, &Known::mesh()).candidates {
+        let callee = candidate.target.label();
+        assert!(
+            candidate.reason.ends_with(&findings[usize::from(callee == "store/cart")].summary),
+            "{callee}"
+        );
+        standing.extend(candidate.cuts.into_iter().filter(|cut| cut.place == Place::Inbound));
+    }
+    assert_eq!(standing.len(), 4);
+    let grown = plans(&incident(&findings), &refs(&findings), &standing, &Known::mesh(), 0.01);
+    for candidate in &grown.candidates {
+        assert!(candidate.reason.ends_with(&findings[2].summary), "{}", candidate.reason);
+    }
+}
+
 #[test]
 fn egress_of_another_workload_is_no_part_of_the_callers_cut() {
     let findings = [
