@@ -304,7 +304,7 @@ impl Planner<'_> {
         Candidate {
             evidence: case.findings.iter().take(EVIDENCE_MAX).map(|finding| finding.id.clone()).collect(),
             families: case.findings.iter().map(|finding| finding.kind.family()).collect(),
-            severity: severity(case),
+            severity: Severity::of_all(&case.findings),
             callers: callers.to_vec(),
             target,
             subject,
@@ -328,18 +328,6 @@ impl Planner<'_> {
         let why = own().chain(beside).filter(about).max_by(worst).or_else(|| own().max_by(worst));
         why.map_or("", |finding| finding.summary.as_str())
     }
-}
-
-/// The worst of the findings; one step worse when independent kinds agree and one of them says who, how they connect, or
-/// that it is new: as incidents are, over what is proven alone.
-fn severity(case: &Case<'_>) -> Severity {
-    let worst = case.findings.iter().map(|finding| finding.severity).max().unwrap_or_default();
-    let families: BTreeSet<Family> = case.findings.iter().map(|finding| finding.kind.family()).collect();
-    let tells = [Family::Identity, Family::Transport, Family::Certificate, Family::Novelty];
-    let agree = families.len() >= 2 && tells.iter().any(|family| families.contains(family));
-    let at = Severity::ALL.iter().position(|severity| *severity == worst).unwrap_or(0);
-    let raised = Severity::ALL[(at + usize::from(agree)).min(Severity::ALL.len() - 1)];
-    if worst > Severity::Info { raised } else { worst }
 }
 
 /// The request that a finding is about, when it is about one.
