@@ -71,8 +71,9 @@ struct Health {
 }
 
 impl Proof {
-    /// A proof of a quarantine, or of its dry run, that was pushed at `pushed`, in event time: the later of the engine's frontier and our
-    /// wall clock, because records lag behind what they tell of.
+    /// A proof of a quarantine, or of its dry run, that was pushed at `pushed`, in event time: the later of the engine's
+    /// frontier and our wall clock, because records lag behind what they tell of. When a dry run becomes enforced, it needs
+    /// a new one.
     #[must_use]
     pub fn new(quarantine: &Quarantine, pushed: EventTime) -> Self {
         Self {
