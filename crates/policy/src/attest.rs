@@ -74,7 +74,7 @@ impl Doubt {
 /// What a kind of finding is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Basis {
-    /// One shape of calls.
+    /// One shape of calls, or calls under one identity proven in one way.
     Shape,
     /// All calls of an edge.
     Edge,
@@ -101,8 +101,10 @@ fn basis(kind: FindingKind) -> Basis {
         | K::NewEgress
         | K::NewCallPath
         | K::BoundaryViolation
-        | K::PolicyUnenforced => Basis::Shape,
-        K::PathScan | K::FanOut | K::Beacon | K::BytesHigh | K::RequestRateHigh | K::DeniedBurst => {
+        | K::PolicyUnenforced
+        // It counts calls of one principal by one proof.
+        | K::PathScan => Basis::Shape,
+        K::FanOut | K::Beacon | K::BytesHigh | K::RequestRateHigh | K::DeniedBurst => {
             Basis::Edge
         }
         // Text that is not UTF-8 may have been passed on; a certificate that expires soon is no attack; what a callee

@@ -259,25 +259,25 @@ fn what_is_not_a_callers_deed_names_nobody() {
         ("the callee's new identity", by_courier(K::NewPrincipal), Doubt::NoEvidence),
         ("a passed-on header", by_courier(K::MalformedTelemetry), Doubt::NoEvidence),
         ("slowness", by_courier(K::LatencyHigh), Doubt::NoEvidence),
-        ("a scan before its window closed", by_courier(K::PathScan), Doubt::MixedCalls),
+        ("many callees before the window closed", by_courier(K::FanOut), Doubt::MixedCalls),
         ("our own denials", ours, Doubt::NoEvidence),
     ]);
 }
 
-/// Scenario: a scan on an edge, whose calls were all verified, or of which one was not.
+/// Scenario: a burst on an edge, whose calls were all verified, or of which one was not.
 /// Guarantees: only in the first case it is evidence against the caller.
 #[test]
 fn a_finding_about_many_calls_counts_when_every_one_is_verified() {
-    let scan = finding(K::PathScan, "yard/courier", "store/ledger");
+    let burst = finding(K::RequestRateHigh, "yard/courier", "store/ledger");
     let since = |row| row_with(row, |row| row.minute_seconds = ONSET);
     let mut known = Known::mesh();
     known.rows.push(since(row("yard/courier", "store/ledger", "GET", "/a", 9)));
-    assert_eq!(attested(&scan, &known), Attested::Principal(&end("yard/courier").principal));
+    assert_eq!(attested(&burst, &known), Attested::Principal(&end("yard/courier").principal));
     let joined = row_with(since(row("yard/courier", "store/ledger", "GET", "/b", 1)), |row| {
         row.source_identity = IdentitySource::ProxyMetadata;
         row.source.principal.clear();
     });
     known.rows.push(joined);
-    assert_eq!(attested(&scan, &known), Attested::Nobody(Doubt::MixedCalls));
+    assert_eq!(attested(&burst, &known), Attested::Nobody(Doubt::MixedCalls));
     assert!(at(ONSET) > at(60));
 }
