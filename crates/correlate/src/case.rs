@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_model::finding::Family;
 use selvedge_model::hash::StableHasher;
 use selvedge_model::{
     Edge, Endpoint, EventTime, Finding, FindingKind, Incident, IncidentStatus, QuarantineRef, Severity,
@@ -11,7 +10,7 @@ use selvedge_model::{
 
 use crate::config::CorrelateConfig;
 use crate::grouping::TRACES_MAX;
-use crate::kinds::{corroborates, raised, telling, weight};
+use crate::kinds::{telling, weight};
 use crate::{suspects, title};
 
 /// Edges shown; an attack that touches more is told by its heaviest.
@@ -118,7 +117,7 @@ impl Case {
         let told = if evidence.is_empty() { &findings } else { &evidence };
         let incident = &mut self.incident;
         let was = incident.severity;
-        incident.severity = severity(told).max(was);
+        incident.severity = Severity::of_all(told).max(was);
         if was == Severity::Info && incident.severity > was {
             // Nobody is told of context: the first alert leaves now.
             incident.opened = now;
@@ -182,15 +181,6 @@ fn by_age(left: &Kept, right: &Kept) -> std::cmp::Ordering {
 
 fn age_key(finding: &Finding) -> (bool, EventTime, &str) {
     (finding.severity == Severity::Info, finding.onset, &finding.id)
-}
-
-/// The worst of the findings; one step worse when independent families agree and one of them says who, or how they
-/// connect, or that it is new.
-fn severity(told: &[&Finding]) -> Severity {
-    let worst = told.iter().map(|finding| finding.severity).max().unwrap_or_default();
-    let families: BTreeSet<Family> = told.iter().map(|finding| finding.kind.family()).collect();
-    let agree = families.len() >= 2 && families.iter().any(|family| corroborates(*family));
-    if agree && worst > Severity::Info { raised(worst) } else { worst }
 }
 
 /// Kinds, most telling first; what is only context comes last.

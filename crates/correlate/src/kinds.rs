@@ -111,11 +111,6 @@ pub(crate) fn blame(kind: FindingKind) -> Blame {
     }
 }
 
-/// Evidence that can make an incident worse than its findings: who somebody is, how they connect, what is new.
-pub(crate) fn corroborates(family: Family) -> bool {
-    matches!(family, Family::Identity | Family::Transport | Family::Certificate | Family::Novelty)
-}
-
 /// Weight of a finding in sums: each step of severity counts double, so that many small ones do not outvote a bad one.
 pub(crate) fn weight(severity: Severity) -> f64 {
     match severity {
@@ -124,16 +119,6 @@ pub(crate) fn weight(severity: Severity) -> f64 {
         Severity::Medium => 2.0,
         Severity::High => 4.0,
         Severity::Critical => 8.0,
-    }
-}
-
-/// One step worse, at most critical.
-pub(crate) fn raised(severity: Severity) -> Severity {
-    match severity {
-        Severity::Info => Severity::Low,
-        Severity::Low => Severity::Medium,
-        Severity::Medium => Severity::High,
-        Severity::High | Severity::Critical => Severity::Critical,
     }
 }
 

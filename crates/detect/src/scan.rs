@@ -2,7 +2,7 @@
 
 use selvedge_learn::RouteKey;
 use selvedge_model::hash::{FixedMap, fixed_state};
-use selvedge_model::{CallShape, EdgeKey, FindingKind, Node};
+use selvedge_model::{CallShape, EdgeKey, FindingKind, IdentitySource, Node, Symbol};
 
 use crate::case::Case;
 use crate::draft::Draft;
@@ -23,9 +23,18 @@ pub(crate) struct Scans {
 
 /// Who scans: a workload wherever it calls, or, when nobody knows it, whoever calls one callee.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Scanner {
+enum Place {
     Workload(Node),
     Unknown(EdgeKey),
+}
+
+/// A place and what was proven there: what a sidecar invents or says under another name is nobody else's scan, and does
+/// not make a proven one doubtful.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Scanner {
+    place: Place,
+    principal: Symbol,
+    proof: IdentitySource,
 }
 
 #[derive(Default)]
@@ -49,7 +58,7 @@ impl Scans {
         if !unknown || case.key.external || case.shape.denied_by.present() {
             return None;
         }
-        let scanner = scanner(&case.key);
+        let scanner = scanner(&case.key, case.shape);
         if self.scanners.len() >= SCANNERS_MAX && !self.scanners.contains_key(&scanner) {
             self.unfollowed += 1;
             return None;
@@ -81,7 +90,7 @@ impl Scans {
 
     /// True when a refused unknown route is part of a scan that was reported.
     pub(crate) fn covers(&self, key: &EdgeKey, shape: &CallShape) -> bool {
-        let scan = self.scanners.get(&scanner(key)).filter(|scan| scan.reported);
+        let scan = self.scanners.get(&scanner(key, shape)).filter(|scan| scan.reported);
         scan.is_some_and(|scan| {
             let full = scan.refused.len() >= ROUTES_MAX && probe_failed(shape);
             full || scan.refused.iter().any(|(edge, _, probe)| edge == key && probe == shape)
@@ -99,8 +108,9 @@ impl Scan {
     }
 }
 
-fn scanner(key: &EdgeKey) -> Scanner {
-    if key.source.known() { Scanner::Workload(key.source) } else { Scanner::Unknown(*key) }
+fn scanner(key: &EdgeKey, shape: &CallShape) -> Scanner {
+    let place = if key.source.known() { Place::Workload(key.source) } else { Place::Unknown(*key) };
+    Scanner { place, principal: shape.source_principal, proof: shape.source_identity }
 }
 
 /// 4xx, and gRPC's "no such method" and "not found".
@@ -125,7 +135,7 @@ fn report(case: &Case<'_>, scan: &Scan, distinct: u64) -> Draft {
     let callees: std::collections::BTreeSet<String> = scan
         .refused
         .iter()
-        .map(|(key, ..)| key.destination.endpoint(selvedge_model::Symbol::NONE, case.symbols).label())
+        .map(|(key, ..)| key.destination.endpoint(Symbol::NONE, case.symbols).label())
         .collect();
     case.draft(FindingKind::PathScan)
         .summary(format!(

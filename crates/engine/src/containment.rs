@@ -8,11 +8,11 @@ use std::mem::Discriminant;
 use selvedge_join::TickDelta;
 use selvedge_learn::{Baselines, Provenance};
 use selvedge_model::{
-    EdgeKey, EdgeWindow, EventTime, Finding, Incident, IncidentStatus, Progress, Quarantine, QuarantineState,
-    Severity, SymbolTable, Window,
+    EdgeKey, EdgeWindow, EventTime, Finding, Incident, IncidentStatus, Progress, Quarantine, Severity,
+    SymbolTable, Window,
 };
 use selvedge_policy::{
-    CommandError, ContainmentEvent, Decision, Learned, Ledger, MeshState, Now, PolicyConfig, Proof,
+    Change, CommandError, ContainmentEvent, Decision, Learned, Ledger, MeshState, Now, PolicyConfig, Proof,
     PushReport, QuarantineEvent, Recent, Refusal, TrafficRow, Verdict, known, respond,
 };
 
@@ -202,12 +202,14 @@ impl Containment {
 
     /// Time passed: leases run out, proofs are judged.
     pub(crate) fn advance(&mut self, view: View<'_>, events: &mut Vec<ContainmentEvent>) {
-        let mut changes = self.ledger.advance(&self.config, view.now);
+        let changes = self.ledger.advance(&self.config, view.now);
+        self.tell(changes, events);
         let verdicts: Vec<(String, Verdict)> = self
             .proofs
             .iter()
             .map(|(id, proof)| (id.clone(), proof.judge(view.frontier, &self.config.proof)))
             .collect();
+        let mut changes = Vec::new();
         for (id, verdict) in verdicts {
             changes.extend(match verdict {
                 Verdict::Open => Vec::new(),
@@ -256,9 +258,7 @@ impl Containment {
         let at = view.frontier.max(EventTime(view.now.wall.0));
         let changes = match report {
             PushReport::Pushed { id } => {
-                if let Some(quarantine) =
-                    self.ledger.get(id).filter(|one| one.state == QuarantineState::Enforced)
-                {
+                if let Some(quarantine) = self.ledger.get(id).filter(|one| one.state.live()) {
                     self.proofs.insert(id.clone(), Proof::new(quarantine, at));
                 }
                 self.ledger.pushed(id, view.now)
@@ -280,7 +280,9 @@ impl Containment {
     fn tell(&mut self, changes: Vec<QuarantineEvent>, events: &mut Vec<ContainmentEvent>) {
         for change in changes {
             let quarantine = self.ledger.get(&change.id);
-            if quarantine.is_none_or(|quarantine| !quarantine.state.live()) {
+            // What a dry run showed proves nothing of the deny that follows it.
+            let begins_anew = change.change == Change::Enforced;
+            if begins_anew || quarantine.is_none_or(|quarantine| !quarantine.state.live()) {
                 self.proofs.remove(&change.id);
             }
             events.push(ContainmentEvent::Quarantine(change, quarantine.cloned().map(Box::new)));

@@ -1,5 +1,7 @@
 //! One deviation of one edge or identity, with its evidence.
 
+use std::collections::BTreeSet;
+
 use crate::edge::Edge;
 use crate::id::TraceId;
 use crate::observation::IdentitySource;
@@ -44,6 +46,28 @@ impl Severity {
             return Some(Self::Info);
         }
         Self::ALL.into_iter().find(|severity| severity.name() == name)
+    }
+
+    /// One step worse, at most critical.
+    #[must_use]
+    pub fn raised(self) -> Self {
+        match self {
+            Self::Info => Self::Low,
+            Self::Low => Self::Medium,
+            Self::Medium => Self::High,
+            Self::High | Self::Critical => Self::Critical,
+        }
+    }
+
+    /// How bad findings of one cause are together: as the worst of them; one step worse when independent families agree
+    /// and one of them [corroborates](Family::corroborates). Those for the record only do not count.
+    #[must_use]
+    pub fn of_all(findings: &[&Finding]) -> Self {
+        let told = || findings.iter().filter(|finding| finding.severity > Self::Info);
+        let worst = told().map(|finding| finding.severity).max().unwrap_or_default();
+        let families: BTreeSet<Family> = told().map(|finding| finding.kind.family()).collect();
+        let agree = families.len() >= 2 && families.iter().any(|family| family.corroborates());
+        if agree { worst.raised() } else { worst }
     }
 }
 
@@ -94,6 +118,14 @@ pub enum Family {
     Logs,
     /// Policy and its effect.
     Policy,
+}
+
+impl Family {
+    /// Evidence that can make findings worse together than each is: who somebody is, how they connect, what is new.
+    #[must_use]
+    pub fn corroborates(self) -> bool {
+        matches!(self, Self::Identity | Self::Transport | Self::Certificate | Self::Novelty)
+    }
 }
 
 finding_kinds! {
@@ -189,4 +221,60 @@ pub struct Finding {
     pub exemplars: Vec<TraceId>,
     /// ATT&CK technique ids of the rule.
     pub techniques: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(kind: FindingKind, severity: Severity) -> Finding {
+        Finding {
+            id: kind.name().to_owned(),
+            kind,
+            severity,
+            edge: Edge::default(),
+            external: false,
+            subject: String::new(),
+            onset: EventTime(1),
+            detected: EventTime(1),
+            return_period_seconds: None,
+            summary: String::new(),
+            evidence: Vec::new(),
+            source_identity: IdentitySource::None,
+            claimed_principal: String::new(),
+            exemplars: Vec::new(),
+            techniques: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn one_step_worse_is_the_next_severity_and_critical_stays() {
+        let raised: Vec<Severity> = Severity::ALL.into_iter().map(Severity::raised).collect();
+        assert_eq!(raised[..4], Severity::ALL[1..]);
+        assert_eq!(raised[4], Severity::Critical);
+    }
+
+    #[test]
+    fn findings_are_worse_together_when_families_agree_of_which_one_corroborates() {
+        use FindingKind as K;
+        use Severity::{Critical, High, Info, Low, Medium};
+        let cases: &[(&[(FindingKind, Severity)], Severity)] = &[
+            (&[], Info),
+            (&[(K::NewEdge, Medium), (K::NewRoute, Low)], Medium),
+            (&[(K::NewEdge, Low), (K::BytesHigh, Medium)], High),
+            (&[(K::MtlsDowngrade, Medium), (K::CertificateIssuer, Medium)], High),
+            (&[(K::BytesHigh, Medium), (K::BoundaryViolation, Medium), (K::TelemetryGap, Low)], Medium),
+            (&[(K::NewEdge, Medium), (K::BytesHigh, Info)], Medium),
+            (&[(K::NewEdge, Info), (K::BytesHigh, Info)], Info),
+            (&[(K::ForgedIdentity, Critical), (K::NewEdge, Critical)], Critical),
+        ];
+        for (findings, together) in cases {
+            let findings: Vec<Finding> =
+                findings.iter().map(|(kind, level)| finding(*kind, *level)).collect();
+            let mut seen: Vec<&Finding> = findings.iter().collect();
+            assert_eq!(Severity::of_all(&seen), *together, "{seen:#?}");
+            seen.reverse();
+            assert_eq!(Severity::of_all(&seen), *together, "in any order: {seen:#?}");
+        }
+    }
 }

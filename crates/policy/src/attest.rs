@@ -20,7 +20,7 @@ use selvedge_model::quarantine::QUARANTINE_ID_PREFIX;
 use selvedge_model::symbol::OVERFLOW_TEXT;
 use selvedge_model::{Endpoint, EventTime, Finding, FindingKind, IdentitySource, Severity};
 
-use crate::knowledge::Knowledge;
+use crate::knowledge::{Knowledge, Remembered};
 use crate::matching::same_workload;
 use crate::recent::began_by;
 
@@ -74,7 +74,7 @@ impl Doubt {
 /// What a kind of finding is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Basis {
-    /// One shape of calls.
+    /// One shape of calls, or calls under one identity proven in one way.
     Shape,
     /// All calls of an edge.
     Edge,
@@ -101,8 +101,10 @@ fn basis(kind: FindingKind) -> Basis {
         | K::NewEgress
         | K::NewCallPath
         | K::BoundaryViolation
-        | K::PolicyUnenforced => Basis::Shape,
-        K::PathScan | K::FanOut | K::Beacon | K::BytesHigh | K::RequestRateHigh | K::DeniedBurst => {
+        | K::PolicyUnenforced
+        // It counts calls of one principal by one proof.
+        | K::PathScan => Basis::Shape,
+        K::FanOut | K::Beacon | K::BytesHigh | K::RequestRateHigh | K::DeniedBurst => {
             Basis::Edge
         }
         // Text that is not UTF-8 may have been passed on; a certificate that expires soon is no attack; what a callee
@@ -126,6 +128,11 @@ pub(crate) fn compromises(finding: &Finding) -> bool {
 /// Whose deed `finding` is.
 #[must_use]
 pub fn attested<'a>(finding: &'a Finding, knowledge: &dyn Knowledge) -> Attested<'a> {
+    whose(finding, &Remembered::new(knowledge))
+}
+
+/// As [`attested`], for many findings.
+pub(crate) fn whose<'a>(finding: &'a Finding, knowledge: &Remembered<'_>) -> Attested<'a> {
     let basis = basis(finding.kind);
     let ours = finding.kind == FindingKind::DeniedBurst && finding.subject.contains(QUARANTINE_ID_PREFIX);
     if finding.evidence.iter().any(|fact| fact.name == "handshake_failure" && !fact.observed.is_empty()) {
@@ -139,7 +146,7 @@ pub fn attested<'a>(finding: &'a Finding, knowledge: &dyn Knowledge) -> Attested
 }
 
 /// A deed outside the mesh: only the caller's own proxy speaks of it.
-fn leaving<'a>(finding: &'a Finding, basis: Basis, knowledge: &dyn Knowledge) -> Attested<'a> {
+fn leaving<'a>(finding: &'a Finding, basis: Basis, knowledge: &Remembered<'_>) -> Attested<'a> {
     let source = &finding.edge.source;
     // Verified by a callee's proxy, outside the mesh? Then records of two calls were joined.
     if finding.source_identity != IdentitySource::ProxyMetadata || !told(source) {
@@ -159,7 +166,7 @@ fn leaving<'a>(finding: &'a Finding, basis: Basis, knowledge: &dyn Knowledge) ->
     }
 }
 
-fn inside<'a>(finding: &'a Finding, basis: Basis, knowledge: &dyn Knowledge) -> Attested<'a> {
+fn inside<'a>(finding: &'a Finding, basis: Basis, knowledge: &Remembered<'_>) -> Attested<'a> {
     let source = &finding.edge.source;
     let principal = source.principal.as_str();
     let verified = finding.source_identity == IdentitySource::MtlsCertificate && !principal.is_empty();
@@ -188,7 +195,7 @@ fn inside<'a>(finding: &'a Finding, basis: Basis, knowledge: &dyn Knowledge) -> 
 
 /// True when the named workload is known to hold the principal that goes with it, or has the very name that the
 /// certificate gives. Of a principal that nobody is known to hold, the namespace must be that of the name.
-fn belong_together(source: &Endpoint, knowledge: &dyn Knowledge) -> bool {
+fn belong_together(source: &Endpoint, knowledge: &Remembered<'_>) -> bool {
     let namespace = principal_namespace(&source.principal) == Some(source.namespace.as_str());
     let account = principal_service_account(&source.principal) == Some(source.workload.as_str());
     let holders = knowledge.holders(&source.principal);
@@ -199,18 +206,24 @@ fn belong_together(source: &Endpoint, knowledge: &dyn Knowledge) -> bool {
 /// True when there were calls of the finding's edge since its onset, and `all` holds for each.
 fn every_call(
     finding: &Finding,
-    knowledge: &dyn Knowledge,
+    knowledge: &Remembered<'_>,
     all: &dyn Fn(&crate::TrafficRow) -> bool,
 ) -> bool {
-    let until: EventTime = finding.onset.before(GRAIN);
-    let scope = crate::Scope { callees: vec![finding.edge.destination.clone()], callers: Vec::new() };
-    let rows = knowledge.traffic(&scope, until);
+    let until = minute_of(finding.onset.before(GRAIN));
+    let callee = Endpoint { principal: String::new(), ..finding.edge.destination.clone() };
+    let scope = crate::Scope { callees: vec![callee], callers: Vec::new() };
+    let rows = knowledge.rows(scope, until);
     let mut since = rows
         .iter()
         .filter(|row| same_workload(&row.source, &finding.edge.source) && row.external == finding.external)
         .filter(|row| !began_by(row.minute_seconds, until))
         .peekable();
     since.peek().is_some() && since.all(all)
+}
+
+/// The first moment of the minute: findings of one minute ask for the same traffic.
+fn minute_of(at: EventTime) -> EventTime {
+    EventTime(at.0 - at.0 % u64::try_from(GRAIN.as_nanos()).expect("a minute"))
 }
 
 fn told(end: &Endpoint) -> bool {

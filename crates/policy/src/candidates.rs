@@ -1,30 +1,30 @@
 //! From an incident to the quarantines that would stop it: the narrowest first, each tried on recent traffic.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use selvedge_model::finding::Family;
 use selvedge_model::{
-    Caller, Cut, Endpoint, EventTime, Finding, FindingKind, Incident, Operation, Place, Severity,
+    Caller, Cut, Edge, Endpoint, EventTime, Finding, FindingKind, Incident, Operation, Place, Severity,
 };
 
-use crate::attest::{Attested, Doubt, attested, compromises, names};
+use crate::attest::{Attested, Doubt, compromises, names, whose};
 use crate::backtest::{Trial, backtest_cuts};
-use crate::knowledge::Knowledge;
+use crate::knowledge::{Knowledge, Remembered};
 use crate::limits::not_stopped;
 use crate::matching::{route_to_cut, same_target, same_workload};
 use crate::recent::Scope;
 use crate::traffic::TrafficRow;
 
-/// New plans for one incident; past it those with the least evidence wait until others stand.
+/// New candidates for one incident; past it those with the least evidence wait until others stand.
 const PLANS_MAX: usize = 8;
 /// Operations of one cut; past it the cut is not narrowed.
 const OPERATIONS_MAX: usize = 16;
 /// Hosts of one cut: the first by name.
 const HOSTS_MAX: usize = 16;
-/// Finding ids kept as evidence of one quarantine.
-pub(crate) const EVIDENCE_MAX: usize = 64;
+/// Finding ids kept as evidence of one quarantine: several times what an incident keeps at once, because what was kept
+/// must never look new. Past it nothing is (policy `keep_known`), and the lease runs out.
+pub(crate) const EVIDENCE_MAX: usize = 1_024;
 
 /// Whose deeds a quarantine answers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,22 +75,25 @@ impl Candidate {
     }
 }
 
-/// One answer to an incident, and a wider one where the first is narrow.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    /// The narrowest that stops it.
-    pub chosen: Candidate,
-    /// All of the destination instead of some of its routes.
-    pub wider: Option<Candidate>,
-}
-
 /// All answers to an incident, most evidence first, and why findings led to none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plans {
-    /// Independent of each other.
-    pub plans: Vec<Plan>,
+    /// Independent of each other, each the narrowest that stops what it answers.
+    pub candidates: Vec<Candidate>,
     /// Why findings are nobody's deed, for this purpose.
     pub doubts: BTreeSet<Doubt>,
+}
+
+/// Whose deeds findings are, as far as it is proven.
+#[derive(Default)]
+pub(crate) struct Deeds<'a> {
+    /// By principal.
+    verified: BTreeMap<String, Case<'a>>,
+    /// By callee, of somebody who proved no identity.
+    unproven: BTreeMap<Endpoint, Case<'a>>,
+    /// By workload, of what leaves the mesh.
+    leaving: BTreeMap<Endpoint, Case<'a>>,
+    doubts: BTreeSet<Doubt>,
 }
 
 /// Findings that are proven to be one subject's deeds.
@@ -99,62 +102,83 @@ struct Case<'a> {
     findings: Vec<&'a Finding>,
 }
 
-/// What would stop an incident. `findings` are its findings, in any order; `standing` is what is denied already.
+/// What would stop an incident. `findings` are its findings, in any order; `standing` is what is denied already. Callers
+/// without an identity are cut beside a named one where the record leaves open at most `undecided_max` of the
+/// destination's calls, 0 to 1.
 #[must_use]
 pub fn plans(
     incident: &Incident,
     findings: &[&Finding],
     standing: &[Cut],
     knowledge: &dyn Knowledge,
+    undecided_max: f64,
 ) -> Plans {
-    let mut plans = Plans::default();
-    let (mut verified, mut unproven, mut leaving) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for finding in sorted(findings) {
-        match attested(finding, knowledge) {
-            Attested::Principal(principal) => push(&mut verified, principal.to_owned(), finding),
-            Attested::Unproven => push(&mut unproven, bare(&finding.edge.destination), finding),
-            Attested::OwnProxy(source) => push(&mut leaving, bare(source), finding),
-            Attested::Nobody(doubt) => drop(plans.doubts.insert(doubt)),
+    let knowledge = Remembered::new(knowledge);
+    plans_for(incident, &Deeds::of(findings, &knowledge), standing, &knowledge, undecided_max)
+}
+
+impl<'a> Deeds<'a> {
+    pub(crate) fn of(findings: &[&'a Finding], knowledge: &Remembered<'_>) -> Self {
+        let mut deeds = Self::default();
+        for finding in sorted(findings) {
+            match whose(finding, knowledge) {
+                Attested::Principal(principal) => push(&mut deeds.verified, principal.to_owned(), finding),
+                Attested::Unproven => push(&mut deeds.unproven, bare(&finding.edge.destination), finding),
+                Attested::OwnProxy(source) => push(&mut deeds.leaving, bare(source), finding),
+                Attested::Nobody(doubt) => drop(deeds.doubts.insert(doubt)),
+            }
         }
+        deeds
     }
-    let planner = Planner { incident, knowledge, standing, leaving: &leaving, seen: RefCell::default() };
-    for (principal, case) in &verified {
-        plans.plans.extend(planner.against_principal(principal, case));
+}
+
+/// As [`plans`], when it is known whose deeds the findings are.
+pub(crate) fn plans_for(
+    incident: &Incident,
+    deeds: &Deeds<'_>,
+    standing: &[Cut],
+    knowledge: &Remembered<'_>,
+    undecided_max: f64,
+) -> Plans {
+    let Deeds { verified, unproven, leaving, doubts } = deeds;
+    let planner = Planner { incident, knowledge, standing, undecided_max, leaving };
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for (principal, case) in verified {
+        candidates.extend(planner.against_principal(principal, case));
     }
-    plans.plans.extend(unproven.iter().filter_map(|(callee, case)| planner.against_unproven(callee, case)));
-    for (workload, case) in &leaving {
-        let cut_already = |plan: &Plan| {
-            plan.chosen.cuts.iter().chain(&plan.chosen.covered).any(|cut| outbound_of(cut, workload))
+    candidates.extend(unproven.iter().filter_map(|(callee, case)| planner.against_unproven(callee, case)));
+    for (workload, case) in leaving {
+        let cut_already = |candidate: &Candidate| {
+            candidate.cuts.iter().chain(&candidate.covered).any(|cut| outbound_of(cut, workload))
         };
-        if !plans.plans.iter().any(cut_already) {
-            plans.plans.extend(planner.against_leaving(workload, case));
+        if !candidates.iter().any(cut_already) {
+            candidates.extend(planner.against_leaving(workload, case));
         }
     }
-    let weight = |plan: &Plan| (plan.chosen.severity, plan.chosen.families.len(), plan.chosen.evidence.len());
-    plans.plans.sort_by(|left, right| {
-        weight(right).cmp(&weight(left)).then_with(|| left.chosen.key().cmp(&right.chosen.key()))
-    });
+    let weight = |one: &Candidate| (one.severity, one.families.len(), one.evidence.len());
+    candidates
+        .sort_by(|left, right| weight(right).cmp(&weight(left)).then_with(|| left.key().cmp(&right.key())));
     let mut room = PLANS_MAX;
-    plans.plans.retain(|plan| {
-        let new = usize::from(!plan.chosen.cuts.is_empty());
+    candidates.retain(|candidate| {
+        let new = usize::from(!candidate.cuts.is_empty());
         let kept = new <= room;
         room -= if kept { new } else { 0 };
         kept
     });
-    plans
+    Plans { candidates, doubts: doubts.clone() }
 }
 
 struct Planner<'a> {
     incident: &'a Incident,
-    knowledge: &'a dyn Knowledge,
+    knowledge: &'a Remembered<'a>,
     standing: &'a [Cut],
+    undecided_max: f64,
     leaving: &'a BTreeMap<Endpoint, Case<'a>>,
-    seen: RefCell<BTreeMap<Scope, Rc<[TrafficRow]>>>,
 }
 
 impl Planner<'_> {
-    /// One plan for each destination at which the principal did something by itself.
-    fn against_principal(&self, principal: &str, case: &Case<'_>) -> Vec<Plan> {
+    /// One for each destination at which the principal did something by itself.
+    fn against_principal(&self, principal: &str, case: &Case<'_>) -> Vec<Candidate> {
         let mut by_callee: BTreeMap<Endpoint, Case<'_>> = BTreeMap::new();
         for finding in case.findings.iter().filter(|finding| names(finding.kind)) {
             push(&mut by_callee, bare(&finding.edge.destination), finding);
@@ -166,49 +190,36 @@ impl Planner<'_> {
             let owner = with_principal(callee, here);
             let whole = inbound(&owner, Caller::Principal(principal.to_owned()), Vec::new());
             let rows = self.rows(std::slice::from_ref(callee), &[]);
-            let narrow = self.narrowed(&whole, here, &rows);
-            let build = |cut: Cut| {
-                let mut cuts = vec![cut];
-                cuts.extend(self.plaintext_too(&owner, &rows));
-                cuts.extend(egress.clone());
-                let established = !stolen && self.hurts(&cuts[..1], &rows) > 0;
-                self.candidate(Subject::Principal(principal.to_owned()), &callers, cuts, case, established)
-            };
-            match narrow {
-                Some(narrow) => Plan { chosen: build(narrow), wider: Some(build(whole)) },
-                None => Plan { chosen: build(whole), wider: None },
-            }
+            let mut cuts = vec![self.narrowed(whole, here, &rows)];
+            cuts.extend(self.plaintext_too(&owner, &rows));
+            cuts.extend(egress.clone());
+            let established = !stolen && self.hurts(&cuts[..1], &rows) > 0;
+            self.candidate(Subject::Principal(principal.to_owned()), &callers, cuts, case, established)
         };
         by_callee.iter().map(plan).collect()
     }
 
     /// A deny of whoever proves no identity, where somebody got through without one.
-    fn against_unproven(&self, callee: &Endpoint, case: &Case<'_>) -> Option<Plan> {
+    fn against_unproven(&self, callee: &Endpoint, case: &Case<'_>) -> Option<Candidate> {
         case.findings.iter().find(|finding| finding.kind == FindingKind::MtlsDowngrade)?;
         let owner = with_principal(callee, case);
         let rows = self.rows(std::slice::from_ref(callee), &[]);
         let whole = inbound(&owner, Caller::Unauthenticated, Vec::new());
-        let build = |cut: Cut| self.candidate(Subject::Unproven, &[], vec![cut], case, false);
-        Some(match self.narrowed(&whole, case, &rows) {
-            Some(narrow) => Plan { chosen: build(narrow), wider: Some(build(whole)) },
-            None => Plan { chosen: build(whole), wider: None },
-        })
+        let cuts = vec![self.narrowed(whole, case, &rows)];
+        Some(self.candidate(Subject::Unproven, &[], cuts, case, false))
     }
 
     /// A deny at the workload's own way out, of hosts that it never called before.
-    fn against_leaving(&self, workload: &Endpoint, case: &Case<'_>) -> Option<Plan> {
+    fn against_leaving(&self, workload: &Endpoint, case: &Case<'_>) -> Option<Candidate> {
         let cut = outbound(workload, case)?;
         let callers = vec![workload.clone()];
-        Some(Plan {
-            chosen: self.candidate(Subject::OwnProxy, &callers, vec![cut], case, false),
-            wider: None,
-        })
+        Some(self.candidate(Subject::OwnProxy, &callers, vec![cut], case, false))
     }
 
-    /// The cut for only those operations of the deviation that nobody normally asks for, when the whole one would hurt.
-    fn narrowed(&self, whole: &Cut, case: &Case<'_>, rows: &[TrafficRow]) -> Option<Cut> {
-        if self.hurts(std::slice::from_ref(whole), rows) == 0 {
-            return None;
+    /// `whole`, or only those operations of the deviation that nobody normally asks for, when the whole would hurt.
+    fn narrowed(&self, whole: Cut, case: &Case<'_>, rows: &[TrafficRow]) -> Cut {
+        if self.hurts(std::slice::from_ref(&whole), rows) == 0 {
+            return whole;
         }
         let wanted: BTreeSet<Operation> =
             case.findings.iter().filter_map(|finding| operation(finding)).collect();
@@ -216,7 +227,7 @@ impl Planner<'_> {
         let harmless =
             wanted.into_iter().filter(|operation| self.hurts(&[with(vec![operation.clone()])], rows) == 0);
         let operations: Vec<Operation> = harmless.collect();
-        (!operations.is_empty() && operations.len() <= OPERATIONS_MAX).then(|| with(operations))
+        if operations.is_empty() || operations.len() > OPERATIONS_MAX { whole } else { with(operations) }
     }
 
     /// Normal calls before the onset that `cuts` would have denied.
@@ -229,8 +240,8 @@ impl Planner<'_> {
     fn plaintext_too(&self, callee: &Endpoint, rows: &[TrafficRow]) -> Option<Cut> {
         let cut = inbound(callee, Caller::Unauthenticated, Vec::new());
         let trial = backtest_cuts(std::slice::from_ref(&cut), rows, self.incident.onset);
-        (trial.backtest.denied_normal == 0 && trial.undecided_normal == 0 && trial.considered_before > 0)
-            .then_some(cut)
+        let open = trial.undecided_share() <= self.undecided_max;
+        (trial.backtest.denied_normal == 0 && open && trial.considered_before > 0).then_some(cut)
     }
 
     /// What leaves the mesh from the workload that goes by `principal`: by its own word, or because it alone holds it.
@@ -254,13 +265,10 @@ impl Planner<'_> {
         callers.into_iter().collect()
     }
 
-    /// Recent traffic to `callees` and from `callers`; looked up once, because a day of it is long.
+    /// Recent traffic to `callees` and from `callers`.
     fn rows(&self, callees: &[Endpoint], callers: &[Endpoint]) -> Rc<[TrafficRow]> {
         let scope = Scope { callees: callees.to_vec(), callers: callers.to_vec() };
-        let mut seen = self.seen.borrow_mut();
-        let rows = seen.entry(scope);
-        let rows = rows.or_insert_with_key(|scope| self.knowledge.traffic(scope, self.incident.onset).into());
-        Rc::clone(rows)
+        self.knowledge.rows(scope, self.incident.onset)
     }
 
     fn candidate(
@@ -291,12 +299,12 @@ impl Planner<'_> {
         if let Some((from, until)) = self.knowledge.span() {
             (trial.backtest.from_seconds, trial.backtest.until_seconds) = (from, until);
         }
-        let reason = reason(&subject, callers, &cuts, case);
+        let reason = reason(&subject, callers, &cuts, self.why(&cuts, case));
         let not_stopped = not_stopped(&subject, callers, &cuts, &rows, self.incident.onset);
         Candidate {
             evidence: case.findings.iter().take(EVIDENCE_MAX).map(|finding| finding.id.clone()).collect(),
             families: case.findings.iter().map(|finding| finding.kind.family()).collect(),
-            severity: severity(case),
+            severity: Severity::of_all(&case.findings),
             callers: callers.to_vec(),
             target,
             subject,
@@ -309,18 +317,17 @@ impl Planner<'_> {
             not_stopped,
         }
     }
-}
-
-/// The worst of the findings; one step worse when independent kinds agree and one of them says who, how they connect, or
-/// that it is new: as incidents are, over what is proven alone.
-fn severity(case: &Case<'_>) -> Severity {
-    let worst = case.findings.iter().map(|finding| finding.severity).max().unwrap_or_default();
-    let families: BTreeSet<Family> = case.findings.iter().map(|finding| finding.kind.family()).collect();
-    let tells = [Family::Identity, Family::Transport, Family::Certificate, Family::Novelty];
-    let agree = families.len() >= 2 && tells.iter().any(|family| families.contains(family));
-    let at = Severity::ALL.iter().position(|severity| *severity == worst).unwrap_or(0);
-    let raised = Severity::ALL[(at + usize::from(agree)).min(Severity::ALL.len() - 1)];
-    if worst > Severity::Info { raised } else { worst }
+    /// The worst finding about what `cuts` deny, else the worst of the case: in words.
+    fn why<'b>(&'b self, cuts: &[Cut], case: &'b Case<'_>) -> &'b str {
+        let own = || case.findings.iter().copied();
+        let beside = self.leaving.values().flat_map(|leaving| leaving.findings.iter().copied());
+        let about = |finding: &&Finding| cuts.iter().any(|cut| is_about(finding, cut));
+        let worst = |left: &&Finding, right: &&Finding| {
+            left.severity.cmp(&right.severity).then_with(|| right.id.cmp(&left.id))
+        };
+        let why = own().chain(beside).filter(about).max_by(worst).or_else(|| own().max_by(worst));
+        why.map_or("", |finding| finding.summary.as_str())
+    }
 }
 
 /// The request that a finding is about, when it is about one.
@@ -335,7 +342,7 @@ fn operation(finding: &Finding) -> Option<Operation> {
     known.then(|| Operation { method: method.to_owned(), route: route_to_cut(route) })
 }
 
-fn reason(subject: &Subject, callers: &[Endpoint], cuts: &[Cut], case: &Case<'_>) -> String {
+fn reason(subject: &Subject, callers: &[Endpoint], cuts: &[Cut], why: &str) -> String {
     let who = match subject {
         Subject::Principal(principal) => {
             let name = callers.first().map_or_else(|| "an unknown workload".to_owned(), Endpoint::label);
@@ -352,9 +359,20 @@ fn reason(subject: &Subject, callers: &[Endpoint], cuts: &[Cut], case: &Case<'_>
         })
         .collect();
     let what: Vec<String> = what.into_iter().collect();
-    let why = case.findings.iter().max_by_key(|finding| (finding.severity, std::cmp::Reverse(&finding.id)));
-    let why = why.map_or("", |finding| finding.summary.as_str());
     format!("cut {who} from {}: {why}", what.join(", "))
+}
+
+/// True when the finding tells of something that `cut` denies there.
+fn is_about(finding: &Finding, cut: &Cut) -> bool {
+    let Edge { source, destination } = &finding.edge;
+    match cut.place {
+        Place::Inbound => !finding.external && same_workload(destination, &cut.workload),
+        Place::Outbound => {
+            finding.external
+                && same_workload(source, &cut.workload)
+                && cut.hosts.contains(&destination.workload)
+        }
+    }
 }
 
 fn inbound(callee: &Endpoint, caller: Caller, operations: Vec<Operation>) -> Cut {

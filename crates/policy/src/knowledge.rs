@@ -1,10 +1,17 @@
 //! What planning needs to know beside the incident.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use selvedge_learn::Baselines;
 use selvedge_model::{Endpoint, EventTime, Symbol, SymbolTable};
 
 use crate::recent::{Recent, Scope};
 use crate::traffic::TrafficRow;
+
+/// Answers about traffic that are remembered; past it all are forgotten and asked for anew (policy `forget_all`).
+const REMEMBERED_MAX: usize = 32;
 
 /// What is known, in words.
 pub trait Knowledge {
@@ -47,5 +54,41 @@ impl Knowledge for Learned<'_> {
 
     fn span(&self) -> Option<(u64, u64)> {
         self.recent.span()
+    }
+}
+
+/// Rows, shared by all who ask for them.
+type Rows = Rc<[TrafficRow]>;
+
+/// Knowledge that is asked for the same traffic only once: a day of it is long. It must not outlive one decision.
+pub(crate) struct Remembered<'a> {
+    knowledge: &'a dyn Knowledge,
+    traffic: RefCell<BTreeMap<(Scope, EventTime), Rows>>,
+}
+
+impl<'a> Remembered<'a> {
+    pub(crate) fn new(knowledge: &'a dyn Knowledge) -> Self {
+        Self { knowledge, traffic: RefCell::default() }
+    }
+
+    /// As [`Knowledge::holders`].
+    pub(crate) fn holders(&self, principal: &str) -> Vec<Endpoint> {
+        self.knowledge.holders(principal)
+    }
+
+    /// As [`Knowledge::span`].
+    pub(crate) fn span(&self) -> Option<(u64, u64)> {
+        self.knowledge.span()
+    }
+
+    /// As [`Knowledge::traffic`].
+    pub(crate) fn rows(&self, scope: Scope, onset: EventTime) -> Rows {
+        let mut traffic = self.traffic.borrow_mut();
+        let asked = (scope, onset);
+        if traffic.len() >= REMEMBERED_MAX && !traffic.contains_key(&asked) {
+            traffic.clear();
+        }
+        let rows = traffic.entry(asked);
+        Rc::clone(rows.or_insert_with_key(|(scope, onset)| self.knowledge.traffic(scope, *onset).into()))
     }
 }

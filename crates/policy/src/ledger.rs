@@ -14,7 +14,8 @@ use crate::config::{PolicyConfig, PolicyMode};
 use crate::guard::{Load, MeshState, Refusal, mode_of, refusals};
 use crate::lease::{Lease, Now};
 use crate::lifecycle::{Change, CommandError, Decision, ENGINE, QuarantineEvent, event, quarantine_id};
-use crate::matching::same_target;
+use crate::matching::{overlap, same_target};
+use crate::proof::NOT_TAKEN;
 
 /// What the end of a quarantine that did harm begins with.
 const HARM: &str = "harm: ";
@@ -28,6 +29,8 @@ struct Entry {
     lease: Lease,
     /// When the dry run began.
     shadow: Option<Lease>,
+    /// It is ineffective because a proxy has not taken it; proxies may yet.
+    untaken: bool,
 }
 
 /// All quarantines. Bounded: live and proposed ones by the guard rails, ended ones by `ended_max` (policy `oldest`).
@@ -77,7 +80,7 @@ impl Ledger {
                 ledger.ended.push_back(quarantine.id.clone());
             }
             let shadow = promotes(&quarantine, config).then(|| Lease::granted(now, config.shadow_for));
-            ledger.entries.insert(quarantine.id.clone(), Entry { quarantine, lease, shadow });
+            ledger.entries.insert(quarantine.id.clone(), Entry { quarantine, lease, shadow, untaken: false });
         }
         ledger
     }
@@ -181,15 +184,19 @@ impl Ledger {
             ended: String::new(),
         };
         let shadow = promotes(&quarantine, config).then(|| Lease::granted(now, config.shadow_for));
-        self.entries.insert(id.clone(), Entry { quarantine, lease, shadow });
+        self.entries.insert(id.clone(), Entry { quarantine, lease, shadow, untaken: false });
         id
     }
 
-    /// Why the same was taken back before: by a person or by its lease for this incident, by harm for any.
+    /// Why the same, or part of it, was taken back before: by a person or by its lease for this incident or one that it
+    /// took in, by harm for any. What has ended is never written over, either.
     fn ended_alike(&self, incident: &Incident, candidate: &Candidate) -> Option<Refusal> {
+        let id = quarantine_id(&incident.id, &candidate.cuts);
         let alike = self.quarantines().filter(|other| other.state.ended()).find(|other| {
-            let answers = other.incident_id == incident.id || other.ended.starts_with(HARM);
-            answers && other.cuts.iter().any(|cut| candidate.cuts.contains(cut))
+            let taken_in = incident.quarantines.iter().any(|known| known.id == other.id);
+            let answers = other.incident_id == incident.id || taken_in || other.ended.starts_with(HARM);
+            let again = |cut: &Cut| candidate.cuts.iter().any(|new| overlap(cut, new));
+            other.id == id || (answers && other.cuts.iter().any(again))
         })?;
         Some(Refusal::Ended { id: alike.id.clone(), ended: alike.ended.clone() })
     }
@@ -228,17 +235,13 @@ impl Ledger {
     ) -> Result<Vec<QuarantineEvent>, CommandError> {
         let entry = self.open(id)?;
         let known = &mut entry.quarantine.evidence;
-        let new: Vec<&String> = evidence.iter().filter(|one| !known.contains(one)).collect();
+        let room = EVIDENCE_MAX.saturating_sub(known.len());
+        let new: Vec<&String> = evidence.iter().filter(|one| !known.contains(one)).take(room).collect();
         if new.is_empty() {
             return Ok(Vec::new());
         }
         let count = new.len();
         known.extend(new.into_iter().cloned());
-        // The first ones are why it is there, the last ones why it still is.
-        let surplus = known.len().saturating_sub(EVIDENCE_MAX);
-        if surplus > 0 {
-            known.drain(EVIDENCE_MAX / 2..EVIDENCE_MAX / 2 + surplus);
-        }
         let ttl = Duration::from_secs(entry.quarantine.ttl_seconds);
         let late = entry.lease.left(now) <= ttl / 2;
         let allowed = entry.quarantine.renewals < config.renewals_max && !config.kill_switch;
@@ -303,9 +306,18 @@ impl Ledger {
         self.end(id, QuarantineState::Lifted, Change::RolledBack, ENGINE, (&ended, why), now)
     }
 
-    /// Time passes: leases run out, dry runs become enforced, written ends are corrected, old ends are forgotten.
+    /// Time passes: dry runs become enforced, leases run out, written ends are corrected, old ends are forgotten.
     pub fn advance(&mut self, config: &PolicyConfig, now: Now) -> Vec<QuarantineEvent> {
         let mut events = Vec::new();
+        // Before leases run out: one that is as long as the dry run must not end with it.
+        for (id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.quarantine.state.live()) {
+            let due = entry.shadow.is_some_and(|shadow| shadow.over(now));
+            let failed = matches!(entry.quarantine.progress, Progress::Ineffective(_));
+            if due && !config.kill_switch && !failed {
+                entry.enforce(Duration::from_secs(entry.quarantine.ttl_seconds), now);
+                events.push(event(id, Change::Enforced, ENGINE, "the dry run is over", now));
+            }
+        }
         let over: Vec<(String, bool)> = self
             .entries
             .iter()
@@ -318,13 +330,6 @@ impl Ledger {
             events.extend(ended.unwrap_or_default());
         }
         for (id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.quarantine.state.live()) {
-            let due = entry.shadow.is_some_and(|shadow| shadow.over(now));
-            let ready =
-                due && !config.kill_switch && !matches!(entry.quarantine.progress, Progress::Ineffective(_));
-            if ready {
-                entry.enforce(Duration::from_secs(entry.quarantine.ttl_seconds), now);
-                events.push(event(id, Change::Enforced, ENGINE, "the dry run is over", now));
-            }
             let written = entry.quarantine.expires.unwrap_or_default();
             if let Some(expires) = entry.lease.corrected(now, written) {
                 entry.quarantine.expires = Some(expires);
@@ -346,13 +351,15 @@ impl Ledger {
         self.progress(id, Progress::Pushed, now, |known| matches!(known, Progress::Planned))
     }
 
-    /// `acked` of `nodes` connected proxies have taken it. Without a proxy nothing is enforced.
+    /// `acked` of `nodes` connected proxies have taken it. Without a proxy nothing is enforced. When all have, an earlier
+    /// refusal is over.
     pub fn acknowledged(&mut self, id: &str, nodes: usize, acked: usize, now: Now) -> Vec<QuarantineEvent> {
         if nodes == 0 || acked < nodes {
             return Vec::new();
         }
+        let untaken = self.entries.get(id).is_some_and(|entry| entry.untaken);
         self.progress(id, Progress::Acknowledged, now, |known| {
-            matches!(known, Progress::Planned | Progress::Pushed)
+            untaken || matches!(known, Progress::Planned | Progress::Pushed)
         })
     }
 
@@ -365,6 +372,7 @@ impl Ledger {
             return Vec::new();
         }
         entry.quarantine.progress = progress;
+        entry.untaken = true;
         vec![event(id, Change::Rejected, ENGINE, &why, now)]
     }
 
@@ -392,6 +400,7 @@ impl Ledger {
             Progress::Effective => (Change::Effective, String::new()),
             Progress::Ineffective(why) => (Change::Ineffective, why.clone()),
         };
+        entry.untaken = why.starts_with(NOT_TAKEN);
         *known = progress;
         vec![event(id, change, ENGINE, &why, now)]
     }
@@ -433,6 +442,7 @@ impl Entry {
         self.shadow = None;
         self.quarantine.state = QuarantineState::Enforced;
         self.quarantine.progress = Progress::Planned;
+        self.untaken = false;
         self.quarantine.expires = Some(self.lease.expires(now));
     }
 }

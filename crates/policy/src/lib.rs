@@ -30,7 +30,7 @@ mod yaml;
 
 pub use attest::{Attested, Doubt, attested};
 pub use backtest::{Evaluator, Trial, backtest, backtest_cuts};
-pub use candidates::{Candidate, Plan, Plans, Subject, plans};
+pub use candidates::{Candidate, Plans, Subject, plans};
 pub use cases::{CaseFile, CaseResult, Expectation};
 pub use config::{PolicyConfig, PolicyMode, ProofConfig};
 pub use dialect::{

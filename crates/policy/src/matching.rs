@@ -43,6 +43,24 @@ pub(crate) fn same_target(left: &Cut, right: &Cut) -> bool {
     left.place == right.place && left.caller == right.caller && same_workload(&left.workload, &right.workload)
 }
 
+/// True when some request is refused by both cuts. An empty list is everything.
+pub(crate) fn overlap(left: &Cut, right: &Cut) -> bool {
+    let hosts = left.hosts.is_empty()
+        || right.hosts.is_empty()
+        || left.hosts.iter().any(|host| right.hosts.iter().any(|other| host.eq_ignore_ascii_case(other)));
+    let operations = left.operations.is_empty()
+        || right.operations.is_empty()
+        || left.operations.iter().any(|one| right.operations.iter().any(|other| both(one, other)));
+    same_target(left, right) && hosts && operations
+}
+
+/// True when some request is of both operations.
+fn both(left: &Operation, right: &Operation) -> bool {
+    let method = left.method.is_empty() || right.method.is_empty() || left.method == right.method;
+    let within = |wanted: &str, seen: &str| seen.is_empty() || route(wanted, seen) != Truth::No;
+    method && (within(&left.route, &right.route) || within(&right.route, &left.route))
+}
+
 fn inbound(cut: &Cut, row: &TrafficRow) -> Truth {
     if !concerns(cut, row) {
         return Truth::No;
@@ -161,6 +179,27 @@ pub(crate) fn route_to_cut(seen: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn operations_overlap_when_one_request_is_of_both() {
+        let operation = |text: &str| {
+            let (method, route) = text.split_once(' ').expect("method and route");
+            Operation { method: method.to_owned(), route: route.to_owned() }
+        };
+        for (left, right, expected) in [
+            ("GET /a", "GET /a", true),
+            ("GET /a", "PUT /a", false),
+            (" /a", "PUT /a", true),
+            ("GET ", "GET /a", true),
+            ("GET /a", "GET /b", false),
+            ("GET /a/{id}", "GET /a/7", true),
+            ("GET /a/{*}", "GET /a/b/c", true),
+            ("GET /a/{id}/x", "GET /a/{id}/y", false),
+        ] {
+            assert_eq!(both(&operation(left), &operation(right)), expected, "{left} and {right}");
+            assert_eq!(both(&operation(right), &operation(left)), expected, "{right} and {left}");
+        }
+    }
 
     #[test]
     fn a_learned_route_is_cut_for_what_it_stands_for() {

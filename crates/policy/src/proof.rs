@@ -3,20 +3,31 @@
 //! It works when calls are denied under its name and none that it matches got through since every proxy has it. A
 //! request is decided when it begins, so one that began before is under way and no survivor. It hurts when it denies
 //! what it does not match, or when callers that it does not touch begin to fail: most of them, each by more than chance
-//! explains, so that a single caller cannot have a quarantine lifted by failing its own calls.
+//! explains, so that a single caller cannot have a quarantine lifted by failing its own calls. Whom it cuts is none of
+//! them, whatever else that caller may still ask for.
+//!
+//! A dry run denies nothing: it can hurt, by what it would deny, but not be proven to work, and no call survives it.
 
 use std::collections::BTreeMap;
 
 use selvedge_model::edge_window::EXEMPLARS_MAX;
-use selvedge_model::{CallShape, Cut, EdgeKey, EdgeWindow, EventTime, Quarantine, ShapeStats, SymbolTable};
+use selvedge_model::{
+    CallShape, Caller, Cut, EdgeKey, EdgeWindow, EventTime, Place, Quarantine, QuarantineState, Reported,
+    ShapeStats, SymbolTable,
+};
 
 use crate::config::ProofConfig;
-use crate::matching::{any_matches, concerns};
+use crate::matching::{any_matches, concerns, matches, same_workload};
 use crate::recent::row_of;
 use crate::traffic::{TrafficRow, Truth};
 
 /// Untouched callers that are followed; past it further ones are not (policy `keep_known`).
 const CALLERS_MAX: usize = 1_024;
+/// Untouched callers that can be judged, without which their errors say nothing: one alone may fail on purpose.
+const JUDGED_MIN: usize = 2;
+
+/// What a verdict begins with that an acknowledgement takes back.
+pub(crate) const NOT_TAKEN: &str = "not every proxy has taken it";
 
 /// What telemetry says of a quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,17 +46,21 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Proof {
     id: String,
+    dry_run: bool,
     cuts: Vec<Cut>,
     pushed: EventTime,
     everywhere: Option<EventTime>,
     denied: u64,
     survivors: u64,
-    survivor: String,
+    survivor: Earliest,
     survived: EventTime,
     wrongly_denied: u64,
-    wronged: String,
+    wronged: Earliest,
     callers: BTreeMap<EdgeKey, Health>,
 }
+
+/// The call that began first, in words: a choice that does not depend on the order in which calls are seen.
+type Earliest = Option<(EventTime, String)>;
 
 /// Calls and failed calls of an untouched caller.
 #[derive(Clone, Debug, Default)]
@@ -56,21 +71,23 @@ struct Health {
 }
 
 impl Proof {
-    /// A proof of a quarantine that was pushed at `pushed`, in event time: the later of the engine's frontier and our
-    /// wall clock, because records lag behind what they tell of.
+    /// A proof of a quarantine, or of its dry run, that was pushed at `pushed`, in event time: the later of the engine's
+    /// frontier and our wall clock, because records lag behind what they tell of. When a dry run becomes enforced, it needs
+    /// a new one.
     #[must_use]
     pub fn new(quarantine: &Quarantine, pushed: EventTime) -> Self {
         Self {
             id: quarantine.id.clone(),
+            dry_run: quarantine.state == QuarantineState::Shadow,
             cuts: quarantine.cuts.clone(),
             pushed,
             everywhere: None,
             denied: 0,
             survivors: 0,
-            survivor: String::new(),
+            survivor: None,
             survived: EventTime::ABSENT,
             wrongly_denied: 0,
-            wronged: String::new(),
+            wronged: None,
             callers: BTreeMap::new(),
         }
     }
@@ -80,7 +97,7 @@ impl Proof {
         self.everywhere.get_or_insert(at);
     }
 
-    /// Calls denied under its name so far.
+    /// Calls denied under its name so far; of a dry run those that would have been.
     #[must_use]
     pub fn denied(&self) -> u64 {
         self.denied
@@ -102,23 +119,40 @@ impl Proof {
         config: &ProofConfig,
         symbols: &SymbolTable,
     ) {
-        let near = self.near(key, symbols);
+        if !self.near(key, symbols) {
+            return;
+        }
         for (shape, stats) in &edge.shapes {
-            let ours = shape.denied_by.present() && self.is_name(symbols.resolve(shape.denied_by));
-            if shape.handshake_failure.present() || !(near || ours) {
+            if shape.handshake_failure.present() {
                 continue;
             }
+            let by = if self.dry_run { shape.shadow_denied_by } else { shape.denied_by };
+            let ours = by.present() && self.is_name(symbols.resolve(by));
             let row = row_of(key, shape, stats.calls, symbols);
-            match (any_matches(&self.cuts, &row), ours) {
-                (Truth::No, true) => {
-                    self.wrongly_denied += stats.calls;
-                    self.wronged = row.source.label();
-                }
-                (_, true) => self.denied += stats.calls,
-                (Truth::Yes, false) => self.survive(shape, stats, &row, config),
-                (Truth::No, false) => self.compare(key, shape, stats, usual, &row, config),
-                (Truth::Unknown, false) => {}
+            match any_matches(&self.cuts, &row) {
+                _ if ours => self.deny(shape, stats, &row),
+                Truth::Yes if self.dry_run => {}
+                Truth::Yes => self.survive(shape, stats, &row, config),
+                Truth::No => self.compare(key, shape, stats, usual, &row, config),
+                Truth::Unknown => {}
             }
+        }
+    }
+
+    /// Counts calls that were denied under its name, by the word of the proxies that have it: whoever else says so may be
+    /// the attacker. What a workload says of its own way out is never harm: it would be its own word in its own favour.
+    fn deny(&mut self, shape: &CallShape, stats: &ShapeStats, row: &TrafficRow) {
+        let said = |cut: &&Cut| {
+            let silent =
+                if cut.place == Place::Inbound { Reported::ClientOnly } else { Reported::ServerOnly };
+            shape.reported != silent && concerns(cut, row)
+        };
+        let cuts: Vec<&Cut> = self.cuts.iter().filter(said).collect();
+        if cuts.iter().any(|cut| matches(cut, row) != Truth::No) {
+            self.denied += stats.calls;
+        } else if cuts.iter().any(|cut| cut.place == Place::Inbound) {
+            self.wrongly_denied += stats.calls;
+            keep_earliest(&mut self.wronged, stats.first, row.source.label());
         }
     }
 
@@ -137,16 +171,27 @@ impl Proof {
         })
     }
 
+    /// True when the caller of `row` is one that is cut, here or from something else.
+    fn touches(&self, row: &TrafficRow) -> bool {
+        self.cuts.iter().any(|cut| match &cut.caller {
+            Caller::Principal(principal) => *principal == row.source.principal,
+            Caller::Unauthenticated => row.authenticated == Some(false),
+            Caller::Local => cut.place == Place::Outbound && same_workload(&cut.workload, &row.source),
+        })
+    }
+
     fn survive(&mut self, shape: &CallShape, stats: &ShapeStats, row: &TrafficRow, config: &ProofConfig) {
         let Some(everywhere) = self.everywhere else { return };
-        let survivors = started_after(stats, everywhere.after(config.grace));
+        let since = everywhere.after(config.grace);
+        let survivors = started_after(stats, since);
         if survivors == 0 || !got_through(shape) {
             return;
         }
         self.survivors += survivors;
         self.survived = self.survived.max(stats.last);
         let request = format!("{} {}", row.method, row.route);
-        self.survivor = format!("{} -> {} {}", row.source.label(), row.destination.label(), request.trim());
+        let text = format!("{} -> {} {}", row.source.label(), row.destination.label(), request.trim());
+        keep_earliest(&mut self.survivor, stats.first.max(since), text);
     }
 
     fn compare(
@@ -159,7 +204,7 @@ impl Proof {
         config: &ProofConfig,
     ) {
         let late = stats.first.since(self.pushed) > config.harm_within;
-        let concerned = self.cuts.iter().any(|cut| concerns(cut, row));
+        let concerned = self.cuts.iter().any(|cut| concerns(cut, row)) && !self.touches(row);
         if stats.first < self.pushed || late || !concerned || shape.denied_by.present() {
             return;
         }
@@ -179,9 +224,10 @@ impl Proof {
     #[must_use]
     pub fn judge(&self, now: EventTime, config: &ProofConfig) -> Verdict {
         if self.wrongly_denied >= config.wrongly_denied_max.max(1) {
-            let (calls, whom) = (self.wrongly_denied, &self.wronged);
+            let (calls, whom) = (self.wrongly_denied, said(&self.wronged));
+            let denied = if self.dry_run { "would have denied" } else { "denied" };
             return Verdict::Harm(format!(
-                "it denied {calls} calls that it does not match, of {whom} among others"
+                "it {denied} {calls} calls that it does not match, of {whom} among others"
             ));
         }
         if let Some(worse) = self.worse(config) {
@@ -192,15 +238,15 @@ impl Proof {
                 return Verdict::Open;
             }
             let seconds = config.acknowledge_within.as_secs();
-            return Verdict::Ineffective(format!("not every proxy has taken it within {seconds} s"));
+            return Verdict::Ineffective(format!("{NOT_TAKEN} within {seconds} s"));
         }
         let remembered = self.survivors > 0 && now.since(self.survived) <= config.survivor_memory;
         match (remembered, self.denied) {
-            (true, _) => Verdict::Ineffective(format!(
-                "{} calls got through, the last {}",
-                self.survivors, self.survivor
-            )),
-            (false, 0) => Verdict::Open,
+            // The same words for every further survivor: each change of them is stored and told.
+            (true, _) => {
+                Verdict::Ineffective(format!("calls got through, the first {}", said(&self.survivor)))
+            }
+            (false, denied) if denied == 0 || self.dry_run => Verdict::Open,
             (false, _) => Verdict::Effective,
         }
     }
@@ -218,7 +264,7 @@ impl Proof {
             }
         }
         worse.sort_by_key(|health| (std::cmp::Reverse(health.after.1), &health.name));
-        (worse.len() * 2 > callers).then(|| {
+        (callers >= JUDGED_MIN && worse.len() * 2 > callers).then(|| {
             let first = worse[0];
             let (failed, calls) = (first.after.1, first.after.0);
             format!(
@@ -237,6 +283,17 @@ impl Health {
             && rose >= share(self.before.1, self.before.0) + config.harm_rise_min
             && tail_at_most(self.after.1, self.after.0, usual) <= config.harm_probability_max
     }
+}
+
+fn keep_earliest(known: &mut Earliest, start: EventTime, text: String) {
+    let new = (start, text);
+    if known.as_ref().is_none_or(|known| new < *known) {
+        *known = Some(new);
+    }
+}
+
+fn said(earliest: &Earliest) -> &str {
+    earliest.as_ref().map_or("", |(_, text)| text)
 }
 
 /// Calls that surely began at or after `at`. A shape keeps the starts of its earliest calls only.

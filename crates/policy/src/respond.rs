@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use selvedge_model::{Endpoint, Finding, Incident};
 
-use crate::candidates::{Candidate, Plan, Plans, Subject, plans};
+use crate::candidates::{Candidate, Deeds, Plans, Subject, plans_for};
 use crate::config::PolicyConfig;
 use crate::guard::{MeshState, Refusal};
-use crate::knowledge::Knowledge;
+use crate::knowledge::{Knowledge, Remembered};
 use crate::lease::Now;
 use crate::ledger::Ledger;
 use crate::lifecycle::{Decision, QuarantineEvent};
@@ -17,8 +17,6 @@ use crate::lifecycle::{Decision, QuarantineEvent};
 pub struct Answer {
     /// What was tried; `None` when nobody could be named.
     pub candidate: Option<Candidate>,
-    /// A wider one that a person may prefer.
-    pub wider: Option<Candidate>,
     /// What came of it.
     pub decision: Decision,
 }
@@ -43,27 +41,32 @@ pub fn respond(
     mesh: &MeshState,
     now: Now,
 ) -> Response {
-    let mut planned = plans(incident, findings, &ledger.standing(), knowledge);
+    let knowledge = Remembered::new(knowledge);
+    let deeds = Deeds::of(findings, &knowledge);
+    let plan = |ledger: &Ledger| {
+        plans_for(incident, &deeds, &ledger.standing(), &knowledge, config.blast_radius_max)
+    };
+    let mut planned = plan(ledger);
     let mut response = Response::default();
-    if planned.plans.is_empty() {
+    if planned.candidates.is_empty() {
         let decision = Decision::Refuse(vec![Refusal::NobodyProven { doubts: planned.doubts }]);
-        response.answers.push(Answer { candidate: None, wider: None, decision });
+        response.answers.push(Answer { candidate: None, decision });
         return response;
     }
     let mut answered = BTreeSet::new();
     let next = |planned: &mut Plans, answered: &BTreeSet<_>| {
-        let open = |plan: &Plan| !answered.contains(&owned(plan.chosen.key()));
-        planned.plans.iter().position(open).map(|at| planned.plans.remove(at))
+        let open = |candidate: &Candidate| !answered.contains(&owned(candidate.key()));
+        planned.candidates.iter().position(open).map(|at| planned.candidates.remove(at))
     };
-    while let Some(plan) = next(&mut planned, &answered) {
-        answered.insert(owned(plan.chosen.key()));
-        let (decision, events) = ledger.decide(incident, &plan.chosen, config, mesh, now);
+    while let Some(candidate) = next(&mut planned, &answered) {
+        answered.insert(owned(candidate.key()));
+        let (decision, events) = ledger.decide(incident, &candidate, config, mesh, now);
         // What stands now need not be cut twice.
         if matches!(decision, Decision::Propose(_) | Decision::Shadow(_) | Decision::Enforce(_)) {
-            planned = plans(incident, findings, &ledger.standing(), knowledge);
+            planned = plan(ledger);
         }
         response.events.extend(events);
-        response.answers.push(Answer { candidate: Some(plan.chosen), wider: plan.wider, decision });
+        response.answers.push(Answer { candidate: Some(candidate), decision });
     }
     response
 }

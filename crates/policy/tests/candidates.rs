@@ -10,16 +10,16 @@ use selvedge_model::finding::Family;
 use selvedge_model::{
     Caller, Endpoint, Finding, FindingKind as K, IdentitySource, Operation, Place, Severity,
 };
-use selvedge_policy::{Attested, Doubt, Plan, Plans, Subject, attested, plans};
+use selvedge_policy::{Attested, Candidate, Doubt, Plans, Subject, attested, plans};
 
 fn planned(findings: &[Finding], known: &Known) -> Plans {
-    plans(&incident(findings), &refs(findings), &[], known)
+    plans(&incident(findings), &refs(findings), &[], known, 0.01)
 }
 
-fn only(findings: &[Finding], known: &Known) -> Plan {
+fn only(findings: &[Finding], known: &Known) -> Candidate {
     let planned = planned(findings, known);
-    assert_eq!(planned.plans.len(), 1, "{planned:#?}");
-    planned.plans.into_iter().next().expect("there is one")
+    assert_eq!(planned.candidates.len(), 1, "{planned:#?}");
+    planned.candidates.into_iter().next().expect("there is one")
 }
 
 #[test]
@@ -29,12 +29,11 @@ fn a_verified_caller_that_never_called_is_cut_from_the_whole_destination() {
         finding(K::NewEdge, intruder, "store/ledger"),
         finding(K::BoundaryViolation, intruder, "store/ledger"),
     ];
-    let plan = only(&findings, &Known::mesh());
-    let chosen = &plan.chosen;
+    let chosen = only(&findings, &Known::mesh());
     assert_eq!(chosen.subject, Subject::Principal(end(intruder).principal));
     assert_eq!(chosen.cuts[0].caller, Caller::Principal(end(intruder).principal));
     assert_eq!((chosen.cuts[0].place, &chosen.cuts[0].workload), (Place::Inbound, &end("store/ledger")));
-    assert!(chosen.cuts[0].operations.is_empty() && plan.wider.is_none());
+    assert!(chosen.cuts[0].operations.is_empty());
     assert_eq!(chosen.severity, Severity::High, "two kinds of evidence agree");
     assert!(chosen.families.contains(&Family::Novelty) && chosen.families.contains(&Family::Boundary));
     assert!(chosen.reason.contains("under any certificate"), "{}", chosen.reason);
@@ -44,32 +43,39 @@ fn a_verified_caller_that_never_called_is_cut_from_the_whole_destination() {
 fn where_no_normal_caller_is_without_identity_plaintext_is_cut_too() {
     let findings = [finding(K::NewEdge, "yard/intruder", "store/ledger")];
     let plan = only(&findings, &Known::mesh());
-    assert_eq!(plan.chosen.cuts.len(), 2);
-    assert_eq!(plan.chosen.cuts[1].caller, Caller::Unauthenticated);
+    assert_eq!(plan.cuts.len(), 2);
+    assert_eq!(plan.cuts[1].caller, Caller::Unauthenticated);
 
     let mut known = Known::mesh();
     known.rows.push(plaintext("store/ledger", "/metrics", 7));
     let plan = only(&findings, &known);
-    assert_eq!(plan.chosen.cuts.len(), 1);
-    let open = plan.chosen.not_stopped.join("\n");
+    assert_eq!(plan.cuts.len(), 1);
+    let open = plan.not_stopped.join("\n");
     assert!(open.contains("7 normal calls prove none"), "{open}");
 }
 
+/// The ledger has 10,040 calls whose callers are known, and now some of which the record says nothing.
 #[test]
-fn calls_without_a_word_about_identity_keep_plaintext_from_being_cut() {
-    let mut known = Known::mesh();
-    let silent = row_with(row("store/scribe", "store/ledger", "GET", "/entries", 3), |row| {
-        row.authenticated = None;
-        row.source.principal.clear();
-    });
-    known.rows.push(silent);
-    let plan = only(&[finding(K::NewEdge, "yard/intruder", "store/ledger")], &known);
-    assert_eq!(plan.chosen.cuts.len(), 1);
-    assert!(plan.chosen.not_stopped.join("\n").contains("does not say"));
+fn more_than_a_few_calls_without_a_word_about_identity_keep_plaintext_from_being_cut() {
+    let plan = |calls| {
+        let mut known = Known::mesh();
+        let silent = row_with(row("store/scribe", "store/ledger", "GET", "/entries", calls), |row| {
+            row.authenticated = None;
+            row.source.principal.clear();
+        });
+        known.rows.push(silent);
+        only(&[finding(K::NewEdge, "yard/intruder", "store/ledger")], &known)
+    };
+    for calls in [3, 101] {
+        assert_eq!(plan(calls).cuts.len(), 2, "{calls}");
+    }
+    let many = plan(102);
+    assert_eq!(many.cuts.len(), 1);
+    assert!(many.not_stopped.join("\n").contains("does not say"));
 }
 
 /// Scenario: the courier normally reads entries, and now exports them.
-/// Guarantees: only the export is cut; the whole destination is offered as the wider one, and would hurt.
+/// Guarantees: only the export is cut, and nothing that it normally does.
 #[test]
 fn a_caller_with_normal_business_is_cut_only_from_what_it_never_did() {
     let export = with(finding(K::NewRoute, "yard/courier", "store/ledger"), |finding| {
@@ -77,13 +83,10 @@ fn a_caller_with_normal_business_is_cut_only_from_what_it_never_did() {
     });
     let plan = only(&[export], &Known::mesh());
     let wanted = Operation { method: "GET".to_owned(), route: "/export/{id}".to_owned() };
-    assert_eq!(plan.chosen.cuts[0].operations, [wanted]);
-    assert_eq!(plan.chosen.trial.backtest.denied_normal, 0);
-    assert!(!plan.chosen.established);
-    assert!(plan.chosen.not_stopped.iter().any(|line| line.starts_with("other requests of the same caller")));
-    let wider = plan.wider.unwrap();
-    assert!(wider.cuts[0].operations.is_empty() && wider.established);
-    assert_eq!(wider.trial.backtest.denied_normal, 40);
+    assert_eq!(plan.cuts[0].operations, [wanted]);
+    assert_eq!(plan.trial.backtest.denied_normal, 0);
+    assert!(!plan.established);
+    assert!(plan.not_stopped.iter().any(|line| line.starts_with("other requests of the same caller")));
 }
 
 #[test]
@@ -92,15 +95,15 @@ fn what_a_caller_normally_does_is_never_narrowed_to() {
         finding.evidence.push(fact("route", "GET /entries"));
     });
     let plan = only(&[known_route], &Known::mesh());
-    assert!(plan.chosen.cuts[0].operations.is_empty() && plan.chosen.established && plan.wider.is_none());
+    assert!(plan.cuts[0].operations.is_empty() && plan.established);
 }
 
 #[test]
 fn a_stolen_identity_may_be_cut_from_its_normal_business_too() {
     let stolen = finding(K::OneSidedCall, "yard/courier", "store/ledger");
     let plan = only(&[stolen], &Known::mesh());
-    assert!(!plan.chosen.established);
-    assert_eq!(plan.chosen.trial.backtest.denied_normal, 40);
+    assert!(!plan.established);
+    assert_eq!(plan.trial.backtest.denied_normal, 40);
 }
 
 #[test]
@@ -110,10 +113,8 @@ fn each_destination_is_a_plan_of_its_own_and_counts_all_evidence_about_its_calle
         finding(K::BoundaryViolation, "yard/intruder", "store/cart"),
     ];
     let planned = planned(&findings, &Known::mesh());
-    assert_eq!(planned.plans.len(), 2);
-    assert!(
-        planned.plans.iter().all(|plan| plan.chosen.families.len() == 2 && plan.chosen.evidence.len() == 2)
-    );
+    assert_eq!(planned.candidates.len(), 2);
+    assert!(planned.candidates.iter().all(|plan| plan.families.len() == 2 && plan.evidence.len() == 2));
 }
 
 #[test]
@@ -123,10 +124,36 @@ fn what_the_caller_sends_out_of_the_mesh_is_cut_at_its_own_proxy() {
         leaving(K::NewEgress, "yard/intruder", "paste.example"),
     ];
     let plan = only(&findings, &Known::mesh());
-    let out = plan.chosen.cuts.iter().find(|cut| cut.place == Place::Outbound).unwrap();
+    let out = plan.cuts.iter().find(|cut| cut.place == Place::Outbound).unwrap();
     assert_eq!((out.workload.clone(), &out.caller), (bare("yard/intruder"), &Caller::Local));
     assert_eq!(out.hosts, ["paste.example"]);
-    assert!(plan.chosen.not_stopped.iter().any(|line| line.contains("go around its proxy")));
+    assert!(plan.not_stopped.iter().any(|line| line.contains("go around its proxy")));
+}
+
+/// Scenario: the intruder called the cart, which is worse, and the ledger, and sends something out of the mesh.
+/// Guarantees: each quarantine is explained by what it denies, also when of its cuts only the way out is left.
+#[test]
+fn the_reason_is_a_finding_about_what_is_cut() {
+    let intruder = "yard/intruder";
+    let findings = [
+        finding(K::NewEdge, intruder, "store/ledger"),
+        with(finding(K::NewEdge, intruder, "store/cart"), |finding| finding.severity = Severity::High),
+        leaving(K::NewEgress, intruder, "paste.example"),
+    ];
+    let mut standing = Vec::new();
+    for candidate in planned(&findings, &Known::mesh()).candidates {
+        let callee = candidate.target.label();
+        assert!(
+            candidate.reason.ends_with(&findings[usize::from(callee == "store/cart")].summary),
+            "{callee}"
+        );
+        standing.extend(candidate.cuts.into_iter().filter(|cut| cut.place == Place::Inbound));
+    }
+    assert_eq!(standing.len(), 4);
+    let grown = plans(&incident(&findings), &refs(&findings), &standing, &Known::mesh(), 0.01);
+    for candidate in &grown.candidates {
+        assert!(candidate.reason.ends_with(&findings[2].summary), "{}", candidate.reason);
+    }
 }
 
 #[test]
@@ -136,9 +163,9 @@ fn egress_of_another_workload_is_no_part_of_the_callers_cut() {
         leaving(K::NewEgress, "store/cart", "paste.example"),
     ];
     let planned = planned(&findings, &Known::mesh());
-    assert_eq!(planned.plans.len(), 2);
-    for plan in &planned.plans {
-        let places: Vec<Place> = plan.chosen.cuts.iter().map(|cut| cut.place).collect();
+    assert_eq!(planned.candidates.len(), 2);
+    for plan in &planned.candidates {
+        let places: Vec<Place> = plan.cuts.iter().map(|cut| cut.place).collect();
         let mixed = places.contains(&Place::Inbound) && places.contains(&Place::Outbound);
         assert!(!mixed, "{plan:#?}");
     }
@@ -148,24 +175,24 @@ fn egress_of_another_workload_is_no_part_of_the_callers_cut() {
 fn an_attacker_without_identity_is_cut_as_such_and_nobody_is_named() {
     let findings = [unproven(K::MtlsDowngrade, "store/ledger"), unproven(K::NewRoute, "store/ledger")];
     let plan = only(&findings, &Known::mesh());
-    assert_eq!(plan.chosen.subject, Subject::Unproven);
-    assert_eq!(plan.chosen.cuts.len(), 1);
-    assert_eq!(plan.chosen.cuts[0].caller, Caller::Unauthenticated);
-    assert!(plan.chosen.callers.is_empty());
+    assert_eq!(plan.subject, Subject::Unproven);
+    assert_eq!(plan.cuts.len(), 1);
+    assert_eq!(plan.cuts[0].caller, Caller::Unauthenticated);
+    assert!(plan.callers.is_empty());
 }
 
 #[test]
 fn what_stands_already_is_not_planned_again() {
     let intruder = "yard/intruder";
     let findings = [finding(K::NewEdge, intruder, "store/ledger")];
-    let first = only(&findings, &Known::mesh()).chosen;
-    let again = plans(&incident(&findings), &refs(&findings), &first.cuts, &Known::mesh());
-    assert!(again.plans[0].chosen.cuts.is_empty());
-    assert_eq!(again.plans[0].chosen.covered, first.cuts);
+    let first = only(&findings, &Known::mesh());
+    let again = plans(&incident(&findings), &refs(&findings), &first.cuts, &Known::mesh(), 0.01);
+    assert!(again.candidates[0].cuts.is_empty());
+    assert_eq!(again.candidates[0].covered, first.cuts);
 
     let more = [findings[0].clone(), leaving(K::NewEgress, intruder, "paste.example")];
-    let grown = plans(&incident(&more), &refs(&more), &first.cuts, &Known::mesh());
-    let cuts = &grown.plans[0].chosen.cuts;
+    let grown = plans(&incident(&more), &refs(&more), &first.cuts, &Known::mesh(), 0.01);
+    let cuts = &grown.candidates[0].cuts;
     assert_eq!((cuts.len(), cuts[0].place), (1, Place::Outbound));
 }
 
@@ -232,25 +259,25 @@ fn what_is_not_a_callers_deed_names_nobody() {
         ("the callee's new identity", by_courier(K::NewPrincipal), Doubt::NoEvidence),
         ("a passed-on header", by_courier(K::MalformedTelemetry), Doubt::NoEvidence),
         ("slowness", by_courier(K::LatencyHigh), Doubt::NoEvidence),
-        ("a scan before its window closed", by_courier(K::PathScan), Doubt::MixedCalls),
+        ("many callees before the window closed", by_courier(K::FanOut), Doubt::MixedCalls),
         ("our own denials", ours, Doubt::NoEvidence),
     ]);
 }
 
-/// Scenario: a scan on an edge, whose calls were all verified, or of which one was not.
+/// Scenario: a burst on an edge, whose calls were all verified, or of which one was not.
 /// Guarantees: only in the first case it is evidence against the caller.
 #[test]
 fn a_finding_about_many_calls_counts_when_every_one_is_verified() {
-    let scan = finding(K::PathScan, "yard/courier", "store/ledger");
+    let burst = finding(K::RequestRateHigh, "yard/courier", "store/ledger");
     let since = |row| row_with(row, |row| row.minute_seconds = ONSET);
     let mut known = Known::mesh();
     known.rows.push(since(row("yard/courier", "store/ledger", "GET", "/a", 9)));
-    assert_eq!(attested(&scan, &known), Attested::Principal(&end("yard/courier").principal));
+    assert_eq!(attested(&burst, &known), Attested::Principal(&end("yard/courier").principal));
     let joined = row_with(since(row("yard/courier", "store/ledger", "GET", "/b", 1)), |row| {
         row.source_identity = IdentitySource::ProxyMetadata;
         row.source.principal.clear();
     });
     known.rows.push(joined);
-    assert_eq!(attested(&scan, &known), Attested::Nobody(Doubt::MixedCalls));
+    assert_eq!(attested(&burst, &known), Attested::Nobody(Doubt::MixedCalls));
     assert!(at(ONSET) > at(60));
 }

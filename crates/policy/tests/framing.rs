@@ -79,7 +79,8 @@ const TRICKS: [Trick; 17] = [
 ];
 
 /// Kinds about one shape of calls.
-const SHAPES: [K; 14] = [
+const SHAPES: [K; 15] = [
+    K::PathScan,
     K::NewEdge,
     K::NewRoute,
     K::BoundaryViolation,
@@ -96,8 +97,7 @@ const SHAPES: [K; 14] = [
     K::NewCallPath,
 ];
 /// Kinds about all calls of an edge.
-const EDGES: [K; 6] =
-    [K::PathScan, K::BytesHigh, K::RequestRateHigh, K::DeniedBurst, K::FanOut, K::ErrorRateHigh];
+const EDGES: [K; 5] = [K::BytesHigh, K::RequestRateHigh, K::DeniedBurst, K::FanOut, K::ErrorRateHigh];
 /// Things that the innocent may honestly do.
 const HONEST: usize = 5;
 /// Identities by hearsay.

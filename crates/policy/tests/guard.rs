@@ -34,9 +34,9 @@ impl Scene {
     }
 
     fn candidate(&self) -> Candidate {
-        let mut planned = plans(&self.incident, &refs(&self.findings), &[], &self.known);
-        assert!(!planned.plans.is_empty(), "{planned:#?}");
-        planned.plans.remove(0).chosen
+        let mut planned = plans(&self.incident, &refs(&self.findings), &[], &self.known, 0.01);
+        assert!(!planned.candidates.is_empty(), "{planned:#?}");
+        planned.candidates.remove(0)
     }
 
     fn refusals(&self) -> Vec<Refusal> {
@@ -198,7 +198,7 @@ fn volume_alone_never_cuts_a_way_out() {
     });
     scene.known.rows.push(sent);
     scene.findings = vec![leaving(K::BytesHigh, INTRUDER, "api.example")];
-    assert!(plans(&scene.incident, &refs(&scene.findings), &[], &scene.known).plans.is_empty());
+    assert!(plans(&scene.incident, &refs(&scene.findings), &[], &scene.known, 0.01).candidates.is_empty());
     scene.findings.push(leaving(K::NewEgress, INTRUDER, "api.example"));
     assert_eq!(scene.candidate().families.len(), 2);
 }

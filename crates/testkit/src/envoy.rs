@@ -93,7 +93,7 @@ impl Mesh {
         if let Some(source) = &hop.source {
             emitted.extend(self.side(request, hop, source, true));
         }
-        if !hop.destination.contains('.') {
+        if !hop.destination.contains('.') && !request.invented {
             emitted.extend(self.side(request, hop, &hop.destination, false));
         }
         emitted
@@ -103,7 +103,15 @@ impl Mesh {
         let ((start, end), span_id) =
             if outbound { (hop.outbound, hop.client_span) } else { (hop.inbound, hop.server_span) };
         let mut common = self.request_attributes(request, hop, outbound, (start, end), span_id);
-        common.extend(if outbound { self.outbound_attributes(hop) } else { self.inbound_attributes(hop) });
+        common.extend(if outbound {
+            self.outbound_attributes(request, hop)
+        } else {
+            self.inbound_attributes(hop)
+        });
+        if let (false, Some(named)) = (outbound, &request.forwarding) {
+            let (by, uri) = (self.principal(&hop.destination), self.principal(named));
+            common.push(("http.raw_xfcc", format!("By={by};Hash=ab;URI={uri}")));
+        }
         let log = LogRecord {
             time_unix_nano: start.0,
             body: Some(value(format!("{} {} {}", request.method, request.path, request.status))),
@@ -174,7 +182,7 @@ impl Mesh {
         ]
     }
 
-    fn outbound_attributes(&self, hop: &Hop) -> Attributes {
+    fn outbound_attributes(&self, request: &Request, hop: &Hop) -> Attributes {
         let mut attributes = vec![
             ("upstream.cluster", upstream_cluster(self, hop, true)),
             ("upstream.attempts", "1".to_owned()),
@@ -182,7 +190,8 @@ impl Mesh {
         ];
         let secured = !hop.plaintext && !hop.destination.contains('.');
         let (peer, local, version) = if secured {
-            let local = hop.source.as_deref().map_or_else(|| "-".to_owned(), |source| self.principal(source));
+            let named = request.posing_as.as_ref().or(hop.source.as_ref());
+            let local = named.map_or_else(|| "-".to_owned(), |source| self.principal(source));
             (self.principal(&hop.destination), local, "TLSv1.3")
         } else {
             ("-".to_owned(), "-".to_owned(), "-")
@@ -237,6 +246,7 @@ impl Mesh {
 
     fn span_attributes(&self, request: &Request, hop: &Hop, reporter: &str, outbound: bool) -> Attributes {
         let secured = !hop.plaintext && hop.source.is_some();
+        let posing = request.posing_as.as_ref().filter(|_| outbound).or(hop.source.as_ref());
         let known = |workload: &str| {
             if secured && !workload.contains('.') { self.principal(workload) } else { "-".to_owned() }
         };
@@ -254,7 +264,7 @@ impl Mesh {
             ("upstream_cluster.name", upstream_cluster(self, hop, outbound)),
             ("http.status_code", request.status.to_string()),
             ("mesh.reporter", if outbound { "outbound" } else { "inbound" }.to_owned()),
-            ("source.principal", hop.source.as_deref().map_or_else(|| "-".to_owned(), known)),
+            ("source.principal", posing.map_or_else(|| "-".to_owned(), |source| known(source))),
             ("destination.principal", known(&hop.destination)),
         ];
         if !outbound {

@@ -3,6 +3,7 @@
 //! Every arrow is a call through two Envoy sidecars: an access-log record and a span on both sides, joined as Envoy
 //! joins them. A name with a dot is a host outside the mesh; `?` at the front is a client without a sidecar.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use selvedge_model::{EventTime, SignalKind, TraceId};
@@ -43,6 +44,14 @@ pub struct Request {
     pub(crate) user_agent: String,
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
+    /// The trace that the client says it belongs to.
+    joining: Option<TraceId>,
+    /// Whom a forwarded-certificate header of the client's own names.
+    pub(crate) forwarding: Option<String>,
+    /// Whom the client's sidecar says it is.
+    pub(crate) posing_as: Option<String>,
+    /// Only the client's sidecar speaks of it: the call was never made.
+    pub(crate) invented: bool,
 }
 
 /// A seeded mesh's telemetry. Time moves on with every call.
@@ -52,6 +61,8 @@ pub struct Traffic {
     rng: Rng,
     now: EventTime,
     emitted: Vec<Emitted>,
+    /// Request ids by trace: whoever sees a request's headers knows both.
+    request_ids: BTreeMap<TraceId, String>,
 }
 
 impl Request {
@@ -76,6 +87,10 @@ impl Request {
             user_agent: "meshkit/1.0".to_owned(),
             bytes_received: 0,
             bytes_sent: 100,
+            joining: None,
+            forwarding: None,
+            posing_as: None,
+            invented: false,
         }
     }
 
@@ -115,6 +130,34 @@ impl Request {
         self
     }
 
+    /// The client chooses the ids of another request, of its trace and of the request itself.
+    #[must_use]
+    pub fn joining(mut self, trace: TraceId) -> Self {
+        self.joining = Some(trace);
+        self
+    }
+
+    /// The client sends a forwarded-certificate header of its own, which names this workload.
+    #[must_use]
+    pub fn forwarding(mut self, workload: &str) -> Self {
+        self.forwarding = Some(workload.to_owned());
+        self
+    }
+
+    /// The client's sidecar says that it called as this workload.
+    #[must_use]
+    pub fn posing_as(mut self, workload: &str) -> Self {
+        self.posing_as = Some(workload.to_owned());
+        self
+    }
+
+    /// The client's sidecar invents it: no callee ever sees it.
+    #[must_use]
+    pub fn invented(mut self) -> Self {
+        self.invented = true;
+        self
+    }
+
     /// Bytes of the bodies of request and response.
     #[must_use]
     pub fn bytes(mut self, request: u64, response: u64) -> Self {
@@ -130,7 +173,8 @@ impl Traffic {
     pub fn seeded(seed: u64) -> Self {
         let mesh =
             Mesh { namespace: "store".to_owned(), trust_domain: "mesh.test".to_owned(), started: START };
-        Self { mesh, rng: Rng::seeded(seed), now: START, emitted: Vec::new() }
+        let (rng, emitted, request_ids) = (Rng::seeded(seed), Vec::new(), BTreeMap::new());
+        Self { mesh, rng, now: START, emitted, request_ids }
     }
 
     /// Another namespace.
@@ -166,9 +210,7 @@ impl Traffic {
             Some(latency) => latency,
             None => self.jittered(LATENCY),
         };
-        let trace_id =
-            TraceId((u128::from(self.rng.bits()) << 64 | u128::from(self.rng.bits()) | 1).to_be_bytes());
-        let request_id = self.request_id();
+        let (trace_id, request_id) = self.ids(request.joining);
         let hops = request.chain.len() - 1;
         let mut parent = None;
         for (at, ends) in (0_u32..).zip(request.chain.windows(2)) {
@@ -212,6 +254,14 @@ impl Traffic {
     #[must_use]
     pub fn frames_of(&self, signal: SignalKind) -> Vec<RawFrame> {
         self.frames().into_iter().filter(|frame| frame.signal == signal).collect()
+    }
+
+    /// New ids, or those of the request that the client has seen.
+    fn ids(&mut self, joining: Option<TraceId>) -> (TraceId, String) {
+        let new = u128::from(self.rng.bits()) << 64 | u128::from(self.rng.bits()) | 1;
+        let request_id = self.request_id();
+        let trace_id = joining.unwrap_or(TraceId(new.to_be_bytes()));
+        (trace_id, self.request_ids.entry(trace_id).or_insert(request_id).clone())
     }
 
     fn jittered(&mut self, base: Duration) -> Duration {
