@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,15 +22,32 @@ def expect(holds, message):
 
 
 def free_ports(count):
-    """Ports that were free a moment ago. All are held at once, so that they differ."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
+    """Ports that were free a moment ago, none twice. Below those that the system gives to outgoing connections: else a
+    connection of somebody else takes one before its server does."""
+    found = []
+    for _ in range(1_000):
+        if len(found) == count:
+            return found
+        port = _DRAW.randrange(*_SERVER_PORTS)
+        if port not in _GIVEN and _binds(port):
+            _GIVEN.add(port)
+            found.append(port)
+    raise Failed("no free ports")
+
+
+def _binds(port):
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+# Linux gives out 32768 to 60999 unless told otherwise (net.ipv4.ip_local_port_range).
+_SERVER_PORTS = (15_000, 32_768)
+_DRAW = random.SystemRandom()
+_GIVEN = set()
 
 
 def request(port, method, path, body=None, headers=None, timeout=10):
