@@ -42,7 +42,12 @@ pub enum Order {
     /// Something was decided.
     Decided(ContainmentEvent),
     /// Answer when everything before this was carried out.
-    Flush(oneshot::Sender<()>),
+    Confirm {
+        /// Whose last change the answer is about.
+        id: String,
+        /// Takes the answer: why that change could not be stored or logged, if so.
+        done: oneshot::Sender<Result<(), String>>,
+    },
     /// Nothing will come any more.
     End,
 }
@@ -90,6 +95,8 @@ pub struct Enforcer {
     reported: BTreeMap<String, (usize, usize)>,
     /// What proxies said of each live quarantine since it was told to them last, and is in the log.
     heard: BTreeMap<String, BTreeSet<(AuditKind, String)>>,
+    /// Why the last change to a quarantine is not on disk.
+    unwritten: BTreeMap<String, String>,
     reports: mpsc::Sender<PushReport>,
     yaml: Option<YamlFolder>,
     folder: PathBuf,
@@ -136,6 +143,7 @@ impl Enforcer {
             world: (0, Arc::default()),
             reported: BTreeMap::new(),
             heard: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
             reports,
             yaml: None,
             folder: audit_folder,
@@ -212,10 +220,10 @@ impl Enforcer {
     }
 
     async fn obey(&mut self, orders: Vec<Order>) {
-        let (mut flushes, mut entries, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut waiting, mut entries, mut moved) = (Vec::new(), Vec::new(), Vec::new());
         for order in orders {
             match order {
-                Order::Flush(done) => flushes.push(done),
+                Order::Confirm { id, done } => waiting.push((id, done)),
                 Order::End => {}
                 Order::Decided(ContainmentEvent::Refused { incident_id, subject, reasons }) => {
                     let now = (self.clock)().wall;
@@ -225,7 +233,10 @@ impl Enforcer {
                 Order::Decided(ContainmentEvent::Quarantine(event, Some(quarantine))) => {
                     self.take(event, *quarantine, &mut entries, &mut moved).await;
                 }
-                Order::Decided(ContainmentEvent::Quarantine(event, None)) => self.leases.forget(&event.id),
+                Order::Decided(ContainmentEvent::Quarantine(event, None)) => {
+                    self.leases.forget(&event.id);
+                    self.unwritten.remove(&event.id);
+                }
             }
         }
         let now = (self.clock)().wall;
@@ -242,8 +253,9 @@ impl Enforcer {
             self.sign(now);
         }
         self.show();
-        for done in flushes {
-            if done.send(()).is_err() {
+        for (id, done) in waiting {
+            let unwritten = self.unwritten.get(&id).cloned();
+            if done.send(unwritten.map_or(Ok(()), Err)).is_err() {
                 tracing::debug!("whoever waited for an order is gone");
             }
         }
@@ -261,6 +273,7 @@ impl Enforcer {
         let moves = event.change.moves_proxies();
         if let Err(error) = self.leases.commit(&event, &quarantine, (self.clock)()) {
             tracing::error!(quarantine = event.id, error = &error as &dyn std::error::Error, "not stored");
+            self.unwritten.insert(event.id.clone(), describe(&error));
             if !quarantine.state.ended() {
                 if moves {
                     let (id, by, why) = (event.id, "the lease store".to_owned(), describe(&error));
@@ -268,6 +281,8 @@ impl Enforcer {
                 }
                 return;
             }
+        } else {
+            self.unwritten.remove(&event.id);
         }
         entries.push(entry_of(&event, &quarantine));
         if moves {
@@ -293,6 +308,7 @@ impl Enforcer {
             "the audit log cannot be written; enforcing nothing new"
         );
         for id in moved {
+            self.unwritten.insert(id.clone(), describe(error));
             if self.live.remove(id).is_some() {
                 let (by, why) = ("the audit log".to_owned(), describe(error));
                 self.report(PushReport::Rejected { id: id.clone(), by, why }).await;

@@ -226,10 +226,11 @@ impl Containment {
         &mut self,
         id: &str,
         who: &str,
+        why: &str,
         now: Now,
         events: &mut Vec<ContainmentEvent>,
     ) -> Result<Quarantine, CommandError> {
-        let changes = self.ledger.approve(id, who, &self.config, now)?;
+        let changes = self.ledger.approve(id, who, why, &self.config, now)?;
         self.tell(changes, events);
         self.get(id)
     }

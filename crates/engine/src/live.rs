@@ -202,7 +202,9 @@ impl Engine {
 
     fn obey(&mut self, order: Order, effects: &mut Vec<Effect>) {
         let (answer, reply) = match order {
-            Order::Approve { id, who, reply } => (self.pipeline.approve(&id, &who, effects), reply),
+            Order::Approve { id, who, why, reply } => {
+                (self.pipeline.approve(&id, &who, &why, effects), reply)
+            }
             Order::Lift { id, who, why, reply } => (self.pipeline.lift(&id, &who, &why, effects), reply),
             Order::Report(report) => return self.pipeline.report(&report, effects),
         };

@@ -9,7 +9,7 @@ pub(crate) type Reply = oneshot::Sender<Result<Quarantine, CommandError>>;
 
 /// One of them.
 pub(crate) enum Order {
-    Approve { id: String, who: String, reply: Reply },
+    Approve { id: String, who: String, why: String, reply: Reply },
     Lift { id: String, who: String, why: String, reply: Reply },
     Report(PushReport),
 }
@@ -36,9 +36,10 @@ impl LiveOrders {
     ///
     /// # Errors
     /// A rule stands against it, or the engine ends.
-    pub async fn approve(&self, id: &str, who: &str) -> Result<Quarantine, OrderError> {
+    pub async fn approve(&self, id: &str, who: &str, why: &str) -> Result<Quarantine, OrderError> {
         let (reply, answer) = oneshot::channel();
-        self.give(Order::Approve { id: id.to_owned(), who: who.to_owned(), reply }, answer).await
+        let order = Order::Approve { id: id.to_owned(), who: who.to_owned(), why: why.to_owned(), reply };
+        self.give(order, answer).await
     }
 
     /// Has a quarantine taken back.

@@ -254,7 +254,7 @@ impl Ledger {
         Ok(vec![event(id, Change::Renewed, ENGINE, &format!("{count} new findings"), now)])
     }
 
-    /// A person wants it enforced, now. Enforced already is as good.
+    /// A person wants it enforced, now, and may say why. Enforced already is as good.
     ///
     /// # Errors
     /// There is no such quarantine, it has ended, or a guard rail that no person may pass stands against it.
@@ -262,6 +262,7 @@ impl Ledger {
         &mut self,
         id: &str,
         who: &str,
+        why: &str,
         config: &PolicyConfig,
         now: Now,
     ) -> Result<Vec<QuarantineEvent>, CommandError> {
@@ -279,7 +280,8 @@ impl Ledger {
         }
         entry.enforce(Duration::from_secs(entry.quarantine.ttl_seconds), now);
         who.clone_into(&mut entry.quarantine.owner);
-        Ok(vec![event(id, Change::Enforced, who, "approved", now)])
+        let why = if why.is_empty() { "approved" } else { why };
+        Ok(vec![event(id, Change::Enforced, who, why, now)])
     }
 
     /// Takes it back. Ended already is as good.

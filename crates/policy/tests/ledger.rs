@@ -122,16 +122,17 @@ fn an_incident_without_a_proven_caller_is_refused_with_the_doubt() {
 fn a_person_approves_and_lifts_and_saying_it_twice_changes_nothing() {
     let config = config(PolicyMode::Propose);
     let (mut ledger, id) = with_one(&config, now(0));
-    let events = ledger.approve(&id, "ada", &config, now(10)).unwrap();
+    let events = ledger.approve(&id, "ada", "seen by hand", &config, now(10)).unwrap();
+    assert_eq!(events[0].why, "seen by hand");
     assert_eq!((events[0].change, events[0].who.as_str()), (Change::Enforced, "ada"));
     let kept = ledger.get(&id).unwrap();
     assert_eq!((kept.owner.as_str(), kept.expires), ("ada", Some(now(10 + TTL).wall)));
-    assert_eq!(ledger.approve(&id, "ben", &config, now(11)).unwrap(), []);
+    assert_eq!(ledger.approve(&id, "ben", "", &config, now(11)).unwrap(), []);
     assert_eq!(ledger.get(&id).unwrap().owner, "ada");
     assert_eq!(changes(&ledger.lift(&id, "ben", "it was a drill", now(12)).unwrap()), [Change::Lifted]);
     assert_eq!(ledger.lift(&id, "cyd", "me too", now(13)).unwrap(), []);
     assert_eq!(ledger.get(&id).unwrap().ended, "lifted by ben: it was a drill");
-    let error = ledger.approve(&id, "ada", &config, now(14)).unwrap_err();
+    let error = ledger.approve(&id, "ada", "", &config, now(14)).unwrap_err();
     assert!(matches!(error, CommandError::Ended { .. }));
     assert!(matches!(ledger.lift("x", "ada", "", now(15)), Err(CommandError::Unknown { .. })));
 }
@@ -146,9 +147,9 @@ fn of_two_commands_at_once_lifting_wins_in_either_order() {
         let mut events = Vec::new();
         if lift_first {
             events.extend(ledger.lift(&id, "ada", "no", now(5)).unwrap());
-            assert!(ledger.approve(&id, "ben", &config, now(5)).is_err());
+            assert!(ledger.approve(&id, "ben", "", &config, now(5)).is_err());
         } else {
-            events.extend(ledger.approve(&id, "ben", &config, now(5)).unwrap());
+            events.extend(ledger.approve(&id, "ben", "", &config, now(5)).unwrap());
             events.extend(ledger.lift(&id, "ada", "no", now(5)).unwrap());
         }
         assert_eq!(ledger.get(&id).unwrap().state, S::Lifted);
@@ -161,9 +162,9 @@ fn no_person_passes_the_kill_switch_or_the_active_maximum() {
     let propose = config(PolicyMode::Propose);
     let (mut ledger, id) = with_one(&propose, now(0));
     let killed = PolicyConfig { kill_switch: true, ..propose.clone() };
-    assert_eq!(ledger.approve(&id, "ada", &killed, now(1)), Err(CommandError::KillSwitch));
+    assert_eq!(ledger.approve(&id, "ada", "", &killed, now(1)), Err(CommandError::KillSwitch));
     let full = PolicyConfig { active_max: 0, ..propose };
-    assert_eq!(ledger.approve(&id, "ada", &full, now(1)), Err(CommandError::ActiveMax { active_max: 0 }));
+    assert_eq!(ledger.approve(&id, "ada", "", &full, now(1)), Err(CommandError::ActiveMax { active_max: 0 }));
 }
 
 #[test]
@@ -445,7 +446,7 @@ proptest! {
                     answer(&mut ledger, &deeds, &incident, &config, moment);
                 }
                 Step::Approve(number) => if let Some(id) = pick(number, &ledger) {
-                    drop(ledger.approve(&id, "ada", &config, moment));
+                    drop(ledger.approve(&id, "ada", "", &config, moment));
                 },
                 Step::Lift(number) => if let Some(id) = pick(number, &ledger) {
                     drop(ledger.lift(&id, "ada", "x", moment));

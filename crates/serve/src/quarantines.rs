@@ -182,7 +182,7 @@ async fn approve(
         let detail = "nothing can be enforced: leases and the audit log need `quarantine.folder`";
         return problem(StatusCode::CONFLICT, "not_enforcing", detail);
     };
-    let ordered = orders.approve(&id, who).await;
+    let ordered = orders.approve(&id, who, &change.why).await;
     tracing::info!(quarantine = id, who, why = change.why, carried_out = ordered.is_ok(), "approve");
     carried_out(&sources, &id, ordered).await
 }
@@ -260,20 +260,31 @@ async fn carried_out(sources: &Sources, id: &str, ordered: Result<Quarantine, Or
     if let Err(error) = ordered {
         return refused(&error);
     }
-    if let Some(enforcer) = &sources.quarantines.enforcer
-        && !flushed(enforcer).await
-    {
-        let detail = "it is ordered, but not known to be stored and told to proxies: look at the quarantine and the log";
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "not_confirmed", detail);
+    let confirmed = match &sources.quarantines.enforcer {
+        Some(enforcer) => confirmed(enforcer, id).await,
+        None => Ok(()),
+    };
+    match confirmed {
+        Ok(()) => document(sources, id),
+        Err(why) => {
+            let detail = format!("it is ordered, but {why}; look at the quarantine and the log");
+            problem(StatusCode::SERVICE_UNAVAILABLE, "not_confirmed", &detail)
+        }
     }
-    document(sources, id)
 }
 
-/// True when everything before this was carried out.
-async fn flushed(enforcer: &mpsc::Sender<Order>) -> bool {
+/// Waits until what was ordered is on disk and told to the proxies; else says what is not.
+async fn confirmed(enforcer: &mpsc::Sender<Order>, id: &str) -> Result<(), String> {
     let (done, wait) = oneshot::channel();
-    let flush = async { enforcer.send(Order::Flush(done)).await.is_ok() && wait.await.is_ok() };
-    tokio::time::timeout(ENFORCER_TIMEOUT, flush).await.unwrap_or(false)
+    let confirm = async {
+        enforcer.send(Order::Confirm { id: id.to_owned(), done }).await.ok()?;
+        wait.await.ok()
+    };
+    match tokio::time::timeout(ENFORCER_TIMEOUT, confirm).await {
+        Ok(Some(Ok(()))) => Ok(()),
+        Ok(Some(Err(why))) => Err(format!("not on disk: {why}")),
+        Ok(None) | Err(_) => Err("not known to be stored and told to proxies".to_owned()),
+    }
 }
 
 fn refused(error: &OrderError) -> Response {

@@ -8,11 +8,14 @@ use selvedge_enforce::audit::records;
 use selvedge_enforce::store::Moment;
 use selvedge_enforce::xds::XdsServer;
 use selvedge_enforce::{Enforcer, EnforcerError, Order};
-use selvedge_model::{Caller, ObservedTime, Place, Quarantine, QuarantineState, SteadyTime};
+use selvedge_model::{
+    Caller, ObservedTime, Place, QUARANTINE_ID_PREFIX, Quarantine, QuarantineState, SteadyTime,
+};
 use selvedge_policy::{Change, ContainmentEvent, PushReport, QuarantineEvent};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::child;
 use crate::quarantines::{cut, quarantine};
 use crate::server::{IN, OUT, Server, config, node};
 use crate::state_of_the_world::{ack, subscribe};
@@ -145,4 +148,52 @@ async fn a_proxy_has_what_was_published_last_only_once_it_took_that() {
     orders.send(Order::End).await.unwrap();
     running.join_next().await.unwrap().unwrap().unwrap();
     server.stop().await;
+}
+
+/// Files may grow to this; the disk is as good as full soon after.
+const KIBIBYTES: u32 = 4_096;
+/// Decisions after which the disk must be full.
+const DECISIONS_MAX: u32 = 2_000;
+
+/// Not a test: the child of the next one. Enforces until that is refused, says why, and what proxies are told.
+#[tokio::test]
+async fn child_enforces_until_the_disk_is_full() {
+    let Some(folder) = child::place() else { return };
+    let Opened { enforcer, events, mut reports, .. } = open(Path::new(&folder)).await.unwrap();
+    let (orders, inbox) = mpsc::channel(8);
+    let mut running = JoinSet::new();
+    running.spawn(enforcer.run(inbox, events));
+    for number in 0..DECISIONS_MAX {
+        let ContainmentEvent::Quarantine(event, Some(mut quarantine)) = enforced() else { unreachable!() };
+        quarantine.id = format!("{}{number:016x}", QUARANTINE_ID_PREFIX);
+        quarantine.evidence = (0..512).map(|finding| format!("{finding:016x}")).collect();
+        let id = quarantine.id.clone();
+        let event = QuarantineEvent { id: id.clone(), ..event };
+        orders.send(Order::Decided(ContainmentEvent::Quarantine(event, Some(quarantine)))).await.unwrap();
+        let (done, confirmed) = oneshot::channel();
+        orders.send(Order::Confirm { id: id.clone(), done }).await.unwrap();
+        let confirmed = confirmed.await.unwrap();
+        let mut pushed = false;
+        while let Ok(report) = reports.try_recv() {
+            pushed |= report == PushReport::Pushed { id: id.clone() };
+        }
+        assert_eq!(confirmed.is_ok(), pushed, "what is confirmed was told to proxies, and nothing else");
+        if let Err(why) = confirmed {
+            println!("refused number {number}: {why}");
+            return;
+        }
+    }
+}
+
+/// Guarantees: what cannot be written down is not enforced, and whoever ordered it hears why.
+#[tokio::test]
+async fn on_a_full_disk_nothing_new_is_enforced_and_nothing_is_confirmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = "enforcer::child_enforces_until_the_disk_is_full";
+    let said = child::run_with_file_size_max(test, folder.path(), KIBIBYTES);
+    let line = said.lines().find_map(|line| line.split_once("refused number ")).map(|(_, rest)| rest);
+    let (number, why) =
+        line.unwrap_or_else(|| panic!("nothing was refused: {said}")).split_once(": ").unwrap();
+    assert!(number.parse::<u32>().unwrap() > 10, "{said}");
+    assert!(why.contains("File too large"), "{why}");
 }

@@ -41,9 +41,10 @@ impl Pipeline {
         &mut self,
         id: &str,
         who: &str,
+        why: &str,
         effects: &mut Vec<Effect>,
     ) -> Result<Quarantine, CommandError> {
-        self.contain(effects, |containment, view, events| containment.approve(id, who, view.now, events))
+        self.contain(effects, |containment, view, events| containment.approve(id, who, why, view.now, events))
     }
 
     /// A person takes a quarantine back.
