@@ -173,6 +173,7 @@ impl Pipeline {
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         stats.ledger.merge(&self.shards.ledger());
+        stats.join_bytes = self.shards.bytes();
         stats.edges = self.baselines.edges().count() as u64;
         stats.frontier = self.router.frontier();
         stats.watermark = self.router.watermark();

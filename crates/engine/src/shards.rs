@@ -177,6 +177,11 @@ impl Shards {
         TickDelta::bounded(deltas, &self.config)
     }
 
+    /// Bytes that count against the budget: exact after a meeting of the shards, at most so many until the next.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Fates of all records admitted so far.
     pub(crate) fn ledger(&self) -> FateLedger {
         match &self.kind {

@@ -38,6 +38,8 @@ pub struct Stats {
     pub shapes_overflowed: u64,
     /// What each limit did (added when asked).
     pub overloads: Vec<Overload>,
+    /// Bytes that open calls hold, and those that completed while records of them may still come; at most, between ticks.
+    pub join_bytes: usize,
     /// Edges with a baseline.
     pub edges: u64,
     /// Windows closed and judged.

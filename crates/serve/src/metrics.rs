@@ -119,6 +119,9 @@ fn totals(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Er
     let lag = ConstGauge::new(stats.frontier.since(stats.watermark).as_secs_f64());
     let help = "Event time between the newest record and the closed windows";
     lag.encode(encoder.encode_descriptor("watermark_lag_seconds", help, None, MetricType::Gauge)?)?;
+    let join = ConstGauge::new(i64::try_from(stats.join_bytes).unwrap_or(i64::MAX));
+    let help = "Bytes of the join window";
+    join.encode(encoder.encode_descriptor("join_bytes", help, None, MetricType::Gauge)?)?;
     let edges = ConstGauge::new(i64::try_from(view.edges.len()).unwrap_or(i64::MAX));
     edges.encode(encoder.encode_descriptor("edges", "Edges with a baseline", None, MetricType::Gauge)?)
 }

@@ -65,9 +65,23 @@ pub(crate) fn run(flags: &[&str]) -> Result<()> {
     let options = Options::parse(flags)?;
     let workspace = Workspace::load()?;
     let mut build = workspace.cargo();
-    build.args(["build", "--profile", "dist", "--package", "selvedge-benches"]);
+    // Only what takes part: optimising across all crates takes minutes a program.
+    build.args([
+        "build",
+        "--profile",
+        "dist",
+        "--package",
+        "selvedge-benches",
+        "--bin",
+        "load",
+        "--bin",
+        "plain",
+    ]);
+    if options.with_glibc {
+        build.args(["--bin", "plain-glibc"]);
+    }
     if !options.yardstick_only {
-        build.args(["--package", "selvedge"]);
+        build.args(["--package", "selvedge", "--bin", "selvedge"]);
     }
     steps::run(&mut build)?;
     let programs = workspace.target.join("dist");

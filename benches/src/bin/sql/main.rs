@@ -4,6 +4,7 @@
 //! Everything runs on one thread at a time, both sides in turns. The figure is the CPU time of the whole process.
 
 mod mesh;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,7 @@ fn main() -> Result<()> {
     report.queries(&bench.measure(mesh.moment(9))?, rows_late / rows);
     report.size("a call", store.sizes()[0], Some(160.0));
     drop(bench);
+    report.line("    in the join window", &format!("{:>7.1} B held", window::bytes_per_call()?), "", None);
     let mut append_record = 0.0;
     for (kind, at, name) in
         [(ObservationKind::Span, 1, "a span"), (ObservationKind::AccessLog, 2, "a log record")]
