@@ -38,6 +38,8 @@ pub struct Sample<'a> {
     pub heartbeat: bool,
     /// A new version of either end was seen for the first time.
     pub deployed: bool,
+    /// Share of its records that the reporter kept, as it says: above 0, at most 1. Less of it is less exposure.
+    pub kept: f64,
 }
 
 /// What may be learned from a window.
@@ -51,7 +53,7 @@ pub enum Teaching {
     Off,
 }
 
-/// What one edge normally does, and the evidence against it: about 1.4 KB, and 2.4 KB more for an edge with a request
+/// What one edge normally does, and the evidence against it: about 1.7 KB, and 2.4 KB more for an edge with a request
 /// a minute or more. A pure function of what it was given; see `normal.rs` for the rule.
 #[derive(Clone, Debug)]
 pub struct EdgeNorm {
@@ -64,6 +66,7 @@ pub struct EdgeNorm {
     /// What this minute had so far, and how long it was seen.
     pub(super) minute_counts: EdgeCounts,
     pub(super) minute_seconds: f32,
+    pub(super) minute_windows: u32,
     /// The minute that is open, since the epoch.
     pub(super) minute: u32,
     pub(super) learned_minutes: u32,
@@ -97,6 +100,7 @@ impl EdgeNorm {
             quick: Record::default(),
             minute_counts: EdgeCounts::default(),
             minute_seconds: 0.0,
+            minute_windows: 0,
             minute: minute_of(first),
             learned_minutes: 0,
             requests: 0,
@@ -127,11 +131,13 @@ impl EdgeNorm {
             return Scores::NOTHING;
         }
         let seconds = seconds.as_secs_f64();
-        self.recent.push(Some(sample.counts));
+        let kept = sample.kept.clamp(1e-3, 1.0);
+        self.recent.push(Some((sample.counts, kept)));
         self.minute_counts.merge(sample.counts);
-        self.minute_seconds += narrow(seconds);
+        self.minute_seconds += narrow(seconds * kept);
+        self.minute_windows += 1;
         if sample.counts.count(Measure::Requests) == 0 {
-            self.count_silence(seconds);
+            self.count_silence(seconds * kept);
         } else {
             (self.silent_expected, self.silent_seconds) = (0.0, 0.0);
         }
@@ -344,6 +350,10 @@ impl EdgeNorm {
             self.count_silence(seconds);
             self.seen_until = to;
             let times = f64::from(minute_of(to) - self.minute);
+            let windows = seconds / window.as_secs_f64().max(1e-3);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "windows of one minute")]
+            let windows = (windows / times.max(1.0)).round() as u32;
+            self.minute_windows += windows;
             if times < 1.0 {
                 self.minute_seconds += narrow(seconds);
                 break;
@@ -365,6 +375,7 @@ impl EdgeNorm {
         self.minute = minute;
         self.minute_counts = EdgeCounts::default();
         self.minute_seconds = 0.0;
+        self.minute_windows = 0;
         self.prepare();
     }
 

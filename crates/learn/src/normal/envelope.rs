@@ -1,5 +1,8 @@
 //! What an edge did at the comparable time: the largest and smallest ratio to its season in the same minutes of
-//! yesterday and of the last hour. Sharp jobs (a report every hour, a backup at two) are not in the hours of a week.
+//! yesterday, and of both the last hour and the one before. Sharp jobs (a report every hour, a backup at two) are not in
+//! the hours of a week. One hour alone excuses nothing: a fault would excuse itself an hour after it began. And what is
+//! there all day is no job: then no more than the trusted level's slack is allowed, or an attacker could climb a step a
+//! day.
 
 use super::maths::ln;
 
@@ -9,6 +12,11 @@ const STEP: f64 = LN_MAX / 255.0;
 /// Slots of a day for measures over time (5 min) and for ratios (15 min).
 pub(super) const FINE: usize = 288;
 pub(super) const COARSE: usize = 96;
+/// A job takes at most this part of a day.
+const BUSY_PART: usize = 8;
+/// Logarithm from which on a slot counts as busy, and most that is allowed when too many are: ln 1.6.
+const BUSY: f64 = 0.470_003_629_25;
+const BUSY_CODE: u8 = 54;
 
 /// One side of one measure over the slots of a day; written in place, so that a day later it is yesterday.
 #[derive(Clone, Debug)]
@@ -16,10 +24,12 @@ pub(super) struct Side<const SLOTS: usize> {
     slots: [u8; SLOTS],
     /// Yesterday's values of the slots written last: this day's own must not excuse it minutes later.
     kept: [u8; 2],
+    /// Slots of the day that are busy.
+    busy: u16,
 }
 
 impl<const SLOTS: usize> Side<SLOTS> {
-    pub(super) const EMPTY: Self = Self { slots: [0; SLOTS], kept: [0; 2] };
+    pub(super) const EMPTY: Self = Self { slots: [0; SLOTS], kept: [0; 2], busy: 0 };
 
     /// Enters a slot, coming from `from`: gives the logarithm that its comparable times allow, and starts it anew.
     pub(super) fn enter(&mut self, from: usize, to: usize) -> f64 {
@@ -46,24 +56,38 @@ impl<const SLOTS: usize> Side<SLOTS> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
         let code = (sure / STEP) as u8;
         if let Some(kept) = self.slots.get_mut(slot) {
+            self.busy += u16::from(*kept < BUSY_CODE && BUSY_CODE <= code);
             *kept = code.max(*kept);
         }
     }
 
-    /// Yesterday within ten minutes (a slot, where slots are long), and the same minutes of the last hour.
+    /// Forgets the slots from one to another, both included: what was in them was told to somebody.
+    pub(super) fn forget(&mut self, from: usize, to: usize) {
+        for ahead in 0..=(to + SLOTS - from % SLOTS) % SLOTS {
+            let old = std::mem::take(&mut self.slots[(from + ahead) % SLOTS]);
+            self.busy -= u16::from(BUSY_CODE <= old);
+        }
+    }
+
+    /// Yesterday within ten minutes (a slot, where slots are long), and the same minutes of the last two hours.
     fn allowed(&self, slot: usize) -> f64 {
         let reach = if SLOTS == FINE { 2 } else { 1 };
         let hour = SLOTS / 24;
         let at = |slot: usize| self.slots[slot % SLOTS];
         let after = (0..=reach).map(|ahead| at(slot + ahead)).max().unwrap_or(0);
         let before = self.kept.iter().take(reach).copied().max().unwrap_or(0);
-        let last_hour = (hour - 1..=hour + 1).map(|back| at(slot + SLOTS - back)).max().unwrap_or(0);
-        f64::from(after.max(before).max(last_hour)) * STEP
+        let ago = |hours: usize| {
+            let around = hours * hour - 1..=hours * hour + 1;
+            around.map(|back| at(slot + SLOTS - back)).max().unwrap_or(0)
+        };
+        let allowed = f64::from(after.max(before).max(ago(1).min(ago(2)))) * STEP;
+        if SLOTS / BUSY_PART < usize::from(self.busy) { allowed.min(BUSY) } else { allowed }
     }
 
     fn leave_behind(&mut self, slot: usize) {
-        self.kept = [self.slots[slot], self.kept[0]];
-        self.slots[slot] = 0;
+        let old = std::mem::take(&mut self.slots[slot]);
+        self.busy -= u16::from(BUSY_CODE <= old);
+        self.kept = [old, self.kept[0]];
     }
 }
 
@@ -101,7 +125,19 @@ mod tests {
         side.note(10, 900.0, 100.0, true);
         assert!(side.enter(10, 11).abs() < 1e-9);
         assert!(side.enter(11, 12).abs() < 1e-9);
-        assert!(side.enter(12, 22) > 1.0, "an hour later it does");
+        assert!(side.enter(12, 22) < 1e-9, "one hour later, neither");
+        side.note(22, 900.0, 100.0, true);
+        assert!(side.enter(22, 34) > 1.0, "two hours in a row do");
+    }
+
+    #[test]
+    fn what_is_there_all_day_is_no_job() {
+        let mut side = Side::<FINE>::EMPTY;
+        for slot in 0..FINE {
+            side.enter((slot + FINE - 1) % FINE, slot);
+            side.note(slot, 400.0, 100.0, true);
+        }
+        assert!((side.enter(FINE - 1, 0) - BUSY).abs() < 0.01);
     }
 
     #[test]

@@ -71,6 +71,18 @@ impl Hot {
             (Some(_), false) => {},
         }
     }
+
+    /// Forgets what a measure did since a minute: it was told, and excuses nothing tomorrow.
+    pub(super) fn forget(&mut self, measure: Measure, since: u32) {
+        let (from, to, index) = (usize::from(slot_of(since)), usize::from(self.slot), measure as usize);
+        match index.checked_sub(OVER_TIME) {
+            None => {
+                self.up[index].forget(from, to);
+                self.down[index].forget(from, to);
+            },
+            Some(ratio) => self.ratio_up[ratio].forget(from / FINE_PER_COARSE, to / FINE_PER_COARSE),
+        }
+    }
 }
 
 fn slot_of(minute: u32) -> u16 {

@@ -12,6 +12,9 @@ use super::parameters::{
 use super::scores::Scores;
 use super::season::{self, DAY_HOURS};
 
+/// Minutes of a fault before it looks like one.
+const UNNOTICED_MINUTES: u32 = 5;
+
 /// How long the minute that teaches was, in what windows.
 #[derive(Clone, Copy)]
 struct Lesson {
@@ -53,10 +56,22 @@ impl EdgeNorm {
         let expected = lesson.times * exposure * f64::from(self.expected[index].mean);
         usual.hour_counts += super::maths::narrow(lesson.times * counts);
         usual.hour_expected += super::maths::narrow(expected);
-        let accepted = FREEZE_MINUTES <= self.minute.saturating_sub(usual.frozen_since);
-        if !accepted || (self.sensitive && measure == Measure::SentKib) {
+        // A job that is long enough to look like a fault must be known the next time; a fault that was told need not.
+        let since = usual.frozen_since;
+        let accepted = FREEZE_MINUTES <= self.minute.saturating_sub(since);
+        if let Some(hot) = self.hot.as_mut().filter(|_| lesson.teaching == Teaching::Told) {
+            hot.forget(measure, since.saturating_sub(UNNOTICED_MINUTES).max(self.minute.saturating_sub(1_200)));
+        }
+        if self.sensitive && measure == Measure::SentKib {
             return;
         }
+        if let Some(hot) = self.hot.as_mut().filter(|_| lesson.teaching == Teaching::Quiet) {
+            hot.note(measure, counts, exposure * f64::from(self.expected[index].mean));
+        }
+        if !accepted {
+            return;
+        }
+        let usual = &mut self.usual[index];
         usual.rebase(REBASE_MAX, lesson.teaching == Teaching::Told);
         usual.frozen_since = 0;
         (usual.hour_counts, usual.hour_expected) = (0.0, 0.0);
@@ -108,8 +123,7 @@ impl EdgeNorm {
             usual.learn_window_spread(mean * mean * windows, mean, mean, windows, kept);
             return;
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most some hundreds")]
-        let windows = (f64::from(self.minute_seconds) / seconds).round() as usize;
+        let windows = self.minute_windows as usize;
         let [squares, means, variances, seen] = self.recent.squares(measure, windows, rate, seconds);
         if seen > 0.0 {
             usual.learn_window_spread(squares, means / seen, variances / seen, seen, kept);

@@ -19,8 +19,8 @@ const EXPOSURE: usize = Measure::ALL.len();
 pub(super) struct Recent {
     windows: [[u32; COLUMNS]; WINDOWS],
     newest: u8,
-    /// Bit `i`: the window `i` places back was seen.
-    seen: u8,
+    /// Share of the records that was kept, in parts of 255; nothing for a window that nobody reported.
+    kept: [u8; WINDOWS],
 }
 
 /// Sums over the scales.
@@ -30,13 +30,15 @@ pub(super) struct Sums {
 }
 
 impl Recent {
-    /// Adds a window; `None` for one that nobody reported.
-    pub(super) fn push(&mut self, counts: Option<&EdgeCounts>) {
+    /// Adds a window with the share of records that was kept; `None` for one that nobody reported.
+    pub(super) fn push(&mut self, counts: Option<(&EdgeCounts, f64)>) {
         self.newest = (self.newest + 1) % 6;
-        self.seen = ((self.seen << 1) | u8::from(counts.is_some())) & 0b11_1111;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
+        let kept = counts.map_or(0, |(_, kept)| (kept * 255.0).round().clamp(1.0, 255.0) as u8);
+        self.kept[usize::from(self.newest)] = kept;
         let slot = &mut self.windows[usize::from(self.newest)];
         *slot = [0; COLUMNS];
-        let Some(counts) = counts else { return };
+        let Some((counts, _)) = counts else { return };
         let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         for (kept, &count) in slot.iter_mut().zip(&counts.counts) {
             *kept = small(count);
@@ -48,7 +50,7 @@ impl Recent {
     pub(super) fn push_empty(&mut self, windows: u64) {
         let nothing = EdgeCounts::default();
         for _ in 0..windows.min(WINDOWS as u64) {
-            self.push(Some(&nothing));
+            self.push(Some((&nothing, 1.0)));
         }
     }
 
@@ -57,11 +59,12 @@ impl Recent {
         let mut running = [0_u64; COLUMNS];
         let (mut seen, mut scale) = (0.0, 0);
         for back in 0..WINDOWS {
-            let window = &self.windows[(usize::from(self.newest) + WINDOWS - back) % WINDOWS];
+            let place = self.place(back);
+            let window = &self.windows[place];
             for (sum, &count) in running.iter_mut().zip(window) {
                 *sum += u64::from(count);
             }
-            seen += f64::from((self.seen >> back) & 1);
+            seen += f64::from(self.kept[place]) / 255.0;
             if back + 1 == SCALES[scale] {
                 for (sum, &count) in sums.counts[scale].iter_mut().zip(&running) {
                     *sum = count as f64;
@@ -77,9 +80,10 @@ impl Recent {
     /// variances that counting explains.
     pub(super) fn squares(&self, measure: Measure, windows: usize, rate: f64, seconds: f64) -> [f64; 4] {
         let mut sums = [0.0; 4];
-        for back in (0..windows.min(WINDOWS)).filter(|back| (self.seen >> back) & 1 == 1) {
-            let window = &self.windows[(usize::from(self.newest) + WINDOWS - back) % WINDOWS];
-            let exposure = if measure.over_time() { seconds } else { f64::from(window[EXPOSURE]) };
+        for place in (0..windows.min(WINDOWS)).map(|back| self.place(back)) {
+            let window = &self.windows[place];
+            let kept = f64::from(self.kept[place]) / 255.0;
+            let exposure = if measure.over_time() { seconds * kept } else { f64::from(window[EXPOSURE]) };
             let mean = exposure * rate;
             // As the minute's, trimmed: a flood is not the edge's own spread.
             let count = f64::from(window[measure as usize]).min(3.0 * mean + 3.0);
@@ -90,6 +94,10 @@ impl Recent {
             sums[3] += f64::from(u8::from(exposure > 0.0));
         }
         sums
+    }
+
+    fn place(&self, back: usize) -> usize {
+        (usize::from(self.newest) + WINDOWS - back) % WINDOWS
     }
 }
 
@@ -144,10 +152,10 @@ mod tests {
     fn one_window_of_flood_is_seen_at_once_and_silence_too() {
         let mut recent = Recent::default();
         for _ in 0..6 {
-            recent.push(Some(&window(10)));
+            recent.push(Some((&window(10), 1.0)));
         }
         assert!(recent.sums(10.0).score(Measure::Requests, &null()) < 1e-9);
-        recent.push(Some(&window(100)));
+        recent.push(Some((&window(100), 1.0)));
         assert!(recent.sums(10.0).score(Measure::Requests, &null()) > 50.0);
         recent.push_empty(6);
         assert!(recent.sums(10.0).score(Measure::Requests, &null()) > 35.0, "forty-eight were expected");
