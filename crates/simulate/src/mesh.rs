@@ -139,8 +139,8 @@ impl Mesh {
     pub fn next_window(&mut self, out: &mut Vec<WindowOf>) -> Window {
         let window = self.next;
         self.next = Window { start: window.end, end: window.end.after(self.config.window) };
-        self.weather(minute_of(window.start));
         self.deployments(window.start);
+        self.weather(minute_of(window.start));
         self.views(window.start);
         out.clear();
         for (index, (edge, spec)) in self.edges.iter_mut().zip(&self.topology.edges).enumerate() {
