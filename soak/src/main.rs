@@ -3,6 +3,7 @@
 //! `soak short` is for CI (under a minute); `null`, `power`, `poison`, `control` take what they are told to. Everything
 //! follows from the seed. The program has a package of its own because it must not wait for the query engine to build.
 
+mod causes;
 mod control;
 mod null;
 mod poison;
@@ -52,6 +53,8 @@ enum What {
     Poison,
     /// Calibration broken on purpose: does the cap hold?
     Control,
+    /// What the largest scores of calm weeks come from.
+    Causes,
     /// All of it on a small scale, with checks; fails when something is far off.
     Short,
 }
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         What::Power => power::run(&args),
         What::Poison => poison::run(&args),
         What::Control => control::run(&args),
+        What::Causes => causes::run(&args),
         What::Short => short(args),
     };
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }

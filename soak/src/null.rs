@@ -58,7 +58,8 @@ fn report_early(rig: &Rig) {
     line(&format!("pages in the first 10 days (defaults): {early}; to the end of the warm-up: {}", rig.pages.len()));
 }
 
-fn thresholds(rig: &Rig) {
+/// Prints the thresholds in force.
+pub(crate) fn thresholds(rig: &Rig) {
     for (name, class) in classes().zip(MeasureClass::ALL) {
         let of = |pace, level| rig.calibration.threshold(pace, class, level);
         let (quick, slow) = (of(Pace::Quick, Level::Warning), of(Pace::Slow, Level::Warning));

@@ -34,6 +34,7 @@ pub(crate) fn run(args: &Args) -> bool {
         let mut calibrated = Rig::new(args.config(mesh), budgets());
         calibrated.days(7 * args.warm_weeks, &format!("power, seed {}", args.seed + mesh));
         calibrated.calibrating = false;
+        crate::null::thresholds(&calibrated);
         for (kind, outcomes) in &mut found {
             outcomes.extend(one_kind(calibrated.clone(), *kind, args.seed + mesh));
         }

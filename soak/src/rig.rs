@@ -1,11 +1,14 @@
 //! Simulator and detector together, window by window: what the engine will do, at window level.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use selvedge_detect::calibration::{Admission, Budgets, Calibration, Level, Pace, Valve};
 use selvedge_learn::normal::{EdgeNorm, Sample, Teaching};
 use selvedge_model::{EdgeCounts, EventTime, Measure, MeasureClass, Window};
 use selvedge_simulate::{Mesh, MeshConfig, WindowOf};
+
+use crate::causes::{Largest, day_of};
 
 const CLASSES: usize = MeasureClass::ALL.len();
 /// A page-level finding of an edge and class extends one of the last week.
@@ -73,6 +76,8 @@ pub(crate) struct Rig {
     /// Largest slow score of volume and bytes of each edge in the last window that had one.
     pub(crate) volume_now: Vec<f32>,
     pub(crate) cost: Cost,
+    /// Largest slow score by edge, class and day, when somebody asks.
+    pub(crate) largest: Option<BTreeMap<(usize, usize, u64), Largest>>,
     noise: Vec<f64>,
     dice: Dice,
 }
@@ -127,6 +132,7 @@ impl Rig {
             intervals: vec![(EventTime(0), EventTime(u64::MAX)); edges],
             volume_now: vec![0.0; edges],
             cost: Cost::default(),
+            largest: None,
             noise: Vec::new(),
             dice: Dice(config.seed ^ 0x50a4),
         }
@@ -177,7 +183,14 @@ impl Rig {
             if self.calibration.threshold(Pace::Quick, class, Level::Warning) <= quick {
                 self.found(edge, class, Pace::Quick, window.end);
             }
-            let Some((_, slow)) = scores.slow_of(class) else { continue };
+            let Some((signal, slow)) = scores.slow_of(class) else { continue };
+            if let Some(largest) = &mut self.largest {
+                let new = Largest { score: slow, raw: scores.raw(signal), signal, at: window.end };
+                let kept = largest.entry((edge, class as usize, day_of(window.start))).or_insert(new);
+                if kept.score < slow {
+                    *kept = new;
+                }
+            }
             if self.calibration.threshold(Pace::Slow, class, Level::Warning) <= slow {
                 self.found(edge, class, Pace::Slow, window.end);
             }

@@ -8,7 +8,7 @@ use super::evidence::{Evidence, Minutes, Said, silence};
 use super::hot::{Hot, OVER_TIME};
 use super::maths::narrow;
 use super::parameters::{
-    self, ABSENCE_PHI_MIN, ALTERNATIVES, AMNESTY_MINUTES, ANCHOR_CREDIT, MINUTE_NATS_MAX, REQUESTS_MIN,
+    self, ABSENCE_PHI_MIN, ALTERNATIVES, AMNESTY_MINUTES, ANCHOR_CREDIT, BLOCK_MINUTES, MINUTE_NATS_MAX, REQUESTS_MIN,
     SETTLING_MINUTES,
 };
 use super::quick::Recent;
@@ -368,6 +368,9 @@ impl EdgeNorm {
 
     /// Opens a minute: what is normal in it follows from all that was learned.
     fn open(&mut self, minute: u32) {
+        if self.minute / BLOCK_MINUTES != minute / BLOCK_MINUTES {
+            self.close_blocks();
+        }
         let hour_over = self.minute / 60 != minute / 60;
         if hour_over {
             self.learn_hour();

@@ -2,9 +2,14 @@
 //! logarithms; Shin, Ramdas, Rinaldo), and absence.
 
 use super::maths::{binomial_ratio, exp, ln, log_mean_exp, narrow, negative_binomial_ratio};
-use super::parameters::{ALTERNATIVES, BASE_MINUTES, EVIDENCE_MAX, MINUTE_NATS_MAX, Parameters};
+use super::parameters::{
+    ALTERNATIVES, BASE_MINUTES, EVIDENCE_MAX, EVIDENCE_MINUTES, EVIDENCE_MINUTES_MAX,
+    MINUTE_NATS_MAX, Parameters,
+};
 use super::usual::Expected;
 
+/// Minutes of a block of the wander.
+const BLOCK: f64 = 30.0;
 /// Probability from which on counts are binomial and not negative binomial.
 pub(super) const BINOMIAL_FROM: f64 = 0.25;
 
@@ -36,7 +41,7 @@ impl Default for Evidence {
 }
 
 impl Evidence {
-    /// `M = max(0, M) + l`, `l = min(ln LR, 3) - ln max(1, mean_S)`; the score is `T = ln mean_t e^(M_t)`.
+    /// `M = (1 - 1/memory) max(0, M) + l`, `l = min(ln LR, 3) - ln max(1, mean_S)`; the score is `T = ln mean_t e^(M_t)`.
     pub(super) fn add(
         &mut self,
         parameters: &Parameters,
@@ -45,6 +50,12 @@ impl Evidence {
         said: &mut Said,
     ) -> f64 {
         let range = parameters.first..parameters.first + parameters.alternatives.len();
+        // Of half an hour's variance, chance is one part and the wander this many: without it, nothing is forgotten.
+        let wander = BLOCK * minutes.exposure * f64::from(expected.mean) * f64::from(expected.wander);
+        let memory = (EVIDENCE_MINUTES * (1.0 + 1.0 / wander.max(1e-9))).min(EVIDENCE_MINUTES_MAX);
+        let one = 1.0 - 1.0 / memory;
+        let kept = if minutes.times > 1.0 { exp(minutes.times * ln(one)) } else { one };
+        let steps = if minutes.times > 1.0 { memory * (1.0 - kept) } else { 1.0 };
         for (index, alternative) in range.clone().zip(parameters.alternatives) {
             let null = f64::from(if alternative.factor > 1.0 { expected.up } else { expected.down });
             let (factor, ln_factor, phi) = (alternative.factor, alternative.ln_factor, f64::from(expected.phi));
@@ -60,7 +71,7 @@ impl Evidence {
             let step = if mean > 1.0 { capped - ln(mean) } else { capped };
             // The same step several times: upwards all of them count, downwards only what is above zero.
             let start = f64::from(self.sums[index]).max(0.0);
-            let end = (start + minutes.times * step).max(step);
+            let end = (start * kept + steps * step).max(step);
             self.sums[index] = narrow(end.min(EVIDENCE_MAX));
         }
         log_mean_exp(&self.sums[range])
@@ -93,7 +104,7 @@ mod tests {
     use selvedge_model::Measure;
 
     fn null() -> Expected {
-        Expected { season: 1.0, mean: 0.9, level: 1.0, up: 1.0, down: 0.8, phi: 0.05, phi_window: 0.05 }
+        Expected { season: 1.0, mean: 0.9, level: 1.0, up: 1.0, down: 0.8, phi: 0.05, phi_window: 0.05, wander: 0.01 }
     }
 
     fn minute(counts: f64) -> Minutes {
@@ -107,7 +118,7 @@ mod tests {
         let mut said = [0.0; ALTERNATIVES];
         let scores: Vec<f64> =
             (0..6).map(|_| evidence.add(parameters, &null(), minute(900.0), &mut said)).collect();
-        assert!(scores[4] < 15.0 && 15.0 < scores[5], "{scores:?}");
+        assert!(scores[4] < 13.0 && 15.0 < scores[5], "{scores:?}");
         for _ in 0..20 {
             evidence.add(parameters, &null(), minute(55.0), &mut said);
         }

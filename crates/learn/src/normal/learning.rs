@@ -6,11 +6,12 @@ use super::edge::{EdgeNorm, Teaching};
 use super::hot::OVER_TIME;
 use super::maths::exp;
 use super::parameters::{
-    self, AMNESTY_MINUTES, BASE_MINUTES, DISPERSION_MINUTES, FREEZE_MINUTES, LEVEL_COUNTS, LEVEL_MINUTES,
-    LEVEL_MINUTES_MAX, REBASE_MAX, SUSPICION, TRIM_AFTER_MINUTES,
+    self, AMNESTY_MINUTES, BASE_MINUTES, BLOCK_MINUTES, DISPERSION_MINUTES, FREEZE_MINUTES, LEVEL_COUNTS, LEVEL_MINUTES,
+    LEVEL_MINUTES_MAX, REBASE_MAX, SUSPICION, TRIM_AFTER_MINUTES, WANDER_MINUTES,
 };
 use super::scores::Scores;
 use super::season::{self, DAY_HOURS};
+use super::usual::Usual;
 
 /// Minutes of a fault before it looks like one.
 const UNNOTICED_MINUTES: u32 = 5;
@@ -33,6 +34,9 @@ impl EdgeNorm {
                 continue;
             }
             let raw = f64::from(scores.slow_raw[measure as usize]);
+            if teaching == Teaching::Quiet {
+                self.learn_block(measure, times);
+            }
             if SUSPICION <= raw {
                 self.stay_frozen(measure, lesson);
             } else {
@@ -42,6 +46,19 @@ impl EdgeNorm {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "minutes of at most a week")]
         let minutes = times as u32;
         self.learned_minutes = self.learned_minutes.saturating_add(minutes);
+    }
+
+    /// The wander of half hours is learned under suspicion too, unless somebody was told: an edge that wanders is not
+    /// suspicious because of it.
+    fn learn_block(&mut self, measure: Measure, times: f64) {
+        let expected = &self.expected[measure as usize];
+        let rate = f64::from(expected.mean) * f64::from(expected.level);
+        let mean = self.exposure(measure) * rate;
+        let variance = if measure.over_time() { mean } else { mean * (1.0 - rate).max(0.0) };
+        let counts = self.minute_counts.count(measure) as f64;
+        let counts = Usual::trimmed(counts, mean, f64::from(expected.phi));
+        let usual = &mut self.usual[measure as usize];
+        usual.learn_block(times * counts, times * mean, times * variance);
     }
 
     /// Under suspicion: only counts, so that after hours what goes on can be accepted as it is.
@@ -96,7 +113,7 @@ impl EdgeNorm {
         let rate = f64::from(expected.mean) * f64::from(expected.level);
         let mean = exposure * rate;
         let young = self.learned_minutes < TRIM_AFTER_MINUTES;
-        let trimmed = if young { counts } else { counts.min(3.0 * mean + 3.0) };
+        let trimmed = if young { counts } else { Usual::trimmed(counts, mean, f64::from(expected.phi)) };
         if rate > 0.0 {
             let variance = if measure.over_time() { mean } else { mean * (1.0 - rate).max(0.0) };
             let kept = kept(times, DISPERSION_MINUTES);
@@ -124,9 +141,17 @@ impl EdgeNorm {
             return;
         }
         let windows = self.minute_windows as usize;
-        let [squares, means, variances, seen] = self.recent.squares(measure, windows, rate, seconds);
+        let phi = f64::from(self.expected[measure as usize].phi_window);
+        let [squares, means, variances, seen] = self.recent.squares(measure, windows, rate, phi, seconds);
         if seen > 0.0 {
             usual.learn_window_spread(squares, means / seen, variances / seen, seen, kept);
+        }
+    }
+
+    /// Half an hour is over.
+    pub(super) fn close_blocks(&mut self) {
+        for usual in &mut self.usual {
+            usual.close_block(kept(f64::from(BLOCK_MINUTES), WANDER_MINUTES));
         }
     }
 

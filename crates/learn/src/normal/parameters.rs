@@ -29,6 +29,8 @@ pub(super) struct Parameters {
     pub(super) first: usize,
     /// Smallest probability that is believed; for volume the smallest rate a second.
     pub(super) floor: f64,
+    /// How far the level of half an hour may stand from the base, as a factor either way.
+    pub(super) level: f64,
     /// Probability (or rate a second) assumed before anything was seen, and over-dispersion.
     pub(super) prior: f64,
     pub(super) phi: f64,
@@ -48,16 +50,17 @@ const fn down_to(factor: f64) -> Alternative {
 
 const fn volume(first: usize) -> Parameters {
     // One a day is the smallest rate; spread of half the mean from minute to minute until the edge shows its own.
-    Parameters { margin: 0.25, alternatives: VOLUME, first, floor: 1.0 / 86_400.0, prior: 0.0, phi: 0.25 }
+    Parameters { margin: 0.25, alternatives: VOLUME, first, floor: 1.0 / 86_400.0, level: 2.0, prior: 0.0, phi: 0.25 }
 }
 
 const fn slow(first: usize, prior: f64, phi: f64) -> Parameters {
-    Parameters { margin: 0.25, alternatives: SLOW, first, floor: prior * 0.1, prior, phi }
+    // The share beyond a quantile goes up tenfold when a narrow distribution moves by its own spread.
+    Parameters { margin: 0.25, alternatives: SLOW, first, floor: prior * 0.1, level: 8.0, prior, phi }
 }
 
 const fn errors(first: usize) -> Parameters {
     // An error rate below 0.03 % is not told from it: three in ten thousand are an accident, not a level.
-    Parameters { margin: 0.5, alternatives: ERRORS, first, floor: 3e-4, prior: 1e-3, phi: 1.0 }
+    Parameters { margin: 0.5, alternatives: ERRORS, first, floor: 3e-4, level: 2.0, prior: 1e-3, phi: 1.0 }
 }
 
 const TABLE: [Parameters; Measure::ALL.len()] = [
@@ -81,6 +84,18 @@ pub(super) fn of(measure: Measure) -> &'static Parameters {
 pub(super) const MINUTE_NATS_MAX: f64 = 3.0;
 /// Most that is accumulated: past it nothing is decided, and an edge must find back to normal in hours, not days.
 pub(super) const EVIDENCE_MAX: f64 = 100.0;
+/// Memory of evidence, in minutes: what takes hours to add up is the model's error, not the edge's. Where chance is more
+/// than the wander (few counts), it takes longer to add up, and the memory is longer, up to the second figure.
+pub(super) const EVIDENCE_MINUTES: f64 = 60.0;
+pub(super) const EVIDENCE_MINUTES_MAX: f64 = 480.0;
+/// The null reaches so many standard deviations of the edge's own half-hour wander, and no more than this logarithm.
+pub(super) const WANDER_DEVIATIONS: f64 = 2.0;
+pub(super) const WANDER_LN_MAX: f64 = 2.0;
+/// Minutes of a block whose mean shows the wander, and the memory for it: four days.
+pub(super) const BLOCK_MINUTES: u32 = 30;
+pub(super) const WANDER_MINUTES: f64 = 5_760.0;
+/// Counts beyond so many standard deviations teach no more than that many.
+pub(super) const TRIM_DEVIATIONS: f64 = 6.0;
 /// From here on a minute is not learned from.
 pub(super) const SUSPICION: f64 = 8.0;
 /// Longest freeze: after four hours what goes on is the new normal of a reliability measure.

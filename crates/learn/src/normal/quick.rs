@@ -78,7 +78,7 @@ impl Recent {
 
     /// Sum of squared distances of the last `windows` windows from `mean(exposure)`, with the sums of means and of the
     /// variances that counting explains.
-    pub(super) fn squares(&self, measure: Measure, windows: usize, rate: f64, seconds: f64) -> [f64; 4] {
+    pub(super) fn squares(&self, measure: Measure, windows: usize, rate: f64, phi: f64, seconds: f64) -> [f64; 4] {
         let mut sums = [0.0; 4];
         for place in (0..windows.min(WINDOWS)).map(|back| self.place(back)) {
             let window = &self.windows[place];
@@ -86,7 +86,7 @@ impl Recent {
             let exposure = if measure.over_time() { seconds * kept } else { f64::from(window[EXPOSURE]) };
             let mean = exposure * rate;
             // As the minute's, trimmed: a flood is not the edge's own spread.
-            let count = f64::from(window[measure as usize]).min(3.0 * mean + 3.0);
+            let count = super::usual::Usual::trimmed(f64::from(window[measure as usize]), mean, phi);
             let variance = if measure.over_time() { mean } else { mean * (1.0 - rate).max(0.0) };
             sums[0] += (count - mean).powi(2);
             sums[1] += mean;
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn null() -> Expected {
-        Expected { season: 1.0, mean: 1.0, level: 1.0, up: 1.25, down: 0.8, phi: 0.01, phi_window: 0.01 }
+        Expected { season: 1.0, mean: 1.0, level: 1.0, up: 1.25, down: 0.8, phi: 0.01, phi_window: 0.01, wander: 0.0 }
     }
 
     #[test]

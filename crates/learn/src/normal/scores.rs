@@ -49,6 +49,12 @@ impl Scores {
         self.slow.as_ref().map(|slow| largest(slow, class))
     }
 
+    /// A slow score before it is put in relation to the edge's own record (nats).
+    #[must_use]
+    pub fn raw(&self, signal: usize) -> f32 {
+        self.slow_raw[signal]
+    }
+
     /// True when some signal is far enough from normal not to be learned from.
     #[must_use]
     pub fn suspicious(&self) -> bool {

@@ -5,6 +5,7 @@ use selvedge_model::Measure;
 use super::maths::{exp, ln, narrow, times_odds};
 use super::parameters::{
     ANCHOR_CREDIT_KEPT, ANCHOR_FREE_DAYS, ANCHOR_SLACK, ANCHOR_STEP, LEVEL_PRIOR, Parameters, SETTLING_MARGIN,
+    TRIM_DEVIATIONS, WANDER_DEVIATIONS, WANDER_LN_MAX,
 };
 use super::parameters;
 
@@ -31,6 +32,12 @@ pub(super) struct Usual {
     minute_weight: f32,
     window_excess: f32,
     window_weight: f32,
+    /// The block of half an hour that is open, and the sums for the wander of such blocks.
+    block_counts: f32,
+    block_mean: f32,
+    block_variance: f32,
+    wander_excess: f32,
+    wander_weight: f32,
     /// Counts and expected counts of this hour, or since learning was frozen.
     pub(super) hour_counts: f32,
     pub(super) hour_expected: f32,
@@ -52,6 +59,8 @@ pub(super) struct Expected {
     pub(super) down: f32,
     pub(super) phi: f32,
     pub(super) phi_window: f32,
+    /// Variance of the means of half hours, relative to the square of the mean.
+    pub(super) wander: f32,
 }
 
 /// What widens the null of an edge for a while.
@@ -87,7 +96,7 @@ impl Usual {
         let base = self.base(parameters, ratio);
         let level = ((f64::from(self.level_counts) + LEVEL_PRIOR)
             / (f64::from(self.level_expected) + LEVEL_PRIOR))
-            .clamp(0.5, 2.0);
+            .clamp(1.0 / parameters.level, parameters.level);
         let (lowest, highest) = if allowance.days < ANCHOR_FREE_DAYS {
             (0.0, f64::INFINITY)
         } else {
@@ -96,6 +105,10 @@ impl Usual {
         };
         let trusted = base.clamp(lowest, highest);
         let margin = 1.0 + parameters.margin + if allowance.settling { SETTLING_MARGIN } else { 0.0 };
+        // A wandering edge says by itself what is no effect.
+        let wander = spread(self.wander_excess, self.wander_weight, 0.0);
+        let own = (WANDER_DEVIATIONS * ln(1.0 + wander).sqrt()).min(WANDER_LN_MAX);
+        let margin = margin.max(exp(own));
         let high = (base * level).min(highest).max(trusted * exp(allowance.up)).max(parameters.floor);
         let low = (base * level).max(lowest).min(trusted * exp(-allowance.down));
         // An estimate from few counts is uncertain itself: its relative variance adds to that of the counts.
@@ -115,6 +128,7 @@ impl Usual {
             down: narrow(down),
             phi: narrow(phi),
             phi_window: narrow(phi_window.max(phi)),
+            wander: narrow(wander),
         }
     }
 
@@ -143,6 +157,28 @@ impl Usual {
     pub(super) fn learn_window_spread(&mut self, squares: f64, mean: f64, variance: f64, windows: f64, kept: f64) {
         let sums = (&mut self.window_excess, &mut self.window_weight);
         add_spread(sums, squares - variance * windows, mean, windows, kept);
+    }
+
+    /// Takes in a minute of the open block.
+    pub(super) fn learn_block(&mut self, counts: f64, mean: f64, variance: f64) {
+        self.block_counts += narrow(counts);
+        self.block_mean += narrow(mean);
+        self.block_variance += narrow(variance);
+    }
+
+    /// The block is over: how far its mean was from what was expected is the edge's wander.
+    pub(super) fn close_block(&mut self, kept: f64) {
+        let (counts, mean) = (f64::from(self.block_counts), f64::from(self.block_mean));
+        let excess = (counts - mean).powi(2) - f64::from(self.block_variance);
+        if mean > 0.0 {
+            add_spread((&mut self.wander_excess, &mut self.wander_weight), excess, mean, 1.0, kept);
+        }
+        (self.block_counts, self.block_mean, self.block_variance) = (0.0, 0.0, 0.0);
+    }
+
+    /// Most that a minute may teach: six standard deviations over its mean, by what is known of the spread.
+    pub(super) fn trimmed(counts: f64, mean: f64, phi: f64) -> f64 {
+        counts.min(mean + TRIM_DEVIATIONS * (mean + phi * mean * mean).sqrt() + 1.0)
     }
 
     /// Accepts what went on while frozen: the base moves by the observed ratio, within `largest`; the anchor with it
