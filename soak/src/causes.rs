@@ -34,9 +34,10 @@ pub(crate) fn run(args: &Args) -> bool {
         for (edge, most) in of.iter().take(SHOWN) {
             let spec = &rig.mesh.edges()[*edge];
             let minute = most.at.0 / 60_000_000_000;
-            let (day, hour) = (minute / 1_440 % 7, minute % 1_440 / 60);
+            let start = day_of(rig.mesh.config().start);
+            let (day, hour) = (minute / 1_440 - start, minute % 1_440 / 60);
             line(&format!(
-                "  {:6.1} raw {:5.1} signal {} edge {edge} {:8.3}/s weekday {day} {hour:02}:{:02} {}",
+                "  {:6.1} raw {:5.1} signal {} edge {edge} {:8.3}/s day {day} {hour:02}:{:02} {}",
                 most.score,
                 most.raw,
                 most.signal,

@@ -181,7 +181,7 @@ impl EdgeNorm {
     }
 
     /// An hour is over: the largest quick score of each class in it, for the calibration; nothing while the edge is not
-    /// known for a week. `room` says whether a busy edge may take the memory of a hot one.
+    /// known for two weeks. `room` says whether a busy edge may take the memory of a hot one.
     pub fn close_hour(&mut self, now: EventTime, window: Duration, room: bool) -> Option<[f32; 5]> {
         self.catch_up(now, window);
         let a_minute = 60.0 * f64::from(self.expected[0].mean) / f64::from(self.expected[0].season).max(1e-9);

@@ -166,17 +166,18 @@ impl EdgeNorm {
                 continue;
             }
             (usual.hour_counts, usual.hour_expected) = (0.0, 0.0);
+            let (seen, gain) = ((counts, expected), parameters::of(measure).season_gain);
             match (index.checked_sub(OVER_TIME), &mut self.hot) {
                 (None, hot) => {
                     let day = &mut self.days[index];
                     let of_day = season::at(&[], day, minute);
                     if let Some(hot) = hot {
-                        season::learn(&mut hot.weeks[index], of_day, hour, counts, expected);
+                        season::learn(&mut hot.weeks[index], of_day, hour, seen, gain);
                     }
-                    season::learn(day, 0.0, hour, counts, expected);
+                    season::learn(day, 0.0, hour, seen, gain);
                 },
                 (Some(ratio), Some(hot)) => {
-                    season::learn(&mut hot.days[ratio], 0.0, hour % DAY_HOURS as u32, counts, expected);
+                    season::learn(&mut hot.days[ratio], 0.0, hour % DAY_HOURS as u32, seen, gain);
                 },
                 (Some(_), None) => {},
             }

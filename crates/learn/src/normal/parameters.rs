@@ -31,6 +31,11 @@ pub(super) struct Parameters {
     pub(super) floor: f64,
     /// How far the level of half an hour may stand from the base, as a factor either way.
     pub(super) level: f64,
+    /// How far the judged mean may stand above the trusted level (threefold below it). Nobody gains by teaching that calls are slow.
+    pub(super) slack: f64,
+    /// Part of the way an hour of the season moves to what was seen in it: less where the hours of a day differ less
+    /// than the days.
+    pub(super) season_gain: f64,
     /// Probability (or rate a second) assumed before anything was seen, and over-dispersion.
     pub(super) prior: f64,
     pub(super) phi: f64,
@@ -50,17 +55,17 @@ const fn down_to(factor: f64) -> Alternative {
 
 const fn volume(first: usize) -> Parameters {
     // One a day is the smallest rate; spread of half the mean from minute to minute until the edge shows its own.
-    Parameters { margin: 0.25, alternatives: VOLUME, first, floor: 1.0 / 86_400.0, level: 2.0, prior: 0.0, phi: 0.25 }
+    Parameters { margin: 0.25, alternatives: VOLUME, first, floor: 1.0 / 86_400.0, level: 3.0, slack: 1.6, season_gain: 0.35, prior: 0.0, phi: 0.25 }
 }
 
 const fn slow(first: usize, prior: f64, phi: f64) -> Parameters {
     // The share beyond a quantile goes up tenfold when a narrow distribution moves by its own spread.
-    Parameters { margin: 0.25, alternatives: SLOW, first, floor: prior * 0.1, level: 8.0, prior, phi }
+    Parameters { margin: 0.25, alternatives: SLOW, first, floor: prior * 0.1, level: 8.0, slack: 8.0, season_gain: 0.08, prior, phi }
 }
 
 const fn errors(first: usize) -> Parameters {
     // An error rate below 0.03 % is not told from it: three in ten thousand are an accident, not a level.
-    Parameters { margin: 0.5, alternatives: ERRORS, first, floor: 3e-4, level: 2.0, prior: 1e-3, phi: 1.0 }
+    Parameters { margin: 0.5, alternatives: ERRORS, first, floor: 3e-4, level: 2.0, slack: 3.0, season_gain: 0.08, prior: 1e-3, phi: 1.0 }
 }
 
 const TABLE: [Parameters; Measure::ALL.len()] = [
@@ -107,8 +112,6 @@ pub(super) const ANCHOR_STEP: f64 = 0.006;
 pub(super) const ANCHOR_CREDIT: f64 = 0.10;
 /// What is left of the credit a day later.
 pub(super) const ANCHOR_CREDIT_KEPT: f64 = 0.93;
-/// How far the judged mean may stand from the trusted level.
-pub(super) const ANCHOR_SLACK: f64 = 1.6;
 /// Days in which the trusted level follows freely: a mesh starts in learn mode.
 pub(super) const ANCHOR_FREE_DAYS: u32 = 14;
 /// After a new version: how long nothing accumulates, how long level and margin are generous (minutes), by how much.

@@ -8,10 +8,10 @@ const DAYS: usize = 14;
 const STEP: f32 = 0.4;
 /// Largest offset: an edge cannot buy more tolerance with bursts below the threshold.
 const OFFSET_MAX: f32 = 25.0;
-/// Offset of an edge that is not known for a week: that of a noisy one.
+/// Offset of an edge that is not known for two weeks: that of a noisy one.
 const OFFSET_YOUNG: f32 = 8.0;
-/// Days after which an edge has shown a weekend and its own noise.
-const DAYS_MATURE: u8 = 7;
+/// Days after which an edge has shown two of each hour of the week, and its own noise.
+const DAYS_MATURE: u8 = 14;
 
 /// Largest scores of one kind (slow or quick), by signal and day.
 #[derive(Clone, Debug)]

@@ -9,10 +9,10 @@ pub(super) const DAY_HOURS: usize = 24;
 const STEP: f64 = 0.03;
 /// This hour has not been seen yet.
 pub(super) const UNSEEN: i8 = i8::MIN;
+/// Gain from which on the first sight is believed.
+const ALL_THE_WAY: f64 = 0.2;
 /// Counts that the value of before is worth against those of one hour.
 const PRIOR_COUNTS: f64 = 8.0;
-/// Part of the way an hour moves to what was seen in it.
-const GAIN: f64 = 0.35;
 
 /// Logarithm of the season at `minute` (since the epoch): between the middles of two hours on a straight line. An hour
 /// of the week that was not seen is that of the day; one of the day that was not seen is the base.
@@ -25,13 +25,18 @@ pub(super) fn at(week: &[i8], day: &[i8], minute: u32) -> f64 {
     STEP * (before + (after - before) * part)
 }
 
-/// Moves the cell of one hour to what it saw: `counts` where the base alone had expected `expected`.
-pub(super) fn learn(cells: &mut [i8], fallback: f64, hour: u32, counts: f64, expected: f64) {
+/// Moves the cell of one hour a part (`gain`) of the way to what it saw: `counts` where the base alone had expected
+/// `expected`. An hour that was not seen starts at `fallback`, and moves all the way where hours differ more than days.
+pub(super) fn learn(cells: &mut [i8], fallback: f64, hour: u32, (counts, expected): (f64, f64), gain: f64) {
     let index = hour as usize % cells.len().max(1);
     let Some(cell) = cells.get_mut(index) else { return };
     let old = if *cell == UNSEEN { fallback } else { f64::from(*cell) * STEP };
-    let seen = ln((counts + PRIOR_COUNTS * exp(old)) / (expected + PRIOR_COUNTS));
-    let moved = if *cell == UNSEEN { seen } else { old + GAIN * (seen - old) };
+    // Factors are averaged and not their logarithms: the mean logarithm of what fluctuates is below that of its mean, and
+    // season and base would drift apart for ever.
+    let old = exp(old);
+    let seen = (counts + PRIOR_COUNTS * old) / (expected + PRIOR_COUNTS);
+    let all = *cell == UNSEEN && ALL_THE_WAY < gain;
+    let moved = ln(if all { seen } else { old + gain * (seen - old) });
     #[expect(clippy::cast_possible_truncation, reason = "clamped to a byte")]
     let code = (moved / STEP).round().clamp(-127.0, 127.0) as i8;
     *cell = code;
@@ -72,9 +77,9 @@ mod tests {
     #[test]
     fn a_busy_hour_is_learned_from_its_counts_and_an_empty_one_stays() {
         let mut day = [UNSEEN; DAY_HOURS];
-        learn(&mut day, 0.0, 5, 2_000.0, 1_000.0);
+        learn(&mut day, 0.0, 5, (2_000.0, 1_000.0), 0.3);
         assert!((22..=24).contains(&day[5]), "ln 2 is 23 steps");
-        learn(&mut day, 0.0, 5, 0.0, 0.0);
+        learn(&mut day, 0.0, 5, (0.0, 0.0), 0.3);
         assert!((22..=24).contains(&day[5]), "without exposure nothing is learned");
     }
 }

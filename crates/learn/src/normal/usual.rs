@@ -4,7 +4,7 @@ use selvedge_model::Measure;
 
 use super::maths::{exp, ln, narrow, times_odds};
 use super::parameters::{
-    ANCHOR_CREDIT_KEPT, ANCHOR_FREE_DAYS, ANCHOR_SLACK, ANCHOR_STEP, LEVEL_PRIOR, Parameters, SETTLING_MARGIN,
+    ANCHOR_CREDIT_KEPT, ANCHOR_FREE_DAYS, ANCHOR_STEP, LEVEL_PRIOR, Parameters, SETTLING_MARGIN,
     TRIM_DEVIATIONS, WANDER_DEVIATIONS, WANDER_LN_MAX,
 };
 use super::parameters;
@@ -101,13 +101,15 @@ impl Usual {
             (0.0, f64::INFINITY)
         } else {
             let anchor = exp(f64::from(self.anchor));
-            (anchor / ANCHOR_SLACK, anchor * ANCHOR_SLACK)
+            (anchor / 3.0_f64.max(parameters.slack), anchor * parameters.slack)
         };
         let trusted = base.clamp(lowest, highest);
         let margin = 1.0 + parameters.margin + if allowance.settling { SETTLING_MARGIN } else { 0.0 };
         // A wandering edge says by itself what is no effect.
         let wander = spread(self.wander_excess, self.wander_weight, 0.0);
-        let own = (WANDER_DEVIATIONS * ln(1.0 + wander).sqrt()).min(WANDER_LN_MAX);
+        // In the odds of a ratio, the same wander is more.
+        let to_odds = if ratio { 1.0 / (1.0 - season * base * level).max(0.1) } else { 1.0 };
+        let own = (WANDER_DEVIATIONS * to_odds * ln(1.0 + wander).sqrt()).min(WANDER_LN_MAX);
         let margin = margin.max(exp(own));
         let high = (base * level).min(highest).max(trusted * exp(allowance.up)).max(parameters.floor);
         let low = (base * level).max(lowest).min(trusted * exp(-allowance.down));
