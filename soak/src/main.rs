@@ -36,7 +36,7 @@ struct Args {
     #[arg(long, global = true, default_value_t = 2)]
     weeks: u64,
     /// Weeks of learning and calibration before.
-    #[arg(long, global = true, default_value_t = 3)]
+    #[arg(long, global = true, default_value_t = 5)]
     warm_weeks: u64,
     /// Seconds of a window. With 60 there are fewer to go through: slow scores are nearly the same, quick ones are not.
     #[arg(long, global = true, default_value_t = 10)]
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
 
 /// Small enough for CI: windows of a minute, a hundred edges.
 fn short(args: Args) -> bool {
-    let args = Args { edges: 100, weeks: 2, warm_weeks: 3, window: 60, meshes: 1, ..args };
+    let args = Args { edges: 100, weeks: 2, warm_weeks: 5, window: 60, meshes: 1, ..args };
     let quiet = null::run(&args);
     let seen = power::run(&args);
     let capped = control::run(&args);

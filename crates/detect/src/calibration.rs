@@ -34,9 +34,10 @@ const CLASS_SHARES: [f64; CLASSES] = [0.25, 0.1, 0.3, 0.2, 0.15];
 const DAYS_MIN: usize = 3;
 /// Blocks without which it says nothing.
 const BLOCKS_MIN: u64 = 100;
-/// Scores that reach a level before there is a record: quick, then slow; warning, then page. Forty nats over the bar of
-/// a noisy edge within a minute, or a quarter of an hour in which every minute says the most it may.
-const DEFAULTS: [[f32; 2]; 2] = [[25.0, f32::INFINITY], [10.0, 20.0]];
+/// Scores that reach a level before there is a record: quick, then slow; warning, then page. Over the bar of an edge that
+/// nobody knows yet (12 nats): 30 nats within a minute, or 25 over minutes; and for a page 56, which takes twenty minutes
+/// that say the most they may.
+const DEFAULTS: [[f32; 2]; 2] = [[8.0, f32::INFINITY], [6.0, 20.0]];
 /// How fast the controller answers a false page (in e-foldings of the return period), and how far it goes.
 const CONTROL_GAIN: f64 = 0.3;
 const CONTROL_MAX: f64 = 4.0;

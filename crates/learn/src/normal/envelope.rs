@@ -1,8 +1,7 @@
 //! What an edge did at the comparable time: the largest and smallest ratio to its season in the same minutes of
 //! yesterday, and of both the last hour and the one before. Sharp jobs (a report every hour, a backup at two) are not in
 //! the hours of a week. One hour alone excuses nothing: a fault would excuse itself an hour after it began. And what is
-//! there all day is no job: then no more than the trusted level's slack is allowed, or an attacker could climb a step a
-//! day.
+//! there all day is no job: then nothing is allowed, or an attacker could climb a step a day.
 
 use super::maths::ln;
 
@@ -14,8 +13,7 @@ pub(super) const FINE: usize = 288;
 pub(super) const COARSE: usize = 96;
 /// A job takes at most this part of a day.
 const BUSY_PART: usize = 8;
-/// Logarithm from which on a slot counts as busy, and most that is allowed when too many are: ln 1.6.
-const BUSY: f64 = 0.470_003_629_25;
+/// From here on (ln 1.6) a slot counts as busy.
 const BUSY_CODE: u8 = 54;
 
 /// One side of one measure over the slots of a day; written in place, so that a day later it is yesterday.
@@ -81,7 +79,7 @@ impl<const SLOTS: usize> Side<SLOTS> {
             around.map(|back| at(slot + SLOTS - back)).max().unwrap_or(0)
         };
         let allowed = f64::from(after.max(before).max(ago(1).min(ago(2)))) * STEP;
-        if SLOTS / BUSY_PART < usize::from(self.busy) { allowed.min(BUSY) } else { allowed }
+        if SLOTS / BUSY_PART < usize::from(self.busy) { 0.0 } else { allowed }
     }
 
     fn leave_behind(&mut self, slot: usize) {
@@ -137,7 +135,7 @@ mod tests {
             side.enter((slot + FINE - 1) % FINE, slot);
             side.note(slot, 400.0, 100.0, true);
         }
-        assert!((side.enter(FINE - 1, 0) - BUSY).abs() < 0.01);
+        assert!(side.enter(FINE - 1, 0) < 1e-9);
     }
 
     #[test]

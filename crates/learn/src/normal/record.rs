@@ -8,8 +8,10 @@ const DAYS: usize = 14;
 const STEP: f32 = 0.4;
 /// Largest offset: an edge cannot buy more tolerance with bursts below the threshold.
 const OFFSET_MAX: f32 = 25.0;
+/// Smallest offset: what three bad minutes come to is a transient, which any edge may have, and says nothing about it.
+const OFFSET_MIN: f32 = 8.0;
 /// Offset of an edge that is not known for two weeks: that of a noisy one.
-const OFFSET_YOUNG: f32 = 8.0;
+const OFFSET_YOUNG: f32 = 12.0;
 /// Days after which an edge has shown two of each hour of the week, and its own noise.
 const DAYS_MATURE: u8 = 14;
 
@@ -60,7 +62,7 @@ impl Record {
                 second = second.max(day.min(first));
                 first = first.max(day);
             }
-            let own = u8::midpoint(first, second).min(code(OFFSET_MAX));
+            let own = u8::midpoint(first, second).clamp(code(OFFSET_MIN), code(OFFSET_MAX));
             self.offsets[signal] = if mature { own } else { own.max(code(OFFSET_YOUNG)) };
         }
         self.next = (self.next + 1) % 14;
@@ -90,28 +92,28 @@ mod tests {
     fn a_noisy_edge_has_a_higher_bar_up_to_a_limit_and_forgets_after_two_weeks() {
         let mut record = Record::default();
         for _ in 0..DAYS {
-            record.note(0, 4.0);
+            record.note(0, 14.0);
             record.note(1, 90.0);
             record.close_day();
         }
-        assert!((record.standardised(0, 4.0)).abs() < 0.05);
+        assert!((record.standardised(0, 14.0)).abs() < 0.05);
         assert!((record.standardised(1, 60.0) - 10.0).abs() < 0.15, "25 and not 90");
-        assert!((record.standardised(2, 3.0) - 3.0).abs() < 1e-6, "never noisy");
+        assert!((record.standardised(2, 26.0) - 10.0).abs() < 1e-5, "never noisy");
         for _ in 0..DAYS {
             record.close_day();
         }
-        assert!((record.standardised(1, 60.0) - 60.0).abs() < 1e-4);
+        assert!((record.standardised(1, 26.0) - 10.0).abs() < 1e-4);
     }
 
     #[test]
     fn one_bad_day_is_half_of_an_offset_and_a_young_edge_is_taken_for_noisy() {
         let mut record = Record::default();
         record.close_day();
-        assert!(!record.mature() && (record.standardised(0, 8.0)).abs() < 1e-6);
+        assert!(!record.mature() && (record.standardised(0, 12.0)).abs() < 1e-5);
         for day in 0..DAYS {
-            record.note(0, if day == 3 { 20.0 } else { 0.0 });
+            record.note(0, if day == 3 { 36.0 } else { 0.0 });
             record.close_day();
         }
-        assert!(record.mature() && (record.standardised(0, 10.0)).abs() < 0.2);
+        assert!(record.mature() && (record.standardised(0, 18.0)).abs() < 0.2);
     }
 }

@@ -85,7 +85,7 @@ impl Usual {
     }
 
     /// `mu = base * season`, widened: up to `max(level, envelope) * (1 + margin)`, down to
-    /// `min(level, 1 / envelope) / (1 + margin)`; base times level stay within the anchor's slack.
+    /// `min(level, 1 / envelope) / (1 + margin)`; base, and base times level, stay near the trusted level.
     pub(super) fn expected(&self, measure: Measure, ln_season: f64, allowance: Allowance) -> Expected {
         let parameters = parameters::of(measure);
         let ratio = !measure.over_time();
@@ -97,12 +97,13 @@ impl Usual {
         let level = ((f64::from(self.level_counts) + LEVEL_PRIOR)
             / (f64::from(self.level_expected) + LEVEL_PRIOR))
             .clamp(1.0 / parameters.level, parameters.level);
-        let (lowest, highest) = if allowance.days < ANCHOR_FREE_DAYS {
-            (0.0, f64::INFINITY)
+        let (lowest, highest, crest) = if allowance.days < ANCHOR_FREE_DAYS {
+            (0.0, f64::INFINITY, f64::INFINITY)
         } else {
             let anchor = exp(f64::from(self.anchor));
-            (anchor / 3.0_f64.max(parameters.slack), anchor * parameters.slack)
+            (anchor / 3.0_f64.max(parameters.slack), anchor * parameters.slack, anchor * parameters.crest)
         };
+        // What lasts for a week is in the base, and bounded by the trusted level; what lasts for hours is in the level.
         let trusted = base.clamp(lowest, highest);
         let margin = 1.0 + parameters.margin + if allowance.settling { SETTLING_MARGIN } else { 0.0 };
         // A wandering edge says by itself what is no effect.
@@ -111,8 +112,8 @@ impl Usual {
         let to_odds = if ratio { 1.0 / (1.0 - season * base * level).max(0.1) } else { 1.0 };
         let own = (WANDER_DEVIATIONS * to_odds * ln(1.0 + wander).sqrt()).min(WANDER_LN_MAX);
         let margin = margin.max(exp(own));
-        let high = (base * level).min(highest).max(trusted * exp(allowance.up)).max(parameters.floor);
-        let low = (base * level).max(lowest).min(trusted * exp(-allowance.down));
+        let high = (trusted * level).min(crest).max(trusted * exp(allowance.up)).max(parameters.floor);
+        let low = (trusted * level).min(trusted * exp(-allowance.down));
         // An estimate from few counts is uncertain itself: its relative variance adds to that of the counts.
         let unsure = 1.0 / (f64::from(self.base_counts) + 1.0);
         let phi = unsure + spread(self.minute_excess, self.minute_weight, parameters.phi);
