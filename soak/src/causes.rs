@@ -27,8 +27,11 @@ pub(crate) fn run(args: &Args) -> bool {
     rig.days(7 * args.weeks, "causes");
     let largest = rig.largest.take().unwrap_or_default();
     for class in MeasureClass::ALL {
-        let mut of: Vec<(usize, Largest)> =
-            largest.iter().filter(|(key, _)| key.1 == class as usize).map(|(key, value)| (key.0, *value)).collect();
+        let mut of: Vec<(usize, Largest)> = largest
+            .iter()
+            .filter(|(key, _)| key.1 == class as usize)
+            .map(|(key, value)| (key.0, *value))
+            .collect();
         of.sort_by(|left, right| right.1.score.total_cmp(&left.1.score));
         line(&format!("{class:?}: {} edge-days", of.len()));
         for (edge, most) in of.iter().take(SHOWN) {
@@ -61,7 +64,8 @@ fn causes(rig: &Rig, edge: usize, at: EventTime) -> String {
     let near = |label: &&Label| label.start <= at && at.since(label.end.max(label.start)) < BEFORE;
     let found = rig.mesh.labels().iter().filter(about).filter(near);
     let text = |label: &Label| {
-        let (ago, lasted) = (at.since(label.start).as_secs() / 60, label.end.since(label.start).as_secs() / 60);
+        let (ago, lasted) =
+            (at.since(label.start).as_secs() / 60, label.end.since(label.start).as_secs() / 60);
         format!("{:?} {ago} min ago for {lasted}", label.cause)
     };
     found.map(text).collect::<Vec<_>>().join("; ")

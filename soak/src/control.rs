@@ -17,7 +17,9 @@ pub(crate) fn run(args: &Args) -> bool {
             ("noise of 40 % a minute", Tamper::Noise(0.4)),
             ("unsaid sampling of one half", Tamper::Thin(0.5)),
         ];
-        line("| control | findings at page level by day | paged by day | broken or storm | storms | within the cap |");
+        line(
+            "| control | findings at page level by day | paged by day | broken or storm | storms | within the cap |",
+        );
         line("|---|---|---|---|---|---|");
         for (name, tamper) in controls {
             let mut rig = calibrated.clone();
@@ -27,7 +29,8 @@ pub(crate) fn run(args: &Args) -> bool {
             let count = |wanted: &dyn Fn(Admission) -> bool| -> Vec<usize> {
                 (0..7 * args.weeks)
                     .map(|day| {
-                        let on = |at: selvedge_model::EventTime| at.since(start).as_secs() / DAY.as_secs() == day;
+                        let on =
+                            |at: selvedge_model::EventTime| at.since(start).as_secs() / DAY.as_secs() == day;
                         rig.pages.iter().filter(|page| on(page.at) && wanted(page.admission)).count()
                     })
                     .collect()

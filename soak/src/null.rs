@@ -47,7 +47,11 @@ pub(crate) fn run(args: &Args) -> bool {
         line(&format!("false warnings an hour, {pace}: {} ({})", rate(all, hours), by.join(", ")));
     }
     let ns = |seconds: f64| 1e9 * seconds / edge_windows.max(1) as f64;
-    line(&format!("storms: {storms}; ns an edge-window: detector {:.0}, simulator {:.0}", ns(detect), ns(simulate)));
+    line(&format!(
+        "storms: {storms}; ns an edge-window: detector {:.0}, simulator {:.0}",
+        ns(detect),
+        ns(simulate)
+    ));
     poisson_interval(count(&pages)).0 <= weeks * budgets().pages_a_week
 }
 
@@ -55,7 +59,10 @@ pub(crate) fn run(args: &Args) -> bool {
 fn report_early(rig: &Rig) {
     let start = rig.mesh.config().start;
     let early = rig.pages.iter().filter(|page| page.at.since(start) < DAY * 10).count();
-    line(&format!("pages in the first 10 days (defaults): {early}; to the end of the warm-up: {}", rig.pages.len()));
+    line(&format!(
+        "pages in the first 10 days (defaults): {early}; to the end of the warm-up: {}",
+        rig.pages.len()
+    ));
 }
 
 /// Prints the thresholds in force.
@@ -78,7 +85,10 @@ fn classes() -> impl Iterator<Item = &'static str> {
 
 fn print(args: &Args, pages: &[(u64, Page)], weeks: f64) {
     let (seed, last) = (args.seed, args.seed + args.meshes - 1);
-    line(&format!("| false pages per mesh-week | {} edges, seeds {seed}-{last}, {weeks} weeks |", args.edges));
+    line(&format!(
+        "| false pages per mesh-week | {} edges, seeds {seed}-{last}, {weeks} weeks |",
+        args.edges
+    ));
     line("|---|---|");
     line(&format!("| all, before the bucket | {} |", rate(count(pages), weeks)));
     let admitted: Vec<(u64, Page)> =

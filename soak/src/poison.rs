@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use selvedge_detect::calibration::{Level, Pace};
-use selvedge_model::{EventTime, MeasureClass};
+use selvedge_learn::normal::DRIFT_MAX;
+use selvedge_model::{EventTime, Measure, MeasureClass};
 use selvedge_simulate::{Fault, FaultKind, Tier};
 
 use crate::rig::{DAY, Rig, Tamper};
@@ -43,7 +44,8 @@ fn ramps(mut rig: Rig, attacked: &[usize]) {
     line("| ramp | edges | paged before x6.5 | median factor | median day |");
     line("|---|---|---|---|---|");
     for ramp in RAMPS {
-        let of: Vec<usize> = (0..attacked.len()).filter(|&index| (percent(index) - ramp).abs() < 1e-9).collect();
+        let of: Vec<usize> =
+            (0..attacked.len()).filter(|&index| (percent(index) - ramp).abs() < 1e-9).collect();
         let found = of.iter().filter_map(|&index| rig.firsts[attacked[index]][1]);
         let mut days: Vec<f64> = found.map(|at| at.since(start).as_secs_f64() / DAY.as_secs_f64()).collect();
         let growth = 1.0 + ramp / 100.0;
@@ -79,8 +81,17 @@ fn white_box(mut rig: Rig, attacked: &[usize]) {
                 .threshold(Pace::Slow, MeasureClass::Volume, Level::Page)
                 .min(rig.calibration.threshold(Pace::Slow, MeasureClass::Bytes, Level::Page));
             for &edge in attacked {
-                let part = rig.volume_now[edge] / page;
-                let step = if part > 0.6 { 0.7 } else if part > 0.2 { 0.98 } else { 1.001 };
+                let drift = |measure| rig.norms[edge].drift(measure) / DRIFT_MAX;
+                // A base follows by a seventh a day: it goes back in time.
+                let drift = drift(Measure::Requests).max(drift(Measure::SentKib));
+                let part = if drift > 0.85 { 0.5 } else { rig.volume_now[edge] / page };
+                let step = if part > 0.6 {
+                    0.7
+                } else if part > 0.2 {
+                    0.98
+                } else {
+                    1.001
+                };
                 factors[edge] = (factors[edge] * step).max(1.0);
                 sums[edge] += factors[edge];
             }
@@ -95,7 +106,8 @@ fn white_box(mut rig: Rig, attacked: &[usize]) {
         let day = window.end.since(start).as_secs() / Duration::from_hours(24).as_secs();
         if [7, 30, 90].contains(&day) {
             let mut held: Vec<f64> = attacked.iter().map(|&edge| reached[edge]).collect();
-            let paged = attacked.iter().filter(|&&edge| rig.pages.iter().any(|page| page.edge == edge)).count();
+            let paged =
+                attacked.iter().filter(|&&edge| rig.pages.iter().any(|page| page.edge == edge)).count();
             let of = |held: &mut [f64], p| percentile(held, p).unwrap_or(f64::NAN);
             let (median, late, most) = (of(&mut held, 0.5), of(&mut held, 0.95), of(&mut held, 1.0));
             line(&format!(

@@ -29,7 +29,8 @@ struct Outcome {
 /// Every edge gets one fault of each kind, each in a copy of the same calibrated mesh. False when floods of ten times on
 /// busy edges are not found.
 pub(crate) fn run(args: &Args) -> bool {
-    let mut found: Vec<(FaultKind, Vec<Outcome>)> = FaultKind::STANDARD.iter().map(|&kind| (kind, Vec::new())).collect();
+    let mut found: Vec<(FaultKind, Vec<Outcome>)> =
+        FaultKind::STANDARD.iter().map(|&kind| (kind, Vec::new())).collect();
     for mesh in 0..args.meshes {
         let mut calibrated = Rig::new(args.config(mesh), budgets());
         calibrated.days(7 * args.warm_weeks, &format!("power, seed {}", args.seed + mesh));
@@ -48,7 +49,8 @@ pub(crate) fn run(args: &Args) -> bool {
                 outcomes.iter().copied().filter(|outcome| tiers.contains(&outcome.tier)).collect();
             let warned: Vec<f64> = of.iter().filter_map(|outcome| outcome.warning).collect();
             let paged: Vec<f64> = of.iter().filter_map(|outcome| outcome.page).collect();
-            let (warned, paged) = (summary(warned, of.len(), 1.0, "s"), summary(paged, of.len(), 60.0, "min"));
+            let (warned, paged) =
+                (summary(warned, of.len(), 1.0, "s"), summary(paged, of.len(), 60.0, "min"));
             line(&format!("| {kind} | {name} | {} | {warned} | {paged} |", of.len()));
         }
     }
@@ -73,7 +75,8 @@ fn one_kind(mut rig: Rig, kind: FaultKind, seed: u64) -> Vec<Outcome> {
         rig.step();
     }
     let outcome = |edge: usize| {
-        let since = |level: usize| rig.firsts[edge][level].map(|at| at.since(rig.intervals[edge].0).as_secs_f64());
+        let since =
+            |level: usize| rig.firsts[edge][level].map(|at| at.since(rig.intervals[edge].0).as_secs_f64());
         Outcome { tier: rig.mesh.edges()[edge].tier, warning: since(0), page: since(1) }
     };
     (0..rig.norms.len()).map(outcome).collect()

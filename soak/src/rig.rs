@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use selvedge_detect::calibration::{Admission, Budgets, Calibration, Level, Pace, Valve};
-use selvedge_learn::normal::{EdgeNorm, Sample, Teaching};
+use selvedge_learn::normal::{DRIFT_MAX, EdgeNorm, Sample, Teaching};
 use selvedge_model::{EdgeCounts, EventTime, Measure, MeasureClass, Window};
 use selvedge_simulate::{Mesh, MeshConfig, WindowOf};
 
@@ -270,6 +270,7 @@ impl Rig {
                 self.calibration.observe(Pace::Slow, &largest);
             }
         }
+        self.drifts(window.end);
         if self.calibrating {
             let mut false_pages = [0; CLASSES];
             let today = self.pages.iter().rev().take_while(|page| window.end.since(page.at) < DAY);
@@ -278,6 +279,21 @@ impl Rig {
                 .for_each(|page| false_pages[page.class as usize] += 1);
             self.calibration.end_of_day(&false_pages);
             self.valve.recalibrated();
+        }
+    }
+
+    /// Once a day: who has left the trusted level.
+    fn drifts(&mut self, now: EventTime) {
+        for edge in 0..self.norms.len() {
+            for (measure, class) in
+                [(Measure::Requests, MeasureClass::Volume), (Measure::SentKib, MeasureClass::Bytes)]
+            {
+                let drift = self.norms[edge].drift(measure);
+                if DRIFT_MAX <= drift {
+                    #[expect(clippy::cast_possible_truncation, reason = "a logarithm")]
+                    self.page(edge, class, -(drift as f32), now);
+                }
+            }
         }
     }
 

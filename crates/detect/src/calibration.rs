@@ -138,11 +138,8 @@ impl Calibration {
     #[must_use]
     pub fn rate(&self, pace: Pace, class: MeasureClass, score: f32) -> Rating {
         let [warning, page] = self.thresholds[pace as usize][class as usize];
-        let level = if page <= score {
-            Some(Level::Page)
-        } else {
-            (warning <= score).then_some(Level::Warning)
-        };
+        let level =
+            if page <= score { Some(Level::Page) } else { (warning <= score).then_some(Level::Warning) };
         let seconds = self.ready(pace, class).then(|| self.return_period(pace, class, score));
         let return_period = seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
         Rating { return_period, level }

@@ -10,7 +10,9 @@
 //! - **slow**, every minute: an e-detector in logarithms, `M = max(0, M) + min(ln LR, 3) - ln max(1, mean_S)` for each
 //!   alternative, `T = ln mean e^M`; and the silence since the last request. For what lasts.
 //!
-//! Both are standardised by the edge's own record. They are no probabilities: thresholds come from the pooled record of
+//! - **drift**, every day: the base against a trusted level that moves by 0.6 % a day. For slow poisoning.
+//!
+//! The first two are standardised by the edge's own record. They are no probabilities: thresholds come from the pooled record of
 //! the mesh (`detect::calibration`). [`EdgeNorm::judge`] comes before [`EdgeNorm::learn`], always. Learning is trimmed,
 //! stops under suspicion (`T >= 8`), and accepts what goes on after four hours; a new version gets an amnesty.
 //! Source: the research report on detection (sections 3.2 and 3.3), Shin, Ramdas, Rinaldo (e-detectors).
@@ -28,7 +30,7 @@ mod scores;
 mod season;
 mod usual;
 
-pub use edge::{EdgeNorm, Sample, Teaching};
+pub use edge::{DRIFT_MAX, EdgeNorm, Sample, Teaching};
 pub use scores::{SCORE_MIN, SIGNALS, Scores, signals_of};
 
 #[cfg(test)]

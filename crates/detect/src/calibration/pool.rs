@@ -150,7 +150,8 @@ mod tests {
         let pool = exponential(14, 1_000);
         for (score, expected) in [(4.0, 135.3), (9.0, 11.1), (18.0, 0.123), (24.0, 0.006_14)] {
             let found = pool.exceedances_a_day(score);
-            let expected: f64 = if score < 5.0 { -1_000.0 * (1.0 - expected / 1_000.0_f64).ln() } else { expected };
+            let expected: f64 =
+                if score < 5.0 { -1_000.0 * (1.0 - expected / 1_000.0_f64).ln() } else { expected };
             assert!((found / expected).ln().abs() < 0.35, "{score}: {found} and not {expected}");
         }
     }

@@ -37,9 +37,13 @@ fn the_budget_holds_whatever_the_size_of_the_mesh() {
             // The chance of a day of an edge to exceed the threshold is known: e^(-c / 2).
             let chance = |pace, level| f64::from(-calibration.threshold(pace, class, level) / 2.0).exp();
             pages += 7.0 * edges as f64 * chance(Pace::Slow, Level::Page);
-            warnings += edges as f64 * (chance(Pace::Slow, Level::Warning) / 24.0 + chance(Pace::Quick, Level::Warning));
+            warnings += edges as f64
+                * (chance(Pace::Slow, Level::Warning) / 24.0 + chance(Pace::Quick, Level::Warning));
         }
-        assert!((0.2..=0.9).contains(&pages), "{edges} edges: {pages} pages a week, half of the budget is meant");
+        assert!(
+            (0.2..=0.9).contains(&pages),
+            "{edges} edges: {pages} pages a week, half of the budget is meant"
+        );
         assert!((0.5..=1.0).contains(&warnings), "{edges} edges: {warnings} warnings an hour of 0.8");
     }
 }

@@ -81,7 +81,8 @@ impl Valve {
             return Admission::Broken;
         }
         let most = BUCKET * self.pages_a_week;
-        let gained = if self.filled.present() { now.since(self.filled).as_secs_f64() / WEEK * most } else { most };
+        let gained =
+            if self.filled.present() { now.since(self.filled).as_secs_f64() / WEEK * most } else { most };
         self.tokens = (self.tokens + gained).min(most);
         self.filled = now;
         if self.tokens < 1.0 {

@@ -8,8 +8,8 @@ use super::evidence::{Evidence, Minutes, Said, silence};
 use super::hot::{Hot, OVER_TIME};
 use super::maths::narrow;
 use super::parameters::{
-    self, ABSENCE_PHI_MIN, ALTERNATIVES, AMNESTY_MINUTES, ANCHOR_CREDIT, BLOCK_MINUTES, MINUTE_NATS_MAX, REQUESTS_MIN,
-    SETTLING_MINUTES,
+    self, ABSENCE_PHI_MIN, ALTERNATIVES, AMNESTY_MINUTES, ANCHOR_CREDIT, ANCHOR_FREE_DAYS, BLOCK_MINUTES,
+    MINUTE_NATS_MAX, REQUESTS_MIN, SETTLING_MINUTES,
 };
 use super::quick::Recent;
 use super::record::Record;
@@ -25,6 +25,10 @@ const LOOK_MAX: Duration = Duration::from_hours(1);
 /// Requests a minute from which on an edge is hot, and below which it is cold again.
 const HOT_FROM: f64 = 1.0;
 const COLD_BELOW: f64 = 0.5;
+
+/// Drift from which on somebody must be told: twice the trusted level. A week's base wanders by a few percent, and
+/// deployments shift it by some tens; an attacker must stay below.
+pub const DRIFT_MAX: f64 = std::f64::consts::LN_2;
 
 /// What was counted of an edge in one window.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +83,7 @@ pub struct EdgeNorm {
     settling_until: u32,
     credit: f32,
     pub(super) days: [[i8; DAY_HOURS]; OVER_TIME],
+    pub(super) season_means: [f32; Measure::ALL.len()],
     day_slow: [f32; MeasureClass::ALL.len()],
     hour_quick: [f32; MeasureClass::ALL.len()],
     /// A shift of the bytes sent is never accepted without a person: the edge leaves the mesh or guards something.
@@ -111,6 +116,7 @@ impl EdgeNorm {
             settling_until: 0,
             credit: 0.0,
             days: [[UNSEEN; DAY_HOURS]; OVER_TIME],
+            season_means: [1.0; Measure::ALL.len()],
             day_slow: [SCORE_MIN; MeasureClass::ALL.len()],
             hour_quick: [SCORE_MIN; MeasureClass::ALL.len()],
             sensitive,
@@ -205,11 +211,25 @@ impl EdgeNorm {
             let usual = &mut self.usual[measure as usize];
             if usual.frozen_since == 0 {
                 let days = u32::from(self.slow.days());
-                used = used.max(usual.move_anchor(measure, days, f64::from(self.credit)));
+                let season = f64::from(self.season_means[measure as usize]);
+                used = used.max(usual.move_anchor(measure, days, f64::from(self.credit), season));
             }
         }
         self.credit = narrow(credit_after_a_day(f64::from(self.credit), used));
         mature.then_some(largest)
+    }
+
+    /// How far a measure has drifted from its trusted level, as a logarithm: what it is now over what it may have become
+    /// at 0.6 % a day and a little more after deployments. Slow poisoning shows here and nowhere else: a base that follows
+    /// an attacker finds nothing unusual. Zero while the mesh is in learn mode. To be looked at once a day, against
+    /// [`DRIFT_MAX`].
+    #[must_use]
+    pub fn drift(&self, measure: Measure) -> f64 {
+        if u32::from(self.slow.days()) <= ANCHOR_FREE_DAYS {
+            return 0.0;
+        }
+        let index = measure as usize;
+        self.usual[index].drift(measure, f64::from(self.season_means[index]))
     }
 
     /// What a measure is expected to count in a window of `seconds` with `requests` requests, season and level included.
@@ -351,7 +371,11 @@ impl EdgeNorm {
             self.seen_until = to;
             let times = f64::from(minute_of(to) - self.minute);
             let windows = seconds / window.as_secs_f64().max(1e-3);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "windows of one minute")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "windows of one minute"
+            )]
             let windows = (windows / times.max(1.0)).round() as u32;
             self.minute_windows += windows;
             if times < 1.0 {
@@ -392,7 +416,7 @@ impl EdgeNorm {
             let up = self.hot.as_ref().map_or(0.0, |hot| f64::from(hot.allowed_up[index]));
             let down = self.hot.as_ref().and_then(|hot| hot.allowed_down.get(index).copied());
             let down = f64::from(down.unwrap_or(0.0));
-            let allowance = Allowance { up, down, settling, days: u32::from(self.slow.days()) };
+            let allowance = Allowance { up, down, settling };
             let season = self.ln_season(measure);
             self.expected[index] = self.usual[index].expected(measure, season, allowance);
         }
@@ -405,7 +429,7 @@ impl EdgeNorm {
             None => {
                 let week = hot.map_or(&[][..], |hot| &hot.weeks[index]);
                 season::at(week, &self.days[index], self.minute)
-            },
+            }
             Some(ratio) => hot.map_or(0.0, |hot| season::at(&[], &hot.days[ratio], self.minute)),
         }
     }

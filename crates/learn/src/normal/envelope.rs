@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn what_happened_yesterday_at_this_time_is_allowed_and_an_hour_off_it_is_not() {
         let side = day_with(100, 400.0);
-        for (slot, allowed) in [(97, false), (98, true), (100, true), (102, true), (103, false), (50, false)] {
+        for (slot, allowed) in [(97, false), (98, true), (100, true), (102, true), (103, false), (50, false)]
+        {
             let mut tomorrow = side.clone();
             for now in 0..slot {
                 tomorrow.enter((now + FINE - 1) % FINE, now);

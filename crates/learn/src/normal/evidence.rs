@@ -3,8 +3,8 @@
 
 use super::maths::{binomial_ratio, exp, ln, log_mean_exp, narrow, negative_binomial_ratio};
 use super::parameters::{
-    ALTERNATIVES, BASE_MINUTES, EVIDENCE_MAX, EVIDENCE_MINUTES, EVIDENCE_MINUTES_MAX,
-    MINUTE_NATS_MAX, Parameters,
+    ALTERNATIVES, BASE_MINUTES, EVIDENCE_MAX, EVIDENCE_MINUTES, EVIDENCE_MINUTES_MAX, MINUTE_NATS_MAX,
+    Parameters,
 };
 use super::usual::Expected;
 
@@ -58,7 +58,8 @@ impl Evidence {
         let steps = if minutes.times > 1.0 { memory * (1.0 - kept) } else { 1.0 };
         for (index, alternative) in range.clone().zip(parameters.alternatives) {
             let null = f64::from(if alternative.factor > 1.0 { expected.up } else { expected.down });
-            let (factor, ln_factor, phi) = (alternative.factor, alternative.ln_factor, f64::from(expected.phi));
+            let (factor, ln_factor, phi) =
+                (alternative.factor, alternative.ln_factor, f64::from(expected.phi));
             let (x, m) = (minutes.counts, minutes.exposure);
             let ratio = if minutes.ratio && BINOMIAL_FROM < null {
                 binomial_ratio(x, m, null, factor, ln_factor, phi)
@@ -104,7 +105,16 @@ mod tests {
     use selvedge_model::Measure;
 
     fn null() -> Expected {
-        Expected { season: 1.0, mean: 0.9, level: 1.0, up: 1.0, down: 0.8, phi: 0.05, phi_window: 0.05, wander: 0.01 }
+        Expected {
+            season: 1.0,
+            mean: 0.9,
+            level: 1.0,
+            up: 1.0,
+            down: 0.8,
+            phi: 0.05,
+            phi_window: 0.05,
+            wander: 0.01,
+        }
     }
 
     fn minute(counts: f64) -> Minutes {

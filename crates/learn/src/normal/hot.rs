@@ -68,7 +68,7 @@ impl Hot {
             (None, true) => self.up[index].note(slot, counts, expected, true),
             (None, false) => self.down[index].note(slot, counts, expected, false),
             (Some(ratio), true) => self.ratio_up[ratio].note(slot / FINE_PER_COARSE, counts, expected, true),
-            (Some(_), false) => {},
+            (Some(_), false) => {}
         }
     }
 
@@ -79,7 +79,7 @@ impl Hot {
             None => {
                 self.up[index].forget(from, to);
                 self.down[index].forget(from, to);
-            },
+            }
             Some(ratio) => self.ratio_up[ratio].forget(from / FINE_PER_COARSE, to / FINE_PER_COARSE),
         }
     }

@@ -4,10 +4,10 @@ use selvedge_model::Measure;
 
 use super::edge::{EdgeNorm, Teaching};
 use super::hot::OVER_TIME;
-use super::maths::exp;
+use super::maths::{exp, narrow};
 use super::parameters::{
-    self, AMNESTY_MINUTES, BASE_MINUTES, BLOCK_MINUTES, DISPERSION_MINUTES, FREEZE_MINUTES, LEVEL_COUNTS, LEVEL_MINUTES,
-    LEVEL_MINUTES_MAX, REBASE_MAX, SUSPICION, TRIM_AFTER_MINUTES, WANDER_MINUTES,
+    self, AMNESTY_MINUTES, BASE_MINUTES, BLOCK_MINUTES, DISPERSION_MINUTES, FREEZE_MINUTES, LEVEL_COUNTS,
+    LEVEL_MINUTES, LEVEL_MINUTES_MAX, REBASE_MAX, SUSPICION, TRIM_AFTER_MINUTES, WANDER_MINUTES,
 };
 use super::scores::Scores;
 use super::season::{self, DAY_HOURS};
@@ -27,7 +27,13 @@ struct Lesson {
 
 impl EdgeNorm {
     /// Learns the open minute, or `times` minutes like it without a count.
-    pub(super) fn learn_minutes(&mut self, times: f64, window_seconds: f64, scores: &Scores, teaching: Teaching) {
+    pub(super) fn learn_minutes(
+        &mut self,
+        times: f64,
+        window_seconds: f64,
+        scores: &Scores,
+        teaching: Teaching,
+    ) {
         let lesson = Lesson { times, window_seconds, teaching };
         for measure in Measure::ALL {
             if self.exposure(measure) <= 0.0 {
@@ -43,7 +49,11 @@ impl EdgeNorm {
                 self.learn_measure(measure, lesson, scores);
             }
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "minutes of at most a week")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "minutes of at most a week"
+        )]
         let minutes = times as u32;
         self.learned_minutes = self.learned_minutes.saturating_add(minutes);
     }
@@ -71,13 +81,16 @@ impl EdgeNorm {
             (usual.hour_counts, usual.hour_expected) = (0.0, 0.0);
         }
         let expected = lesson.times * exposure * f64::from(self.expected[index].mean);
-        usual.hour_counts += super::maths::narrow(lesson.times * counts);
-        usual.hour_expected += super::maths::narrow(expected);
+        usual.hour_counts += narrow(lesson.times * counts);
+        usual.hour_expected += narrow(expected);
         // A job that is long enough to look like a fault must be known the next time; a fault that was told need not.
         let since = usual.frozen_since;
         let accepted = FREEZE_MINUTES <= self.minute.saturating_sub(since);
         if let Some(hot) = self.hot.as_mut().filter(|_| lesson.teaching == Teaching::Told) {
-            hot.forget(measure, since.saturating_sub(UNNOTICED_MINUTES).max(self.minute.saturating_sub(1_200)));
+            hot.forget(
+                measure,
+                since.saturating_sub(UNNOTICED_MINUTES).max(self.minute.saturating_sub(1_200)),
+            );
         }
         if self.sensitive && measure == Measure::SentKib {
             return;
@@ -175,12 +188,19 @@ impl EdgeNorm {
                         season::learn(&mut hot.weeks[index], of_day, hour, seen, gain);
                     }
                     season::learn(day, 0.0, hour, seen, gain);
-                },
+                }
                 (Some(ratio), Some(hot)) => {
                     season::learn(&mut hot.days[ratio], 0.0, hour % DAY_HOURS as u32, seen, gain);
-                },
-                (Some(_), None) => {},
+                }
+                (Some(_), None) => {}
             }
+            let cells: &[i8] = match (index.checked_sub(OVER_TIME), &self.hot) {
+                (None, Some(hot)) => &hot.weeks[index],
+                (None, None) => &self.days[index],
+                (Some(ratio), Some(hot)) => &hot.days[ratio],
+                (Some(_), None) => &[],
+            };
+            self.season_means[index] = narrow(season::mean(cells));
         }
     }
 }

@@ -30,8 +30,7 @@ pub(crate) fn exp(x: f64) -> f64 {
     let series = 1.0
         + r * (1.0
             + r * (0.5
-                + r * (1.0 / 6.0
-                    + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r / 5_040.0))))));
+                + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r / 5_040.0))))));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 13 and 2033")]
     let power = f64::from_bits(((whole as i64 + 1023) as u64) << 52);
     series * power

@@ -4,7 +4,8 @@
 use selvedge_model::Measure;
 
 /// Alternatives of volume: 1.6 times, sixfold, 0.4 and nearly nothing.
-const VOLUME: &[Alternative] = &[up(1.6, 0.470_003_629_25), up(6.0, 1.791_759_469_23), down(0.4), down_to(0.02)];
+const VOLUME: &[Alternative] =
+    &[up(1.6, 0.470_003_629_25), up(6.0, 1.791_759_469_23), down(0.4), down_to(0.02)];
 /// Alternatives of a latency cell: odds 1.6 and 4 times the usual.
 const SLOW: &[Alternative] = &[up(1.6, 0.470_003_629_25), up(4.0, 1.386_294_361_12)];
 /// Alternatives of errors: odds 3 and 15 times the usual.
@@ -31,10 +32,8 @@ pub(super) struct Parameters {
     pub(super) floor: f64,
     /// How far the level of half an hour may stand from the base, as a factor either way.
     pub(super) level: f64,
-    /// How far the judged base may stand above the trusted level (threefold below it), and base times level. Nobody gains
-    /// by teaching that calls are slow.
-    pub(super) slack: f64,
-    pub(super) crest: f64,
+    /// Most that the own wander may widen the null (logarithm): of volume less, because an attacker could buy it.
+    pub(super) wander_max: f64,
     /// Part of the way an hour of the season moves to what was seen in it: less where the hours of a day differ less
     /// than the days.
     pub(super) season_gain: f64,
@@ -57,17 +56,47 @@ const fn down_to(factor: f64) -> Alternative {
 
 const fn volume(first: usize) -> Parameters {
     // One a day is the smallest rate; spread of half the mean from minute to minute until the edge shows its own.
-    Parameters { margin: 0.25, alternatives: VOLUME, first, floor: 1.0 / 86_400.0, level: 2.5, slack: 1.3, crest: 2.2, season_gain: 0.35, prior: 0.0, phi: 0.25 }
+    Parameters {
+        margin: 0.25,
+        alternatives: VOLUME,
+        first,
+        floor: 1.0 / 86_400.0,
+        level: 2.5,
+        wander_max: 0.8,
+        season_gain: 0.35,
+        prior: 0.0,
+        phi: 0.25,
+    }
 }
 
 const fn slow(first: usize, prior: f64, phi: f64) -> Parameters {
     // The share beyond a quantile goes up tenfold when a narrow distribution moves by its own spread.
-    Parameters { margin: 0.25, alternatives: SLOW, first, floor: prior * 0.1, level: 8.0, slack: 8.0, crest: 64.0, season_gain: 0.08, prior, phi }
+    Parameters {
+        margin: 0.25,
+        alternatives: SLOW,
+        first,
+        floor: prior * 0.1,
+        level: 8.0,
+        wander_max: 2.0,
+        season_gain: 0.08,
+        prior,
+        phi,
+    }
 }
 
 const fn errors(first: usize) -> Parameters {
     // An error rate below 0.03 % is not told from it: three in ten thousand are an accident, not a level.
-    Parameters { margin: 0.5, alternatives: ERRORS, first, floor: 3e-4, level: 2.0, slack: 3.0, crest: 6.0, season_gain: 0.08, prior: 1e-3, phi: 1.0 }
+    Parameters {
+        margin: 0.5,
+        alternatives: ERRORS,
+        first,
+        floor: 3e-4,
+        level: 2.0,
+        wander_max: 1.2,
+        season_gain: 0.08,
+        prior: 1e-3,
+        phi: 1.0,
+    }
 }
 
 const TABLE: [Parameters; Measure::ALL.len()] = [
@@ -95,9 +124,8 @@ pub(super) const EVIDENCE_MAX: f64 = 100.0;
 /// than the wander (few counts), it takes longer to add up, and the memory is longer, up to the second figure.
 pub(super) const EVIDENCE_MINUTES: f64 = 60.0;
 pub(super) const EVIDENCE_MINUTES_MAX: f64 = 480.0;
-/// The null reaches so many standard deviations of the edge's own half-hour wander, and no more than this logarithm.
+/// The null reaches so many standard deviations of the edge's own half-hour wander.
 pub(super) const WANDER_DEVIATIONS: f64 = 2.0;
-pub(super) const WANDER_LN_MAX: f64 = 2.0;
 /// Minutes of a block whose mean shows the wander, and the memory for it: four days.
 pub(super) const BLOCK_MINUTES: u32 = 30;
 pub(super) const WANDER_MINUTES: f64 = 5_760.0;
@@ -112,7 +140,7 @@ pub(super) const REBASE_MAX: f64 = 3.0;
 /// Part that the trusted level may move in a day by itself, and more after a deployment: with one in four days, no more
 /// than as much again, or who waits for deployments climbs with them.
 pub(super) const ANCHOR_STEP: f64 = 0.006;
-pub(super) const ANCHOR_CREDIT: f64 = 0.02;
+pub(super) const ANCHOR_CREDIT: f64 = 0.03;
 /// What is left of the credit a day later.
 pub(super) const ANCHOR_CREDIT_KEPT: f64 = 0.93;
 /// Days in which the trusted level follows freely: a mesh starts in learn mode.

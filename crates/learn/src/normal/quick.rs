@@ -78,7 +78,14 @@ impl Recent {
 
     /// Sum of squared distances of the last `windows` windows from `mean(exposure)`, with the sums of means and of the
     /// variances that counting explains.
-    pub(super) fn squares(&self, measure: Measure, windows: usize, rate: f64, phi: f64, seconds: f64) -> [f64; 4] {
+    pub(super) fn squares(
+        &self,
+        measure: Measure,
+        windows: usize,
+        rate: f64,
+        phi: f64,
+        seconds: f64,
+    ) -> [f64; 4] {
         let mut sums = [0.0; 4];
         for place in (0..windows.min(WINDOWS)).map(|back| self.place(back)) {
             let window = &self.windows[place];
@@ -145,7 +152,16 @@ mod tests {
     }
 
     fn null() -> Expected {
-        Expected { season: 1.0, mean: 1.0, level: 1.0, up: 1.25, down: 0.8, phi: 0.01, phi_window: 0.01, wander: 0.0 }
+        Expected {
+            season: 1.0,
+            mean: 1.0,
+            level: 1.0,
+            up: 1.25,
+            down: 0.8,
+            phi: 0.01,
+            phi_window: 0.01,
+            wander: 0.0,
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ const DAYS: usize = 14;
 /// One step of a remembered score.
 const STEP: f32 = 0.4;
 /// Largest offset: an edge cannot buy more tolerance with bursts below the threshold.
-const OFFSET_MAX: f32 = 25.0;
+const OFFSET_MAX: f32 = 16.0;
 /// Smallest offset: what three bad minutes come to is a transient, which any edge may have, and says nothing about it.
 const OFFSET_MIN: f32 = 8.0;
 /// Offset of an edge that is not known for two weeks: that of a noisy one.
@@ -97,7 +97,7 @@ mod tests {
             record.close_day();
         }
         assert!((record.standardised(0, 14.0)).abs() < 0.05);
-        assert!((record.standardised(1, 60.0) - 10.0).abs() < 0.15, "25 and not 90");
+        assert!((record.standardised(1, 42.0) - 10.0).abs() < 0.15, "16 and not 90");
         assert!((record.standardised(2, 26.0) - 10.0).abs() < 1e-5, "never noisy");
         for _ in 0..DAYS {
             record.close_day();
@@ -111,9 +111,9 @@ mod tests {
         record.close_day();
         assert!(!record.mature() && (record.standardised(0, 12.0)).abs() < 1e-5);
         for day in 0..DAYS {
-            record.note(0, if day == 3 { 36.0 } else { 0.0 });
+            record.note(0, if day == 3 { 28.0 } else { 0.0 });
             record.close_day();
         }
-        assert!(record.mature() && (record.standardised(0, 18.0)).abs() < 0.2);
+        assert!(record.mature() && (record.standardised(0, 14.0)).abs() < 0.2);
     }
 }

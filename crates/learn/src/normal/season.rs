@@ -42,6 +42,14 @@ pub(super) fn learn(cells: &mut [i8], fallback: f64, hour: u32, (counts, expecte
     *cell = code;
 }
 
+/// Mean factor of the hours that were seen; 1 without any.
+pub(super) fn mean(cells: &[i8]) -> f64 {
+    let seen = cells.iter().filter(|&&code| code != UNSEEN);
+    let (sum, count) =
+        seen.fold((0.0, 0.0), |(sum, count), &code| (sum + exp(f64::from(code) * STEP), count + 1.0));
+    if count > 0.0 { sum / count } else { 1.0 }
+}
+
 fn cell(week: &[i8], day: &[i8], hour: u32) -> f64 {
     let known = |cells: &[i8]| {
         let code = *cells.get(hour as usize % cells.len().max(1))?;

@@ -52,7 +52,16 @@ struct Trial {
 impl Trial {
     fn new(rate: f64) -> Self {
         let (dice, norm) = (Dice(7), EdgeNorm::new(at(0), false));
-        Self { norm, dice, window: 0, rate, errors: 0.002, heartbeat: true, teaching: Teaching::Quiet, told: false }
+        Self {
+            norm,
+            dice,
+            window: 0,
+            rate,
+            errors: 0.002,
+            heartbeat: true,
+            teaching: Teaching::Quiet,
+            told: false,
+        }
     }
 
     fn step(&mut self) -> Scores {
@@ -71,7 +80,8 @@ impl Trial {
         let window = Window { start: at(self.window), end: at(self.window + 1) };
         let sample = Sample { window, counts, heartbeat: self.heartbeat, deployed: false, kept: 1.0 };
         let scores = self.norm.judge(&sample);
-        self.told |= MeasureClass::ALL.iter().any(|&class| scores.slow_of(class).is_some_and(|of| of.1 > 20.0));
+        self.told |=
+            MeasureClass::ALL.iter().any(|&class| scores.slow_of(class).is_some_and(|of| of.1 > 20.0));
         let teaching = if self.told && scores.suspicious() { Teaching::Told } else { self.teaching };
         self.norm.learn(&sample, &scores, teaching);
         self.window += 1;

@@ -3,11 +3,11 @@
 use selvedge_model::Measure;
 
 use super::maths::{exp, ln, narrow, times_odds};
+use super::parameters;
 use super::parameters::{
     ANCHOR_CREDIT_KEPT, ANCHOR_FREE_DAYS, ANCHOR_STEP, LEVEL_PRIOR, Parameters, SETTLING_MARGIN,
-    TRIM_DEVIATIONS, WANDER_DEVIATIONS, WANDER_LN_MAX,
+    TRIM_DEVIATIONS, WANDER_DEVIATIONS,
 };
-use super::parameters;
 
 /// Requests that the prior of a probability is worth.
 const PRIOR_REQUESTS: f64 = 20.0;
@@ -41,7 +41,7 @@ pub(super) struct Usual {
     /// Counts and expected counts of this hour, or since learning was frozen.
     pub(super) hour_counts: f32,
     pub(super) hour_expected: f32,
-    /// Logarithm of the trusted level.
+    /// Logarithm of the trusted level: of base times the season's mean.
     anchor: f32,
     /// Minute in which learning was frozen; 0 when it is not.
     pub(super) frozen_since: u32,
@@ -71,8 +71,6 @@ pub(super) struct Allowance {
     pub(super) down: f64,
     /// A new version is settling in.
     pub(super) settling: bool,
-    /// Whole days the edge is known.
-    pub(super) days: u32,
 }
 
 impl Usual {
@@ -85,7 +83,7 @@ impl Usual {
     }
 
     /// `mu = base * season`, widened: up to `max(level, envelope) * (1 + margin)`, down to
-    /// `min(level, 1 / envelope) / (1 + margin)`; base, and base times level, stay near the trusted level.
+    /// `min(level, 1 / envelope) / (1 + margin)`.
     pub(super) fn expected(&self, measure: Measure, ln_season: f64, allowance: Allowance) -> Expected {
         let parameters = parameters::of(measure);
         let ratio = !measure.over_time();
@@ -97,23 +95,15 @@ impl Usual {
         let level = ((f64::from(self.level_counts) + LEVEL_PRIOR)
             / (f64::from(self.level_expected) + LEVEL_PRIOR))
             .clamp(1.0 / parameters.level, parameters.level);
-        let (lowest, highest, crest) = if allowance.days < ANCHOR_FREE_DAYS {
-            (0.0, f64::INFINITY, f64::INFINITY)
-        } else {
-            let anchor = exp(f64::from(self.anchor));
-            (anchor / 3.0_f64.max(parameters.slack), anchor * parameters.slack, anchor * parameters.crest)
-        };
-        // What lasts for a week is in the base, and bounded by the trusted level; what lasts for hours is in the level.
-        let trusted = base.clamp(lowest, highest);
         let margin = 1.0 + parameters.margin + if allowance.settling { SETTLING_MARGIN } else { 0.0 };
         // A wandering edge says by itself what is no effect.
         let wander = spread(self.wander_excess, self.wander_weight, 0.0);
         // In the odds of a ratio, the same wander is more.
         let to_odds = if ratio { 1.0 / (1.0 - season * base * level).max(0.1) } else { 1.0 };
-        let own = (WANDER_DEVIATIONS * to_odds * ln(1.0 + wander).sqrt()).min(WANDER_LN_MAX);
+        let own = (WANDER_DEVIATIONS * to_odds * ln(1.0 + wander).sqrt()).min(parameters.wander_max);
         let margin = margin.max(exp(own));
-        let high = (trusted * level).min(crest).max(trusted * exp(allowance.up)).max(parameters.floor);
-        let low = (trusted * level).min(trusted * exp(-allowance.down));
+        let high = (base * level).max(base * exp(allowance.up)).max(parameters.floor);
+        let low = (base * level).min(base * exp(-allowance.down));
         // An estimate from few counts is uncertain itself: its relative variance adds to that of the counts.
         let unsure = 1.0 / (f64::from(self.base_counts) + 1.0);
         let phi = unsure + spread(self.minute_excess, self.minute_weight, parameters.phi);
@@ -137,7 +127,14 @@ impl Usual {
 
     /// Takes in one minute, or several without a count: `counts` trimmed, out of `exposure`; `kept` is what is left of
     /// the old base, `level_kept` of the old level, after that time.
-    pub(super) fn learn(&mut self, counts: f64, exposure: f64, expected: &Expected, kept: f64, level_kept: f64) {
+    pub(super) fn learn(
+        &mut self,
+        counts: f64,
+        exposure: f64,
+        expected: &Expected,
+        kept: f64,
+        level_kept: f64,
+    ) {
         let mean = exposure * f64::from(expected.mean);
         let season = f64::from(expected.season).max(1e-9);
         let add = |sum: &mut f32, kept: f64, more: f64| *sum = narrow(f64::from(*sum) * kept + more);
@@ -151,13 +148,27 @@ impl Usual {
 
     /// Takes in how far `minutes` minutes were from their mean: their squared distance beyond `variance`, the part that
     /// counting explains.
-    pub(super) fn learn_minute_spread(&mut self, counts: f64, mean: f64, variance: f64, minutes: f64, kept: f64) {
+    pub(super) fn learn_minute_spread(
+        &mut self,
+        counts: f64,
+        mean: f64,
+        variance: f64,
+        minutes: f64,
+        kept: f64,
+    ) {
         let sums = (&mut self.minute_excess, &mut self.minute_weight);
         add_spread(sums, ((counts - mean).powi(2) - variance) * minutes, mean, minutes, kept);
     }
 
     /// The same of single windows: `squares` is the sum of their squared distances.
-    pub(super) fn learn_window_spread(&mut self, squares: f64, mean: f64, variance: f64, windows: f64, kept: f64) {
+    pub(super) fn learn_window_spread(
+        &mut self,
+        squares: f64,
+        mean: f64,
+        variance: f64,
+        windows: f64,
+        kept: f64,
+    ) {
         let sums = (&mut self.window_excess, &mut self.window_weight);
         add_spread(sums, squares - variance * windows, mean, windows, kept);
     }
@@ -203,9 +214,14 @@ impl Usual {
         self.base_exposure /= 7.0;
     }
 
+    /// Logarithm of base times the season's mean over the trusted level.
+    pub(super) fn drift(&self, measure: Measure, season_mean: f64) -> f64 {
+        ln(self.base(parameters::of(measure), !measure.over_time()) * season_mean) - f64::from(self.anchor)
+    }
+
     /// Moves the trusted level after the base, by a day's step and what `credit` allows; what it used of the credit.
-    pub(super) fn move_anchor(&mut self, measure: Measure, days: u32, credit: f64) -> f64 {
-        let base = ln(self.base(parameters::of(measure), !measure.over_time()));
+    pub(super) fn move_anchor(&mut self, measure: Measure, days: u32, credit: f64, season_mean: f64) -> f64 {
+        let base = ln(self.base(parameters::of(measure), !measure.over_time()) * season_mean);
         if days < ANCHOR_FREE_DAYS {
             self.anchor = narrow(base);
             return 0.0;
