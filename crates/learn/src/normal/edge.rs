@@ -355,7 +355,8 @@ impl EdgeNorm {
             self.open(minute_of(until));
             return;
         }
-        self.recent.push_empty(missed.as_nanos().checked_div(window.as_nanos()).map_or(0, |n| n as u64));
+        let windows = missed.as_nanos().checked_div(window.as_nanos()).unwrap_or(0);
+        self.recent.push_empty(u64::try_from(windows).unwrap_or(u64::MAX));
         while self.seen_until < until {
             let minute_end = (u64::from(self.minute) + 1) * MINUTE;
             let fresh = self.minute_seconds <= 0.0 && self.minute_counts == EdgeCounts::default();

@@ -81,9 +81,9 @@ impl Evidence {
     /// Learns what this minute would have done to a wealth of one.
     pub(super) fn learn(&mut self, parameters: &Parameters, said: &Said, times: f64) {
         let gain = (times / BASE_MINUTES).min(1.0);
-        for index in parameters.first..parameters.first + parameters.alternatives.len() {
-            let mean = f64::from(self.means[index]);
-            self.means[index] = narrow(mean + gain * (exp(f64::from(said[index])) - mean));
+        let range = parameters.first..parameters.first + parameters.alternatives.len();
+        for (mean, &said) in self.means[range.clone()].iter_mut().zip(&said[range]) {
+            *mean = narrow(f64::from(*mean) + gain * (exp(f64::from(said)) - f64::from(*mean)));
         }
     }
 

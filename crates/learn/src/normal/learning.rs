@@ -10,7 +10,7 @@ use super::parameters::{
     LEVEL_MINUTES, LEVEL_MINUTES_MAX, REBASE_MAX, SUSPICION, TRIM_AFTER_MINUTES, WANDER_MINUTES,
 };
 use super::scores::Scores;
-use super::season::{self, DAY_HOURS};
+use super::season;
 use super::usual::Usual;
 
 /// Minutes of a fault before it looks like one.
@@ -190,7 +190,7 @@ impl EdgeNorm {
                     season::learn(day, 0.0, hour, seen, gain);
                 }
                 (Some(ratio), Some(hot)) => {
-                    season::learn(&mut hot.days[ratio], 0.0, hour % DAY_HOURS as u32, seen, gain);
+                    season::learn(&mut hot.days[ratio], 0.0, hour, seen, gain);
                 }
                 (Some(_), None) => {}
             }

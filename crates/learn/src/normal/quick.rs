@@ -122,7 +122,8 @@ impl Sums {
             let over_time = measure.over_time();
             let m = if over_time { self.seconds[scale] } else { self.counts[scale][EXPOSURE] };
             let high = up * m < x;
-            if !high && !(over_time && x < f64::from(expected.down) * m) {
+            let low = over_time && x < f64::from(expected.down) * m;
+            if !high && !low {
                 continue;
             }
             // Independent parts of the spread average out over windows; what the minutes show does not.

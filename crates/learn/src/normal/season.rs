@@ -5,6 +5,7 @@ use super::maths::{exp, ln};
 /// Hours of a week; the first one begins at the epoch's weekday, which is as good as any.
 pub(super) const WEEK_HOURS: usize = 168;
 pub(super) const DAY_HOURS: usize = 24;
+const WEEK_MINUTES: u32 = 10_080;
 /// Logarithm of one step; a byte reaches from a 45th to 45 times the base.
 const STEP: f64 = 0.03;
 /// This hour has not been seen yet.
@@ -18,7 +19,7 @@ const PRIOR_COUNTS: f64 = 8.0;
 /// of the week that was not seen is that of the day; one of the day that was not seen is the base.
 pub(super) fn at(week: &[i8], day: &[i8], minute: u32) -> f64 {
     // Half an hour back, so that whole numbers are the middles.
-    let shifted = minute + (WEEK_HOURS as u32) * 60 - 30;
+    let shifted = minute + WEEK_MINUTES - 30;
     let (hour, part) = (shifted / 60, f64::from(shifted % 60) / 60.0);
     let before = cell(week, day, hour);
     let after = cell(week, day, hour + 1);
