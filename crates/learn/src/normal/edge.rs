@@ -26,9 +26,9 @@ const LOOK_MAX: Duration = Duration::from_hours(1);
 const HOT_FROM: f64 = 1.0;
 const COLD_BELOW: f64 = 0.5;
 
-/// Drift from which on somebody must be told: twice the trusted level. A week's base wanders by a few percent, and
-/// deployments shift it by some tens; an attacker must stay below.
-pub const DRIFT_MAX: f64 = std::f64::consts::LN_2;
+/// Drift from which on somebody must be told: ln 2.5. A week's base wanders by a few percent, and versions of both ends
+/// shift it by a fifth each, several in a row by a factor of two; an attacker must stay below.
+pub const DRIFT_MAX: f64 = 0.916_290_731_87;
 
 /// What was counted of an edge in one window.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ pub enum Teaching {
     Off,
 }
 
-/// What one edge normally does, and the evidence against it: about 1.7 KB, and 2.4 KB more for an edge with a request
+/// What one edge normally does, and the evidence against it: about 1.9 KB, and 2.4 KB more for an edge with a request
 /// a minute or more. A pure function of what it was given; see `normal.rs` for the rule.
 #[derive(Clone, Debug)]
 pub struct EdgeNorm {

@@ -6,7 +6,7 @@ use selvedge_model::{EdgeCounts, EventTime, MeasureClass, Window};
 use statrs::distribution::{Binomial, Discrete as _, NegativeBinomial};
 
 use super::maths::{binomial_deviance, binomial_ratio, negative_binomial_deviance, negative_binomial_ratio};
-use super::{EdgeNorm, Sample, Scores, Teaching};
+use super::{DRIFT_MAX, EdgeNorm, Sample, Scores, Teaching};
 
 const WINDOW: Duration = Duration::from_secs(10);
 const DAY: u64 = 8_640;
@@ -226,4 +226,16 @@ fn likelihood_ratios_are_those_of_statrs() {
     assert!((truth - binomial_ratio(31.0, 40.0, p, 4.0, 4.0_f64.ln(), 0.0)).abs() < 1e-6);
     let best = law(31.0 / 40.0).ln_pmf(count) - law(p).ln_pmf(count);
     assert!((best - binomial_deviance(31.0, 40.0, p, 0.0)).abs() < 1e-6);
+}
+
+#[test]
+fn a_slow_ramp_is_followed_by_the_base_and_shows_as_drift() {
+    let mut trial = Trial::new(0.3);
+    trial.run(16 * DAY, MeasureClass::Volume);
+    assert!(trial.norm.drift(selvedge_model::Measure::Requests).abs() < 0.2);
+    for _ in 0..24 {
+        trial.rate *= 1.08;
+        trial.run(DAY, MeasureClass::Volume);
+    }
+    assert!(trial.norm.drift(selvedge_model::Measure::Requests) > DRIFT_MAX, "before it was 6.5 times");
 }
