@@ -14,8 +14,8 @@ pub(crate) fn run(args: &Args) -> bool {
         calibrated.days(7 * args.warm_weeks, &format!("control, seed {}", args.seed + mesh));
         let controls = [
             ("none", Tamper::Nothing),
-            ("noise of 40 % a minute", Tamper::Noise(0.4)),
-            ("unsaid sampling of one half", Tamper::Thin(0.5)),
+            ("noise of 100 % a minute", Tamper::Noise(1.0)),
+            ("unsaid sampling of one in ten", Tamper::Thin(0.1)),
         ];
         line(
             "| control | findings at page level by day | paged by day | broken or storm | storms | within the cap |",
