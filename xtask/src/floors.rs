@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("selvedge-join", 1),
     ("selvedge-learn", 1),
     ("selvedge-correlate", 1),
+    ("selvedge-simulate", 1),
     ("selvedge-detect", 2),
     ("selvedge-policy", 2),
     ("selvedge-receive", 3),
@@ -24,7 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Beside the floors: programs of the house, which may use any crate and are used by none.
-const OUTSIDE: &[&str] = &["xtask", "selvedge-benches"];
+const OUTSIDE: &[&str] = &["xtask", "selvedge-benches", "selvedge-soak"];
 
 /// Only tests may use it, so it may use any crate.
 const TESTKIT: &str = "selvedge-testkit";

@@ -9,6 +9,7 @@
 mod authorization;
 mod beacon;
 mod behaviour;
+pub mod calibration;
 mod case;
 mod certificate;
 mod detector;

@@ -4,13 +4,15 @@
 //! Never judges: what must not be learned is told by the caller, and a window is learned only after it was judged.
 //! Never does I/O, never reads a clock. Everything is bounded; what finds no room is counted and not learned, so a
 //! flood of invented names can neither grow memory nor push out what is known.
-//! Depends on `model`. Start reading at `baselines.rs`, then `edge.rs`, `mesh.rs`, `routes.rs`.
+//! Depends on `model`. Start reading at `baselines.rs`, then `edge.rs`, `mesh.rs`, `routes.rs`;
+//! what an edge counts in a window is in `normal.rs`.
 
 mod baselines;
 mod config;
 mod edge;
 mod identity;
 mod mesh;
+pub mod normal;
 mod routes;
 mod tally;
 

@@ -1,0 +1,94 @@
+//! The soak at window level: simulator and detector together over weeks, and the tables of what they came to.
+//!
+//! `soak short` is for CI (under a minute); `null`, `power`, `poison`, `control` take what they are told to. Everything
+//! follows from the seed. The program has a package of its own because it must not wait for the query engine to build.
+
+mod causes;
+mod control;
+mod null;
+mod poison;
+mod power;
+mod rig;
+mod table;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use selvedge_detect::calibration::Budgets;
+use selvedge_simulate::MeshConfig;
+
+/// Simulates meshes, runs the detector on them and prints tables.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+    /// First seed; further meshes take the seeds after it. Tune on 1 to 9, report from 100 on.
+    #[arg(long, global = true, default_value_t = 1)]
+    seed: u64,
+    /// How many meshes, one after the other.
+    #[arg(long, global = true, default_value_t = 1)]
+    meshes: u64,
+    /// Edges of a mesh.
+    #[arg(long, global = true, default_value_t = 300)]
+    edges: usize,
+    /// Weeks that are measured.
+    #[arg(long, global = true, default_value_t = 2)]
+    weeks: u64,
+    /// Weeks of learning and calibration before.
+    #[arg(long, global = true, default_value_t = 5)]
+    warm_weeks: u64,
+    /// Seconds of a window. With 60 there are fewer to go through: slow scores are nearly the same, quick ones are not.
+    #[arg(long, global = true, default_value_t = 10)]
+    window: u64,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// False pages and warnings when nothing is wrong.
+    Null,
+    /// What is found of injected faults, and how soon.
+    Power,
+    /// Slow ramps, and an attacker who sees every score.
+    Poison,
+    /// Calibration broken on purpose: does the cap hold?
+    Control,
+    /// What the largest scores of calm weeks come from.
+    Causes,
+    /// All of it on a small scale, with checks; fails when something is far off.
+    Short,
+}
+
+impl Args {
+    fn config(&self, mesh: u64) -> MeshConfig {
+        let window = Duration::from_secs(self.window);
+        MeshConfig { window, ..MeshConfig::noisy(self.seed + mesh, self.edges) }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let fine = match args.what {
+        What::Null => null::run(&args),
+        What::Power => power::run(&args),
+        What::Poison => poison::run(&args),
+        What::Control => control::run(&args),
+        What::Causes => causes::run(&args),
+        What::Short => short(args),
+    };
+    if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Small enough for CI: windows of a minute, a hundred edges.
+fn short(args: Args) -> bool {
+    let args = Args { edges: 100, weeks: 2, warm_weeks: 5, window: 60, meshes: 1, ..args };
+    let quiet = null::run(&args);
+    let seen = power::run(&args);
+    let capped = control::run(&args);
+    quiet && seen && capped
+}
+
+/// The budgets of the promise.
+fn budgets() -> Budgets {
+    Budgets::default()
+}
