@@ -46,6 +46,17 @@ fn tests(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.run("tests", workspace.cargo().args(["test", "--workspace"]))
 }
 
+/// Simulated weeks through the detector of behaviour, and what came of them.
+pub(crate) fn soak(flags: &[&str]) -> Result<()> {
+    steps::run(&mut soaked(&Workspace::load()?, flags))
+}
+
+fn soaked(workspace: &Workspace, flags: &[&str]) -> Command {
+    let mut soak = workspace.cargo();
+    soak.args(["run", "--quiet", "--release", "--package", "selvedge-soak", "--"]).args(flags);
+    soak
+}
+
 /// The command that the README names and `.ci/run` calls.
 pub(crate) fn test(flags: &[&str]) -> Result<()> {
     let in_ci = steps::variable("CI").is_some_and(|value| value == "true");
@@ -63,6 +74,9 @@ pub(crate) fn test(flags: &[&str]) -> Result<()> {
     }
     if tests_wanted {
         tests(&workspace, &mut steps)?;
+        if in_ci {
+            steps.run("soak, short form", &mut soaked(&workspace, &["short"]))?;
+        }
     }
     if peers_wanted {
         end_to_end(&workspace, &mut steps, tests_wanted)?;

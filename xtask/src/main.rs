@@ -32,6 +32,9 @@ cargo xtask <command>
              --rounds N (3)  --requests N (20000)  --glibc  --yardstick-only
            --sql: questions over ten million calls in memory, against plain DataFusion; what a row costs and takes
              --rounds N (5)  --calls N (10000000)  --edges N (1000)
+  soak     false pages of simulated mesh-weeks, what is found of injected faults, poisoning, broken calibration
+             null | power | poison | control | causes | short (for CI)
+             --seed N (1)  --meshes N (1)  --edges N (300)  --weeks N (2)  --warm-weeks N (5)  --window SECONDS (10)
 ";
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         ["tidy"] => commands::tidy(),
         ["golden"] => commands::golden(),
         ["bench", flags @ ..] => bench::run(flags),
+        ["soak", flags @ ..] => commands::soak(flags),
         _ => {
             eprint!("{COMMANDS}");
             return ExitCode::from(2);
