@@ -22,7 +22,7 @@ mod weather;
 mod words;
 
 pub use config::{
-    BenignEvents, Between, ByteNoise, ErrorNoise, LatencyNoise, MeshConfig, Occasional, Rates,
+    BenignEvents, Between, ByteNoise, Control, ErrorNoise, LatencyNoise, MeshConfig, Occasional, Rates,
     TelemetryNoise, VolumeNoise, between,
 };
 pub use fault::{Fault, FaultKind};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use selvedge_model::{EdgeCounts, EventTime, Window};
 
-use crate::config::MeshConfig;
+use crate::config::{Control, MeshConfig};
 use crate::draw::{Draw, Purpose};
 use crate::edge::MeshEdge;
 use crate::events::seconds;
@@ -160,10 +160,17 @@ impl Mesh {
         window
     }
 
+    /// The negative control, when it is in force.
+    fn control(&self, now: EventTime) -> Option<Control> {
+        self.config.control.filter(|control| control.from <= now)
+    }
+
     /// Minute by minute, so that it is the same for every length of a window.
     fn weather(&mut self, minute: u64) {
         while self.minute < minute {
             self.minute += 1;
+            let start = EventTime(self.minute * MINUTE);
+            self.shared.noise = self.control(start).map_or(1.0, |control| control.noise);
             self.shared.step();
             for (edge, spec) in self.edges.iter_mut().zip(&self.topology.edges) {
                 edge.step(self.minute, &self.shared, spec);
@@ -197,10 +204,12 @@ impl Mesh {
     fn views(&mut self, now: EventTime) {
         let length = self.config.window.as_secs_f64();
         let silent = self.collector.silent(now, &mut self.labels);
+        let kept = self.control(now).map_or(1.0, |control| control.kept);
         self.views.clear();
         for (index, reporter) in self.reporters.iter_mut().enumerate() {
             let mut view = reporter.view(now, length, index, &mut self.labels);
             view.silent |= silent;
+            view.kept *= kept;
             self.views.push(view);
         }
     }
