@@ -29,5 +29,5 @@ pub use fault::{Fault, FaultKind};
 pub use label::{Cause, Extent, Label};
 pub use latency::LatencyShape;
 pub use mesh::{Mesh, WindowOf};
-pub use signals::{Attack, Cover, Scenario, SignalConfig, Signals, SimulatedCall};
+pub use signals::{Attack, Cover, Ground, Scenario, SignalConfig, Signals, SimulatedCall};
 pub use topology::{EdgeSpec, Protocol, Tier};

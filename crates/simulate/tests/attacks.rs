@@ -2,13 +2,13 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use common::{after, at_rate, number};
 use selvedge_model::{EdgeKey, IdentitySource, Node, Reported, Security};
 use selvedge_simulate::{
-    Attack, Cause, Cover, Extent, Mesh, MeshConfig, Scenario, SignalConfig, Signals, SimulatedCall,
+    Attack, Cause, Cover, Extent, Ground, Mesh, MeshConfig, Scenario, SignalConfig, Signals, SimulatedCall,
 };
 
 const EDGES: usize = 40;
@@ -55,7 +55,8 @@ fn is_between(signals: &Signals, mesh: &Mesh, edge: EdgeKey, (from, to): (usize,
 
 #[test]
 fn lateral_movement_goes_over_new_edges_with_each_services_own_identity() {
-    let (mesh, signals, calls) = attacked(71, Attack::LateralMovement { hops: 3, cover: Cover::None });
+    let (mesh, signals, calls) =
+        attacked(71, Attack::LateralMovement { hops: 3, over: Ground::NewEdges, cover: Cover::None });
     let Scenario { path, hops, .. } = &signals.scenarios()[0];
     assert_eq!((path.len(), hops.len()), (4, 3));
     assert!(hops.is_sorted());
@@ -80,10 +81,39 @@ fn lateral_movement_goes_over_new_edges_with_each_services_own_identity() {
     assert!(mesh.labels().is_empty());
 }
 
+/// Every edge and every route is known; what is new is that a request for one leads to the other.
+#[test]
+fn movement_over_known_edges_is_one_trace_over_a_path_that_no_request_took() {
+    let attack = Attack::LateralMovement { hops: 3, over: Ground::KnownEdges, cover: Cover::None };
+    let (_, _, usual) = under(80, None);
+    let (mesh, signals, calls) = attacked(80, attack);
+    let Scenario { path, hops, .. } = &signals.scenarios()[0];
+    assert_eq!((path.len(), hops.len()), (4, 3));
+    assert!(calls.iter().all(|of| of.edge.is_some()));
+    // What a served request of a route led to, by edge.
+    let led = |calls: &[SimulatedCall]| {
+        let by_span: BTreeMap<_, _> = calls.iter().map(|of| (of.call.span_id, of.call)).collect();
+        let parent = |of: &SimulatedCall| by_span.get(&of.parent_span_id).map(|parent| parent.shape.route);
+        calls.iter().filter_map(|of| Some((parent(of)?, of.edge))).collect::<BTreeSet<_>>()
+    };
+    let (usual, ours) = (led(&usual), led(&calls));
+    assert!(ours.len() == 2 && ours.is_disjoint(&usual), "{ours:?}");
+    let longest = calls.iter().filter(|of| {
+        let spec = &mesh.edges()[of.edge.unwrap()];
+        (spec.caller, spec.callee) == (path[2], path[3])
+    });
+    assert!(longest.clone().count() >= 3);
+    for last in longest {
+        let trace = calls.iter().filter(|of| of.call.trace_id == last.call.trace_id);
+        assert_eq!(trace.count(), 3);
+    }
+}
+
 #[test]
 fn a_cover_is_a_deployment_before_the_hop() {
     for (cover, deployments) in [(Cover::Foothold, 1), (Cover::EveryHop, 3)] {
-        let (mesh, signals, _) = under(72, Some(Attack::LateralMovement { hops: 3, cover }));
+        let (mesh, signals, _) =
+            under(72, Some(Attack::LateralMovement { hops: 3, over: Ground::NewEdges, cover }));
         let Scenario { path, hops, .. } = &signals.scenarios()[0];
         assert_eq!(mesh.labels().len(), deployments);
         for (label, (service, hop)) in mesh.labels().iter().zip(path.iter().zip(hops)) {
@@ -101,7 +131,8 @@ fn three_hundred_movements_are_all_different() {
     let mut signals = Signals::new(&mesh, SignalConfig::default());
     let mut paths = BTreeSet::new();
     for nth in 0..300 {
-        let attack = Attack::LateralMovement { hops: 2 + nth % 4, cover: Cover::None };
+        let attack =
+            Attack::LateralMovement { hops: 2 + nth % 4, over: Ground::NewEdges, cover: Cover::None };
         let place = signals.attack(&mut mesh, attack, after(600 * nth as u64), HOUR);
         let scenario = &signals.scenarios()[place.unwrap()];
         assert_eq!(scenario.path.len(), 3 + nth % 4);
@@ -185,8 +216,10 @@ fn an_attack_on_what_is_not_there_is_not_planned() {
         Attack::SuppressedTelemetry { edge: EDGES, share: 1.0 },
         Attack::Beaconing { service: 1_000, period, jitter: 0.0 },
         Attack::Beaconing { service: 0, period: Duration::ZERO, jitter: 0.0 },
-        Attack::LateralMovement { hops: 0, cover: Cover::None },
-        Attack::LateralMovement { hops: 1_000, cover: Cover::None },
+        Attack::LateralMovement { hops: 0, over: Ground::NewEdges, cover: Cover::None },
+        Attack::LateralMovement { hops: 0, over: Ground::KnownEdges, cover: Cover::None },
+        Attack::LateralMovement { hops: 1_000, over: Ground::NewEdges, cover: Cover::None },
+        Attack::LateralMovement { hops: 1_000, over: Ground::KnownEdges, cover: Cover::None },
     ];
     for attack in nothing {
         assert_eq!(signals.attack(&mut mesh, attack, after(0), HOUR), None, "{attack:?}");

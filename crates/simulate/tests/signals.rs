@@ -115,7 +115,6 @@ fn a_child_is_in_the_trace_of_a_call_that_its_caller_served() {
     }
     assert!(children > 1_000 && deep > 100, "{children} children, {deep} grandchildren");
     // A route of the caller asks an edge for one route, always the same: call paths have a shape that can be learned.
-    // gRPC edges have the same route under its RPC name, and a caller may have two routes of one name.
     assert!(asked.values().all(|routes| routes.len() == 1), "{asked:?}");
 }
 

@@ -3,29 +3,19 @@
 use std::time::Duration;
 
 use selvedge_model::{
-    Certificate, EdgeKey, EventTime, IdentitySource, Node, Reported, Security, Symbol, Window,
+    Certificate, EdgeKey, EventTime, IdentitySource, Node, Reported, Security, SpanId, Symbol, TraceId,
+    Window,
 };
 
-use super::names::{Habit, UNUSED_ROUTES};
+use super::movement::Movement;
+use super::names::Habit;
 use super::window::{Draft, Outcome, call};
 use super::{Signals, SimulatedCall};
-use crate::config::{Between, between};
-use crate::draw::{Draw, float, whole};
+use crate::draw::{Draw, whole};
 use crate::events::seconds;
 use crate::mesh::Mesh;
 use crate::topology::Protocol;
 
-/// So many services may refuse the attacker before each hop, and so many calls make one.
-const PROBES_MAX: usize = 3;
-const CALLS_A_HOP: Between = between(3.0, 20.0);
-/// Calls of one hop follow each other after so many seconds.
-const PAUSE_SECONDS: Between = between(0.5, 60.0);
-/// A hop comes so long after the deployment that covers it, in seconds.
-const COVERED_SECONDS: Between = between(60.0, 1_800.0);
-/// Half of the hops go through a request of the compromised service, and stay in its trace.
-const RELAYED: f64 = 0.5;
-/// A third of the hops ask for a route that nobody uses.
-const ODD_ROUTE: f64 = 0.33;
 /// Calls a minute of attacks over an edge that exists.
 const CALLS_A_MINUTE: f64 = 2.0;
 const CALL_NANOS: f64 = 5_000_000.0;
@@ -44,13 +34,24 @@ pub enum Cover {
     EveryHop,
 }
 
+/// Which edges an attacker moves over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// Edges that never were there.
+    NewEdges,
+    /// Edges that are used every day, but each asked by a request that never asked it: only the path is new.
+    KnownEdges,
+}
+
 /// What an attacker does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Attack {
-    /// From a compromised service to one that it never called, from there to the next, with each one's own identity.
+    /// From a compromised service to another, from there to the next, with each one's own identity.
     LateralMovement {
-        /// How many new edges.
+        /// How many services are reached one from the other.
         hops: usize,
+        /// Over which edges.
+        over: Ground,
         /// What hides them.
         cover: Cover,
     },
@@ -104,7 +105,7 @@ pub struct Scenario {
 
 /// What is false about a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Disguise {
+pub(super) enum Disguise {
     /// Nothing.
     None,
     /// The identity is that of this service.
@@ -117,18 +118,29 @@ enum Disguise {
     Outside(Node),
 }
 
+/// The trace of an attacker's call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trace {
+    /// One of its own.
+    Own,
+    /// That of a request which the caller served just then, if there was one.
+    Relayed,
+    /// This one.
+    Given { trace: TraceId, span: SpanId, parent: SpanId },
+}
+
 /// One call of an attacker.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
-    at: EventTime,
-    scenario: usize,
-    from: usize,
-    to: usize,
-    route: usize,
-    protocol: Protocol,
-    outcome: Outcome,
-    disguise: Disguise,
-    relayed: bool,
+    pub(super) at: EventTime,
+    pub(super) scenario: usize,
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) route: usize,
+    pub(super) protocol: Protocol,
+    pub(super) outcome: Outcome,
+    pub(super) disguise: Disguise,
+    pub(super) trace: Trace,
 }
 
 impl Signals {
@@ -147,8 +159,12 @@ impl Signals {
         let index = self.scenarios.len();
         let mut draw = self.attack_draw.clone();
         let planned = match attack {
-            Attack::LateralMovement { hops, cover } => {
-                self.movement(scenario, hops, cover, length, mesh, &mut draw)
+            Attack::LateralMovement { hops, over, cover } => {
+                let plan = Movement { hops, cover, length };
+                match over {
+                    Ground::NewEdges => self.over_new_edges(scenario, plan, mesh, &mut draw),
+                    Ground::KnownEdges => self.over_known_edges(scenario, plan, mesh, &mut draw),
+                }
             }
             Attack::ForgedIdentity { edge } => {
                 let victim = draw.below(self.names.nodes.len().max(1));
@@ -174,64 +190,6 @@ impl Signals {
         Some(index)
     }
 
-    fn movement(
-        &mut self,
-        mut scenario: Scenario,
-        hops: usize,
-        cover: Cover,
-        length: Duration,
-        mesh: &mut Mesh,
-        draw: &mut Draw,
-    ) -> Option<Scenario> {
-        let path = self.path(hops, draw)?;
-        let each = length.as_secs_f64() / float(hops as u64);
-        scenario.hops.clear();
-        let mut free = scenario.start;
-        for (hop, pair) in path.windows(2).enumerate() {
-            let mut at = free;
-            if cover == Cover::EveryHop || (cover == Cover::Foothold && hop == 0) {
-                mesh.deploy(pair[0], at);
-                at = at.after(seconds(draw.log_within(COVERED_SECONDS).min(each)));
-            }
-            for _ in 0..draw.below(PROBES_MAX + 1) {
-                if let Some((from, to)) = self.unknown_pair(Some(pair[0]), draw) {
-                    let refused =
-                        Outcome { status: if draw.chance(0.5) { 403 } else { 404 }, grpc_status: -1 };
-                    self.step(at, (from, to), refused, Disguise::None, draw);
-                    at = at.after(seconds(draw.log_within(PAUSE_SECONDS)));
-                }
-            }
-            scenario.hops.push(at);
-            let calls = whole(draw.log_within(CALLS_A_HOP));
-            for _ in 0..calls {
-                self.step(at, (pair[0], pair[1]), Outcome::good(Protocol::Http), Disguise::None, draw);
-                scenario.end = scenario.end.max(at);
-                at = at.after(seconds(draw.log_within(PAUSE_SECONDS)));
-            }
-            free = at.max(free.after(seconds(each * draw.uniform())));
-        }
-        scenario.end = scenario.end.after(Duration::from_nanos(1));
-        Some(Scenario { path, ..scenario })
-    }
-
-    /// Services of which none ever called the next; none when there is no such path of that many hops.
-    fn path(&self, hops: usize, draw: &mut Draw) -> Option<Vec<usize>> {
-        const TRIES: usize = 20;
-        let services = self.names.nodes.len();
-        if services == 0 || hops == 0 {
-            return None;
-        }
-        (0..TRIES).find_map(|_| {
-            let mut path = vec![draw.below(services)];
-            while path.len() <= hops {
-                let from = *path.last()?;
-                let (_, to) = self.unknown_pair(Some(from), draw).filter(|(_, to)| !path.contains(to))?;
-                path.push(to);
-            }
-            Some(path)
-        })
-    }
-
     fn over_edge(
         &mut self,
         scenario: Scenario,
@@ -242,11 +200,8 @@ impl Signals {
         let habit = self.habits.get(edge)?.clone();
         let mut at = scenario.start;
         while at < scenario.end {
-            let outcome = Outcome::good(habit.protocol);
-            self.step(at, (habit.caller, habit.callee), outcome, disguise, draw);
-            if let Some(step) = self.steps.last_mut() {
-                (step.route, step.protocol) = (habit.route(None, draw), habit.protocol);
-            }
+            let route = habit.route(None, draw);
+            self.step(Step { disguise, ..self.usual_step(&habit, route, at) });
             at = at.after(seconds(draw.exponential(60.0 / CALLS_A_MINUTE)).max(Duration::from_millis(1)));
         }
         Some(Scenario { path: vec![habit.caller, habit.callee], ..scenario })
@@ -267,34 +222,30 @@ impl Signals {
         let mut at = scenario.start;
         while at < scenario.end {
             let late = seconds(period.as_secs_f64() * jitter * draw.uniform());
-            let outcome = Outcome::good(Protocol::Http);
-            self.step(
-                at.after(late).min(scenario.end.before(Duration::from_nanos(1))),
-                (service, service),
-                outcome,
-                Disguise::Outside(host),
-                draw,
-            );
+            let due = at.after(late).min(scenario.end.before(Duration::from_nanos(1)));
+            let disguise = Disguise::Outside(host);
+            self.step(Step { disguise, ..self.new_step((service, service), 0, due) });
             at = at.after(period);
         }
         Some(Scenario { path: vec![service], ..scenario })
     }
 
-    fn step(
-        &mut self,
-        at: EventTime,
-        (from, to): (usize, usize),
-        outcome: Outcome,
-        disguise: Disguise,
-        draw: &mut Draw,
-    ) {
-        let used = self.names.used_routes(to);
-        let odd = draw.chance(ODD_ROUTE);
-        let route = if odd { used + draw.below(UNUSED_ROUTES) } else { draw.below(used) };
-        let (scenario, relayed) = (self.scenarios.len(), draw.chance(RELAYED));
+    /// A good call over an edge of the mesh, by the scenario that is being planned.
+    pub(super) fn usual_step(&self, habit: &Habit, route: usize, at: EventTime) -> Step {
+        let (protocol, outcome) = (habit.protocol, Outcome::good(habit.protocol));
+        Step { protocol, outcome, ..self.new_step((habit.caller, habit.callee), route, at) }
+    }
+
+    /// A good HTTP call between any two services.
+    pub(super) fn new_step(&self, (from, to): (usize, usize), route: usize, at: EventTime) -> Step {
         let protocol = Protocol::Http;
+        let (outcome, disguise, trace) = (Outcome::good(protocol), Disguise::None, Trace::Own);
+        Step { at, scenario: self.scenarios.len(), from, to, route, protocol, outcome, disguise, trace }
+    }
+
+    pub(super) fn step(&mut self, step: Step) {
         if self.steps.len() < STEPS_MAX {
-            self.steps.push(Step { at, scenario, from, to, route, protocol, outcome, disguise, relayed });
+            self.steps.push(step);
         }
     }
 
@@ -320,21 +271,33 @@ impl Signals {
         let nanos = whole(CALL_NANOS * self.step_draw.normal().exp());
         let bytes = whole(CALL_BYTES * self.step_draw.normal().exp());
         let (from, to, protocol) = (step.from, step.to, step.protocol);
-        let habit = Habit { caller: from, callee: to, protocol, routes: Vec::new(), triggers: Vec::new() };
         let edge = self.habits.iter().position(|known| (known.caller, known.callee) == (from, to));
-        let draft = Draft { habit: &habit, nanos, outcome: step.outcome, bytes, edge };
+        let draft = Draft { pair: (from, to), protocol, nanos, outcome: step.outcome, bytes, edge };
         let mut simulated = call(&self.names, &mut self.step_draw, &draft, step.route, step.at);
         simulated.scenario = Some(step.scenario);
-        if step.relayed {
-            let served: Vec<u32> = self.arrived[from].iter().flatten().copied().collect();
-            if !served.is_empty() {
-                let parent = &out[served[self.step_draw.below(served.len())] as usize].call;
-                simulated.call.trace_id = parent.trace_id;
-                simulated.parent_span_id = parent.span_id;
+        let parent = match step.trace {
+            Trace::Own => None,
+            Trace::Relayed => self.served(step.from, out),
+            Trace::Given { trace, span, parent } => {
+                simulated.call.span_id = span;
+                Some((trace, parent))
             }
+        };
+        if let Some((trace, parent)) = parent {
+            (simulated.call.trace_id, simulated.parent_span_id) = (trace, parent);
         }
         self.disguise(&mut simulated, step.disguise);
         simulated
+    }
+
+    /// Some request that a service served in this window.
+    fn served(&mut self, service: usize, out: &[SimulatedCall]) -> Option<(TraceId, SpanId)> {
+        let served: Vec<u32> = self.arrived[service].iter().flatten().copied().collect();
+        if served.is_empty() {
+            return None;
+        }
+        let call = &out[served[self.step_draw.below(served.len())] as usize].call;
+        Some((call.trace_id, call.span_id))
     }
 
     fn disguise(&self, simulated: &mut SimulatedCall, disguise: Disguise) {

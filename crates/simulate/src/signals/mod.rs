@@ -4,6 +4,7 @@
 //! The calls of a window are exactly those that its counts speak of: counted again they give the same numbers.
 
 mod attack;
+mod movement;
 mod names;
 mod window;
 
@@ -18,7 +19,7 @@ use crate::label::{Cause, Extent};
 use crate::mesh::{Mesh, WindowOf};
 use crate::topology::Protocol;
 use attack::Step;
-pub use attack::{Attack, Cover, Scenario};
+pub use attack::{Attack, Cover, Ground, Scenario};
 use names::{Habit, Names, UNUSED_ROUTES};
 
 /// One call, with what `Call` leaves out: both sides' view, the trace's tree and the truth.
@@ -237,8 +238,8 @@ impl Signals {
         let index = edges[self.draw.below(edges.len())];
         let route = self.names.used_routes(service) + self.draw.below(UNUSED_ROUTES);
         let habit = &mut self.habits[index];
-        if !habit.routes.contains(&route) {
-            habit.routes.push(route);
+        if !habit.added.contains(&route) {
+            habit.added.push(route);
         }
     }
 }

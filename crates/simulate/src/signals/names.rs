@@ -13,6 +13,8 @@ const SERVICES_A_NAMESPACE: usize = 12;
 const ROUTES: (usize, usize) = (2, 10);
 /// Some of them stay unused until a deployment, or an attacker, asks for them.
 pub(crate) const UNUSED_ROUTES: usize = 3;
+/// This share of the calls asks for routes that deployments brought.
+const ADDED: f64 = 0.1;
 const METHODS: [&str; 6] = ["GET", "GET", "GET", "POST", "PUT", "DELETE"];
 
 /// One route, as a service of either protocol names it.
@@ -128,6 +130,10 @@ pub(crate) struct Habit {
     pub(crate) routes: Vec<usize>,
     /// Routes of the caller: one or two.
     pub(crate) triggers: Vec<usize>,
+    /// One more, of which few calls come: a branch that is hardly ever taken.
+    pub(crate) rare_trigger: usize,
+    /// Routes that deployments brought.
+    pub(crate) added: Vec<usize>,
 }
 
 impl Habit {
@@ -148,12 +154,22 @@ impl Habit {
             protocol,
             routes: (0..count).map(|n| (first + n) % offered).collect(),
             triggers,
+            rare_trigger: draw.below(own),
+            added: Vec::new(),
         }
     }
 
+    /// True when calls come of a route of the caller.
+    pub(crate) fn comes_of(&self, route: usize) -> bool {
+        self.rare_trigger == route || self.triggers.contains(&route)
+    }
+
     /// The route of a call: given by the caller's own route, which is how services work; of a call that nobody asked
-    /// for, each route is half as frequent as the one before.
+    /// for, each route is half as frequent as the one before. New versions mix their routes in.
     pub(crate) fn route(&self, asked: Option<usize>, draw: &mut Draw) -> usize {
+        if !self.added.is_empty() && draw.chance(ADDED) {
+            return self.added[draw.below(self.added.len())];
+        }
         let last = self.routes.len() - 1;
         let place = match asked {
             Some(route) => route % self.routes.len(),

@@ -26,6 +26,8 @@ const ANSWER_BYTES: f64 = 2_000.0;
 const EXTRA_NANOS: f64 = 10_000_000.0;
 /// So many candidates for a parent are looked at, to find one that takes as long as its child.
 const PARENTS: usize = 3;
+/// This share of the calls comes of a branch that is hardly ever taken.
+const RARE: f64 = 0.002;
 const CLIENT_STATUS: [u16; 4] = [400, 401, 404, 404];
 const SERVER_STATUS: [u16; 3] = [500, 502, 503];
 const GRPC_STATUS: [i16; 3] = [13, 14, 14];
@@ -37,9 +39,11 @@ pub(super) struct Outcome {
     pub(super) grpc_status: i16,
 }
 
-/// Who calls whom, over which habit, and how long it takes.
-pub(super) struct Draft<'a> {
-    pub(super) habit: &'a Habit,
+/// What a call is before it has a place and a time.
+pub(super) struct Draft {
+    /// Caller and callee.
+    pub(super) pair: (usize, usize),
+    pub(super) protocol: Protocol,
     pub(super) nanos: u64,
     pub(super) outcome: Outcome,
     pub(super) bytes: u64,
@@ -76,8 +80,9 @@ impl Signals {
             let outcome = outcome(taken(&mut outcomes, &mut self.draw), spec.protocol, &mut self.draw);
             let nanos = between_cuts(bounds[cell], bounds[cell + 1], &mut self.draw);
             let bytes = bytes.next(&mut self.draw);
-            let draft = Draft { habit: &habit, nanos, outcome, bytes, edge: Some(index) };
-            self.tell(draft, window, out);
+            let pair = (habit.caller, habit.callee);
+            let draft = Draft { pair, protocol: habit.protocol, nanos, outcome, bytes, edge: Some(index) };
+            self.tell(&draft, &habit, window, out);
         }
     }
 
@@ -94,14 +99,15 @@ impl Signals {
                 let nanos = whole(EXTRA_NANOS * (SIZE_SIGMA * self.draw.normal()).exp());
                 let bytes = whole(ANSWER_BYTES * (SIZE_SIGMA * self.draw.normal()).exp());
                 let outcome = Outcome::good(habit.protocol);
-                self.tell(Draft { habit: &habit, nanos, outcome, bytes, edge: None }, window, out);
+                let pair = (habit.caller, habit.callee);
+                let draft = Draft { pair, protocol: habit.protocol, nanos, outcome, bytes, edge: None };
+                self.tell(&draft, &habit, window, out);
             }
         }
     }
 
     /// Finds a parent and a route, and writes the call down.
-    fn tell(&mut self, draft: Draft<'_>, window: Window, out: &mut Vec<SimulatedCall>) {
-        let habit = draft.habit;
+    fn tell(&mut self, draft: &Draft, habit: &Habit, window: Window, out: &mut Vec<SimulatedCall>) {
         let parent = self.parent(habit, draft.nanos, out);
         let route = habit.route(parent.map(|(_, route)| route), &mut self.draw);
         let (from, until) = match parent {
@@ -109,7 +115,7 @@ impl Signals {
             None => (window.start, window.end),
         };
         let end = EventTime(from.0 + whole(self.draw.uniform() * float(until.0.saturating_sub(from.0 + 1))));
-        let mut simulated = call(&self.names, &mut self.draw, &draft, route, end);
+        let mut simulated = call(&self.names, &mut self.draw, draft, route, end);
         if let Some((parent, _)) = parent {
             simulated.call.trace_id = out[parent].call.trace_id;
             simulated.parent_span_id = out[parent].call.span_id;
@@ -122,11 +128,13 @@ impl Signals {
     /// A call that the caller served in this window and that makes it call: its place and its route.
     fn parent(&mut self, habit: &Habit, nanos: u64, out: &[SimulatedCall]) -> Option<(usize, usize)> {
         let arrived = &self.arrived[habit.caller];
-        let candidates: usize = habit.triggers.iter().map(|&route| arrived[route].len()).sum();
+        let rare = [habit.rare_trigger];
+        let triggers: &[usize] = if self.draw.chance(RARE) { &rare } else { &habit.triggers };
+        let candidates: usize = triggers.iter().map(|&route| arrived[route].len()).sum();
         let mut found = None;
         for _ in 0..if candidates > 0 { PARENTS } else { 0 } {
             let mut nth = self.draw.below(candidates);
-            for &route in &habit.triggers {
+            for &route in triggers {
                 if let Some(&place) = arrived[route].get(nth) {
                     found = Some((place as usize, route));
                     break;
@@ -145,20 +153,20 @@ impl Signals {
 pub(super) fn call(
     names: &Names,
     draw: &mut Draw,
-    draft: &Draft<'_>,
+    draft: &Draft,
     route: usize,
     end: EventTime,
 ) -> SimulatedCall {
-    let habit = draft.habit;
-    let (method, route, protocol) = names.request(habit.callee, route, habit.protocol);
+    let (caller, callee) = draft.pair;
+    let (method, route, protocol) = names.request(callee, route, draft.protocol);
     let shape = CallShape {
         method,
         route,
         protocol,
         status: draft.outcome.status,
         grpc_status: draft.outcome.grpc_status,
-        source_principal: names.principals[habit.caller],
-        destination_principal: names.principals[habit.callee],
+        source_principal: names.principals[caller],
+        destination_principal: names.principals[callee],
         source_identity: IdentitySource::MtlsCertificate,
         security: Security::MutualTls,
         tls_version: names.tls,
@@ -170,7 +178,7 @@ pub(super) fn call(
     let network = whole(NETWORK_NANOS * (NETWORK_SIGMA * draw.normal()).exp());
     let nanos = draft.nanos.max(1);
     let call = Call {
-        edge: names.edge(habit.caller, habit.callee),
+        edge: names.edge(caller, callee),
         shape,
         trace_id: trace_id(draw),
         span_id: span_id(draw),
