@@ -129,8 +129,10 @@ impl MeshEdge {
     fn exceeding(&mut self, spec: &EdgeSpec, effect: &Effect) -> [f64; 4] {
         let more = effect.rate.ln();
         let load = (self.minute.load + more).clamp(LOAD.low, LOAD.high);
-        let scale = self.minute.scale + self.load * load + self.jitter * self.draw.normal() + effect.scale;
-        let together = self.draw.frailty(self.slow_dispersion);
+        let noise = self.minute.noise;
+        let jitter = noise * self.jitter * self.draw.normal();
+        let scale = self.minute.scale + self.load * load + jitter + effect.scale;
+        let together = self.draw.frailty(self.slow_dispersion * noise * noise);
         let slow_share =
             (self.minute.slow_share * together * effect.slow_times).max(effect.slow_min).min(1.0);
         spec.latency.exceeding(&LatencyNow { scale, slow_share, slower: effect.slower })

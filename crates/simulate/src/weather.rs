@@ -130,6 +130,8 @@ pub(crate) struct Minute {
     pub(crate) load: f64,
     /// Over-dispersion of the request rate.
     pub(crate) dispersion: f64,
+    /// Factor on deviations within the minute.
+    pub(crate) noise: f64,
     /// Added to the logarithm of all latencies, beside what load adds.
     pub(crate) scale: f64,
     /// Share of the slow mode.
@@ -256,7 +258,7 @@ impl Weather {
             0.0 => 0.0,
             usual => usual * failing * draw.frailty(self.error_dispersion * noise * noise),
         });
-        Minute { rate, load, dispersion, scale, slow_share, failing, kib }
+        Minute { rate, load, dispersion, noise, scale, slow_share, failing, kib }
     }
 }
 
