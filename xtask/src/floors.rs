@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("selvedge-join", 1),
     ("selvedge-learn", 1),
     ("selvedge-correlate", 1),
+    ("selvedge-simulate", 1),
     ("selvedge-detect", 2),
     ("selvedge-policy", 2),
     ("selvedge-receive", 3),
