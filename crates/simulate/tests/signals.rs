@@ -106,7 +106,7 @@ fn a_child_is_in_the_trace_of_a_call_that_its_caller_served() {
             let parent = by_span[&simulated.parent_span_id];
             assert_eq!(parent.call.trace_id, simulated.call.trace_id);
             assert_eq!(parent.call.edge.destination, simulated.call.edge.source);
-            assert!(simulated.call.end < parent.call.end);
+            assert!(parent.call.start <= simulated.call.start && simulated.call.end < parent.call.end);
             children += 1;
             deep += u32::from(parent.parent_span_id.present());
             let routes = asked.entry((simulated.edge, parent.call.shape.route)).or_default();

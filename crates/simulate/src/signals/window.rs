@@ -24,7 +24,7 @@ const SIZE_SIGMA: f64 = 0.8;
 const ANSWER_BYTES: f64 = 2_000.0;
 /// Usual latency of edges that the mesh has no counts of.
 const EXTRA_NANOS: f64 = 10_000_000.0;
-/// So many candidates for a parent are looked at, to find one that takes as long as its child.
+/// So many candidates for a parent are looked at, to find one that takes longer than its child.
 const PARENTS: usize = 3;
 /// This share of the calls comes of a branch that is hardly ever taken.
 const RARE: f64 = 0.002;
@@ -111,7 +111,11 @@ impl Signals {
         let parent = self.parent(habit, draft.nanos, out);
         let route = habit.route(parent.map(|(_, route)| route), &mut self.draw);
         let (from, until) = match parent {
-            Some((parent, _)) => (window.start.max(out[parent].call.start), out[parent].call.end),
+            // It begins after its parent and ends before it.
+            Some((parent, _)) => {
+                let first = out[parent].call.start.after(Duration::from_nanos(draft.nanos));
+                (window.start.max(first), out[parent].call.end)
+            }
             None => (window.start, window.end),
         };
         let end = EventTime(from.0 + whole(self.draw.uniform() * float(until.0.saturating_sub(from.0 + 1))));
@@ -125,7 +129,8 @@ impl Signals {
         out.push(simulated);
     }
 
-    /// A call that the caller served in this window and that makes it call: its place and its route.
+    /// A call that the caller served in this window, that makes it call and that takes longer than what it calls: its
+    /// place and its route.
     fn parent(&mut self, habit: &Habit, nanos: u64, out: &[SimulatedCall]) -> Option<(usize, usize)> {
         let arrived = &self.arrived[habit.caller];
         let rare = [habit.rare_trigger];
@@ -142,10 +147,10 @@ impl Signals {
                 nth -= arrived[route].len();
             }
             if found.is_some_and(|(place, _)| out[place].call.duration_nanos > nanos) {
-                break;
+                return found;
             }
         }
-        found.filter(|&(place, _)| out[place].call.start < out[place].call.end)
+        None
     }
 }
 
