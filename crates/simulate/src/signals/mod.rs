@@ -10,7 +10,7 @@ mod window;
 
 use std::collections::BTreeSet;
 
-use selvedge_model::{Call, SpanId, SymbolTable, Window};
+use selvedge_model::{Call, Node, SpanId, SymbolTable, Window};
 
 use crate::config::Between;
 use crate::config::between;
@@ -20,6 +20,7 @@ use crate::mesh::{Mesh, WindowOf};
 use crate::topology::Protocol;
 use attack::Step;
 pub use attack::{Attack, Cover, Ground, Scenario};
+pub(crate) use names::TRUST_DOMAIN;
 use names::{Habit, Names, UNUSED_ROUTES};
 
 /// One call, with what `Call` leaves out: both sides' view, the trace's tree and the truth.
@@ -141,6 +142,12 @@ impl Signals {
     #[must_use]
     pub fn symbols(&self) -> &SymbolTable {
         &self.names.table
+    }
+
+    /// Where the services of `Mesh::services` run, in that order.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.names.nodes
     }
 
     /// What the attackers did, and will do.

@@ -7,7 +7,7 @@ use crate::draw::{Draw, Purpose};
 use crate::topology::Protocol;
 use crate::words::words;
 
-const TRUST_DOMAIN: &str = "mesh.test";
+pub(crate) const TRUST_DOMAIN: &str = "mesh.test";
 const SERVICES_A_NAMESPACE: usize = 12;
 /// A service offers so many routes.
 const ROUTES: (usize, usize) = (2, 10);
