@@ -101,7 +101,7 @@ impl Asker {
             (TE, HeaderValue::from_static("trailers")),
             (HeaderName::from_static("selvedge-errors"), HeaderValue::from_static("trailer")),
         ];
-        self.send(&self.target, Method::POST, HeaderMap::from_iter(headers), text).await
+        self.send(&self.target, Method::POST, HeaderMap::from_iter(headers), text.into()).await
     }
 
     /// Reads what is at `path` below the address, and returns when the answer begins.
@@ -109,7 +109,7 @@ impl Asker {
     /// # Errors
     /// The path is none, or nobody answers.
     pub async fn get(&self, path: &str) -> Result<Answer, AskError> {
-        self.send(&self.below(path)?, Method::GET, HeaderMap::new(), String::new()).await
+        self.send(&self.below(path)?, Method::GET, HeaderMap::new(), Bytes::new()).await
     }
 
     /// Posts JSON to `path` below the address, and returns when the answer begins.
@@ -118,7 +118,16 @@ impl Asker {
     /// The path is none, or nobody answers.
     pub async fn post_json(&self, path: &str, json: String) -> Result<Answer, AskError> {
         let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        self.send(&self.below(path)?, Method::POST, HeaderMap::from_iter(headers), json).await
+        self.send(&self.below(path)?, Method::POST, HeaderMap::from_iter(headers), json.into()).await
+    }
+
+    /// Posts protobuf to `path` below the address, as OTLP over HTTP does, and returns when the answer begins.
+    ///
+    /// # Errors
+    /// The path is none, or nobody answers.
+    pub async fn post_protobuf(&self, path: &str, message: Vec<u8>) -> Result<Answer, AskError> {
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"))];
+        self.send(&self.below(path)?, Method::POST, HeaderMap::from_iter(headers), message.into()).await
     }
 
     fn below(&self, path: &str) -> Result<Target, AskError> {
@@ -130,13 +139,12 @@ impl Asker {
         target: &Target,
         method: Method,
         headers: HeaderMap,
-        body: String,
+        body: Bytes,
     ) -> Result<Answer, AskError> {
         let to = target.to_string();
         let unreachable = |source| AskError::Unreachable { to: to.clone(), source };
         let request = Request::builder().method(method).uri(target.uri().clone());
-        let mut request =
-            request.body(Full::new(Bytes::from(body))).map_err(|error| unreachable(error.into()))?;
+        let mut request = request.body(Full::new(body)).map_err(|error| unreachable(error.into()))?;
         *request.headers_mut() = headers;
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
         if let Some(authorization) = &self.authorization {

@@ -1,12 +1,14 @@
 //! The command line.
 
 mod containment;
+mod simulate;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use containment::*;
+pub(crate) use simulate::*;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 runtime failure, 2 usage, 3 configuration or rules invalid, 4 expectation not met.
@@ -35,6 +37,8 @@ pub(crate) enum Command {
     Policy(PolicyArgs),
     /// Check the audit log.
     Audit(AuditArgs),
+    /// Simulate a mesh, quiet or under attack, and write or send its telemetry.
+    Simulate(SimulateArgs),
     /// Check a configuration file and its rules.
     Check(CheckArgs),
     /// Look at the rules.

@@ -9,4 +9,5 @@ pub(crate) mod quarantine;
 pub(crate) mod replay;
 pub(crate) mod rules;
 pub(crate) mod run;
+pub(crate) mod simulate;
 pub(crate) mod sql;

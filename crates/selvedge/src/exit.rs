@@ -10,13 +10,15 @@ pub(crate) enum Exit {
     Ok = 0,
     /// Something failed while running.
     Runtime = 1,
+    /// Options that do not go together.
+    Usage = 2,
     /// The configuration or the rules are invalid.
     Config = 3,
     /// A replay gave something else than expected.
     Expectation = 4,
 }
 
-/// A failure with the exit code it deserves. Usage errors (2) are clap's.
+/// A failure with the exit code it deserves. Most usage errors (2) are clap's.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
@@ -27,6 +29,11 @@ impl Failure {
     /// Invalid configuration or rules.
     pub(crate) fn config(error: impl Into<anyhow::Error>) -> Self {
         Self { exit: Exit::Config, error: error.into() }
+    }
+
+    /// Options that are each well formed and do not go together.
+    pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: Exit::Usage, error: error.into() }
     }
 
     /// An expectation that was not met.

@@ -37,6 +37,7 @@ fn main() -> std::process::ExitCode {
         Command::Quarantine(args) => commands::quarantine::run(&args),
         Command::Policy(args) => commands::policy::run(&args),
         Command::Audit(args) => commands::audit::run(&args),
+        Command::Simulate(args) => commands::simulate::run(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Rules(args) => commands::rules::run(&args),
         Command::Alerts(args) => commands::alerts::run(&args),

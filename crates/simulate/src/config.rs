@@ -58,8 +58,21 @@ pub struct MeshConfig {
     pub events: BenignEvents,
     /// What telemetry does to the truth.
     pub telemetry: TelemetryNoise,
+    /// From a time on the mesh is another one, to break what was calibrated on purpose; none by default.
+    pub control: Option<Control>,
     /// At most so many labels are kept; later ones are only counted (`Mesh::labels_lost`).
     pub labels_max: usize,
+}
+
+/// A negative control (`detection.md` 4, procedure 5): a change of the whole mesh that no calibration foresaw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Control {
+    /// Since when, in the minutes that start then or later.
+    pub from: EventTime,
+    /// Factor on the deviations of all wandering and over-dispersion.
+    pub noise: f64,
+    /// Share of all records that reporters keep, without saying so.
+    pub kept: f64,
 }
 
 /// Usual request rates: log-normal over the edges (research: median 0.3 a second, sigma 2.3, from 0.06 to 60,000 a
@@ -226,6 +239,7 @@ impl MeshConfig {
             bytes: ByteNoise::default(),
             events: BenignEvents::default(),
             telemetry: TelemetryNoise::default(),
+            control: None,
             labels_max: LABELS_MAX,
         }
     }

@@ -30,6 +30,9 @@ pub(crate) enum Purpose {
     Event,
     Service,
     Reporter,
+    Routes,
+    Calls,
+    Attack,
 }
 
 /// A stream of random numbers.

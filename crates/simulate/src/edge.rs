@@ -21,7 +21,6 @@ pub(crate) struct MeshEdge {
     draw: Draw,
     events: EdgeEvents,
     faults: Vec<Fault>,
-    dispersion: f64,
     slow_dispersion: f64,
     jitter: f64,
     load: f64,
@@ -46,7 +45,6 @@ impl MeshEdge {
         let request_sigma = draw.within(config.bytes.request_sigma);
         Self {
             minute: weather.step(crate::mesh::minute_of(from), shared, spec),
-            dispersion: weather.dispersion(),
             slow_dispersion: draw.within(config.latency.slow_dispersion),
             jitter: config.latency.jitter * spec.latency.wander,
             load: draw.within(config.latency.load),
@@ -99,7 +97,7 @@ impl MeshEdge {
 
     fn counts(&mut self, spec: &EdgeSpec, effect: &Effect, view: &View) -> EdgeCounts {
         self.waiting_kib += effect.kib_a_second * view.seconds * view.kept;
-        let frailty = self.draw.frailty(self.dispersion);
+        let frailty = self.draw.frailty(self.minute.dispersion);
         let mean = self.minute.rate * effect.rate * frailty * view.seconds * view.kept;
         let requests = self.draw.poisson(mean);
         let mut found = EdgeCounts { requests, ..EdgeCounts::default() };
@@ -131,8 +129,10 @@ impl MeshEdge {
     fn exceeding(&mut self, spec: &EdgeSpec, effect: &Effect) -> [f64; 4] {
         let more = effect.rate.ln();
         let load = (self.minute.load + more).clamp(LOAD.low, LOAD.high);
-        let scale = self.minute.scale + self.load * load + self.jitter * self.draw.normal() + effect.scale;
-        let together = self.draw.frailty(self.slow_dispersion);
+        let noise = self.minute.noise;
+        let jitter = noise * self.jitter * self.draw.normal();
+        let scale = self.minute.scale + self.load * load + jitter + effect.scale;
+        let together = self.draw.frailty(self.slow_dispersion * noise * noise);
         let slow_share =
             (self.minute.slow_share * together * effect.slow_times).max(effect.slow_min).min(1.0);
         spec.latency.exceeding(&LatencyNow { scale, slow_share, slower: effect.slower })

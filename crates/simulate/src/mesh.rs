@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use selvedge_model::{EdgeCounts, EventTime, Window};
 
-use crate::config::MeshConfig;
+use crate::config::{Control, MeshConfig};
 use crate::draw::{Draw, Purpose};
 use crate::edge::MeshEdge;
 use crate::events::seconds;
@@ -39,6 +39,7 @@ pub struct Mesh {
     edges: Vec<MeshEdge>,
     edges_of: Vec<Vec<usize>>,
     releases: Vec<Release>,
+    ordered: Vec<(EventTime, usize)>,
     reporters: Vec<Reporter>,
     collector: Collector,
     views: Vec<View>,
@@ -76,6 +77,7 @@ impl Mesh {
             edges,
             edges_of,
             releases: (0..services).map(|service| Release::new(&config, service, from)).collect(),
+            ordered: Vec::new(),
             reporters: (0..services).map(|service| Reporter::new(&config, service, from)).collect(),
             collector: Collector::new(&config, from),
             views: Vec::new(),
@@ -123,6 +125,15 @@ impl Mesh {
         self.labels.add(Label { cause, extent, start: fault.start, end: fault.end });
     }
 
+    /// Orders a deployment of a service, which shifts nothing: the cover of an attack, or a test.
+    ///
+    /// # Panics
+    /// There is no such service.
+    pub fn deploy(&mut self, service: usize, at: EventTime) {
+        assert!(service < self.releases.len(), "service {service} of {}", self.releases.len());
+        self.ordered.push((at, service));
+    }
+
     /// What happened so far, and the faults to come, in the order in which they became known.
     #[must_use]
     pub fn labels(&self) -> &[Label] {
@@ -149,10 +160,17 @@ impl Mesh {
         window
     }
 
+    /// The negative control, when it is in force.
+    fn control(&self, now: EventTime) -> Option<Control> {
+        self.config.control.filter(|control| control.from <= now)
+    }
+
     /// Minute by minute, so that it is the same for every length of a window.
     fn weather(&mut self, minute: u64) {
         while self.minute < minute {
             self.minute += 1;
+            let start = EventTime(self.minute * MINUTE);
+            self.shared.noise = self.control(start).map_or(1.0, |control| control.noise);
             self.shared.step();
             for (edge, spec) in self.edges.iter_mut().zip(&self.topology.edges) {
                 edge.step(self.minute, &self.shared, spec);
@@ -161,26 +179,37 @@ impl Mesh {
     }
 
     fn deployments(&mut self, now: EventTime) {
-        for (service, release) in self.releases.iter_mut().enumerate() {
+        let Self { releases, ordered, config, .. } = self;
+        let mut due: Vec<(EventTime, usize, (f64, f64))> = Vec::new();
+        for (service, release) in releases.iter_mut().enumerate() {
             while release.next <= now {
-                let at = release.next;
-                let (rate, latency) = release.deploy(&self.config);
-                for &edge in &self.edges_of[service] {
-                    self.edges[edge].deploy(rate, latency);
-                }
-                let cause = Cause::Deployment { rate, latency };
-                self.labels.add(Label { cause, extent: Extent::Service(service), start: at, end: at });
+                due.push((release.next, service, release.deploy(config)));
             }
+        }
+        ordered.retain(|&(at, service)| {
+            if at <= now {
+                due.push((at, service, (0.0, 0.0)));
+            }
+            now < at
+        });
+        for (at, service, (rate, latency)) in due {
+            for &edge in &self.edges_of[service] {
+                self.edges[edge].deploy(rate, latency);
+            }
+            let cause = Cause::Deployment { rate, latency };
+            self.labels.add(Label { cause, extent: Extent::Service(service), start: at, end: at });
         }
     }
 
     fn views(&mut self, now: EventTime) {
         let length = self.config.window.as_secs_f64();
         let silent = self.collector.silent(now, &mut self.labels);
+        let kept = self.control(now).map_or(1.0, |control| control.kept);
         self.views.clear();
         for (index, reporter) in self.reporters.iter_mut().enumerate() {
             let mut view = reporter.view(now, length, index, &mut self.labels);
             view.silent |= silent;
+            view.kept *= kept;
             self.views.push(view);
         }
     }

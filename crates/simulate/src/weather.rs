@@ -58,6 +58,8 @@ pub(crate) struct SharedWeather {
     pub(crate) rate: f64,
     /// Logarithm of the shared factor on latency.
     pub(crate) latency: f64,
+    /// Factor on all deviations: 1 but under a negative control.
+    pub(crate) noise: f64,
 }
 
 impl SharedWeather {
@@ -66,7 +68,7 @@ impl SharedWeather {
         let short = Wander::new(config.volume.shared_short, SHARED_SHORT_MINUTES, &mut draw);
         let long = Wander::new(config.volume.shared_long, SHARED_LONG_MINUTES, &mut draw);
         let slow = Wander::new(config.latency.shared, SHARED_LATENCY_MINUTES, &mut draw);
-        Self { draw, short, long, slow, rate: 0.0, latency: 0.0 }
+        Self { draw, short, long, slow, rate: 0.0, latency: 0.0, noise: 1.0 }
     }
 
     pub(crate) fn step(&mut self) {
@@ -126,6 +128,10 @@ pub(crate) struct Minute {
     pub(crate) rate: f64,
     /// Logarithm of (rate / usual rate), without the over-dispersion of this minute.
     pub(crate) load: f64,
+    /// Over-dispersion of the request rate.
+    pub(crate) dispersion: f64,
+    /// Factor on deviations within the minute.
+    pub(crate) noise: f64,
     /// Added to the logarithm of all latencies, beside what load adds.
     pub(crate) scale: f64,
     /// Share of the slow mode.
@@ -228,11 +234,6 @@ impl Weather {
         }
     }
 
-    /// Over-dispersion of the request rate.
-    pub(crate) fn dispersion(&self) -> f64 {
-        self.dispersion
-    }
-
     /// A deployment of either end begins.
     pub(crate) fn deploy(&mut self, rate: f64, latency: f64) {
         self.rate_shift.by(rate);
@@ -241,23 +242,23 @@ impl Weather {
 
     /// The next minute. Minutes are asked for one by one.
     pub(crate) fn step(&mut self, minute: u64, shared: &SharedWeather, spec: &EdgeSpec) -> Minute {
-        let draw = &mut self.draw;
-        let wandering = self.short.step(draw) + self.long.step(draw) + self.loading * shared.rate;
+        let (draw, noise) = (&mut self.draw, shared.noise);
+        let wandering = noise * (self.short.step(draw) + self.long.step(draw) + self.loading * shared.rate);
         let lasting = self.growth.step(minute, draw) + self.rate_shift.step();
         let load = self.season.at(minute) + wandering + lasting;
-        let scale = self.fast_latency.step(draw)
-            + self.slow_latency.step(draw)
-            + self.latency_shift.step()
-            + self.loading * shared.latency;
-        let slow_share = (spec.latency.slow_share * self.slow_share.step(draw).exp()).min(1.0);
-        let failing = self.failing.step(draw).exp();
-        let kib = spec.request_kib * self.size.step(draw).exp();
-        let rate = spec.usual_rate * load.exp() * draw.frailty(self.dispersion);
+        let slower =
+            self.fast_latency.step(draw) + self.slow_latency.step(draw) + self.loading * shared.latency;
+        let scale = noise * slower + self.latency_shift.step();
+        let slow_share = (spec.latency.slow_share * (noise * self.slow_share.step(draw)).exp()).min(1.0);
+        let failing = (noise * self.failing.step(draw)).exp();
+        let kib = spec.request_kib * (noise * self.size.step(draw)).exp();
+        let dispersion = self.dispersion * noise * noise;
+        let rate = spec.usual_rate * load.exp() * draw.frailty(dispersion);
         let failing = spec.error_rates.map(|usual| match usual {
             0.0 => 0.0,
-            usual => usual * failing * draw.frailty(self.error_dispersion),
+            usual => usual * failing * draw.frailty(self.error_dispersion * noise * noise),
         });
-        Minute { rate, load, scale, slow_share, failing, kib }
+        Minute { rate, load, dispersion, noise, scale, slow_share, failing, kib }
     }
 }
 

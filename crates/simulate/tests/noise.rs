@@ -7,7 +7,8 @@ use std::time::Duration;
 use common::{MONDAY, assert_near, at_rate, moments, number, run, share, sums};
 use selvedge_model::{EdgeCounts, EventTime, Measure};
 use selvedge_simulate::{
-    BenignEvents, Cause, Extent, LatencyNoise, Mesh, MeshConfig, Occasional, Tier, VolumeNoise, between,
+    BenignEvents, Cause, Control, Extent, LatencyNoise, Mesh, MeshConfig, Occasional, Tier, VolumeNoise,
+    between,
 };
 
 fn requests_of(
@@ -284,4 +285,25 @@ fn a_deployment_is_seen_by_the_edges_of_its_service_and_shifts_them() {
         }
     }
     assert!(deployed > 10, "{deployed} edges saw a deployment");
+}
+
+#[test]
+fn a_negative_control_changes_the_noise_and_the_kept_records_from_its_time_on() {
+    let volume = VolumeNoise { short: between(0.1, 0.1), ..VolumeNoise::none() };
+    let config =
+        MeshConfig { window: Duration::from_mins(1), volume, ..at_rate(100.0, MeshConfig::quiet(42, 4)) };
+    let from = common::after(60 * 1_500);
+    let control = Some(Control { from, noise: 3.0, kept: 0.5 });
+    let usual = run(&mut Mesh::new(config), 3_000);
+    let broken = run(&mut Mesh::new(MeshConfig { control, ..config }), 3_000);
+    for edge in 0..4 {
+        let logs =
+            |windows: &[_]| requests_of(windows, edge).iter().map(|count| count.ln()).collect::<Vec<f64>>();
+        let half = usual.len() / 2;
+        assert_eq!(usual[..half], broken[..half]);
+        let ((usual_mean, usual), (mean, variance)) =
+            (moments(&logs(&usual[half..])), moments(&logs(&broken[half..])));
+        assert_near("deviation", (variance / usual).sqrt(), 3.0, 0.4);
+        assert_near("kept", mean - usual_mean, 0.5_f64.ln(), 0.2);
+    }
 }

@@ -1,6 +1,7 @@
 //! A batch as it travels: what captures hold and engines take.
 
 use selvedge_model::{ObservedTime, SignalKind};
+use selvedge_simulate::otlp::Frame;
 
 use crate::wire::split;
 
@@ -13,6 +14,12 @@ pub struct RawFrame {
     pub observed: ObservedTime,
     /// The request's bytes.
     pub payload: Vec<u8>,
+}
+
+impl From<Frame> for RawFrame {
+    fn from(frame: Frame) -> Self {
+        Self { signal: frame.signal, observed: frame.observed, payload: frame.payload }
+    }
 }
 
 impl RawFrame {

@@ -2,10 +2,8 @@
 //!
 //! Owns the traffic builder, `recut`, `rename` and the golden helper. Never part of a shipped binary (dev-dependency
 //! only); everything but the golden helper is a pure function of its arguments and seed.
-//! Depends on `model`, and on `opentelemetry-proto` to build messages. Start reading at `traffic.rs`.
+//! Depends on `model`, and on `simulate` for the words of sidecars. Start reading at `traffic.rs`.
 
-mod civil;
-mod envoy;
 mod frame;
 pub mod golden;
 mod recut;

@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use selvedge_model::{EventTime, SignalKind, TraceId};
+pub use selvedge_simulate::otlp::Refusal;
+use selvedge_simulate::otlp::{
+    Asked, Buffers, Callee, Connection, Dialect, Emitted, Exchange, Issued, Refused, ToldBy, Traced,
+    Workload, request_id,
+};
 
-use crate::envoy::{Connection, Emitted, Hop, Mesh, batches};
 use crate::frame::RawFrame;
 use crate::rng::Rng;
 
@@ -20,44 +24,36 @@ const PAUSE: Duration = Duration::from_millis(250);
 const LATENCY: Duration = Duration::from_millis(5);
 /// What one proxy and one application add on the way in, and on the way out.
 const OVERHEAD: Duration = Duration::from_micros(400);
-
-/// Why a callee's sidecar refuses a handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The certificate is of another authority.
-    UnknownIssuer,
-    /// The certificate is past its end.
-    Expired,
-    /// There is no certificate.
-    NoCertificate,
-}
+/// Certificates begin so long before the traffic.
+const VALID_SINCE: Duration = Duration::from_hours(1);
 
 /// One request along a chain of workloads.
 #[derive(Clone, Debug)]
 pub struct Request {
     chain: Vec<String>,
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) status: u16,
+    method: String,
+    path: String,
+    status: u16,
     latency: Option<Duration>,
-    pub(crate) plaintext: bool,
-    pub(crate) user_agent: String,
-    pub(crate) bytes_received: u64,
-    pub(crate) bytes_sent: u64,
+    plaintext: bool,
+    user_agent: String,
+    bytes_received: u64,
+    bytes_sent: u64,
     /// The trace that the client says it belongs to.
     joining: Option<TraceId>,
     /// Whom a forwarded-certificate header of the client's own names.
-    pub(crate) forwarding: Option<String>,
+    forwarding: Option<String>,
     /// Whom the client's sidecar says it is.
-    pub(crate) posing_as: Option<String>,
+    posing_as: Option<String>,
     /// Only the client's sidecar speaks of it: the call was never made.
-    pub(crate) invented: bool,
+    invented: bool,
 }
 
 /// A seeded mesh's telemetry. Time moves on with every call.
 #[derive(Clone, Debug)]
 pub struct Traffic {
-    mesh: Mesh,
+    namespace: String,
+    dialect: Dialect,
     rng: Rng,
     now: EventTime,
     emitted: Vec<Emitted>,
@@ -166,21 +162,30 @@ impl Request {
     }
 }
 
+impl Request {
+    fn connection(&self, first_hop: bool) -> Connection {
+        if self.plaintext && first_hop { Connection::Plaintext } else { Connection::Mutual }
+    }
+}
+
+fn issued() -> Issued {
+    Issued { at: START.before(VALID_SINCE), number: 0 }
+}
+
 impl Traffic {
     /// The traffic of a seed: ids, pauses and latencies follow from it. Workloads are in namespace `store` of trust
     /// domain `mesh.test`.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        let mesh =
-            Mesh { namespace: "store".to_owned(), trust_domain: "mesh.test".to_owned(), started: START };
+        let (namespace, dialect) = ("store".to_owned(), Dialect { trust_domain: "mesh.test".to_owned() });
         let (rng, emitted, request_ids) = (Rng::seeded(seed), Vec::new(), BTreeMap::new());
-        Self { mesh, rng, now: START, emitted, request_ids }
+        Self { namespace, dialect, rng, now: START, emitted, request_ids }
     }
 
     /// Another namespace.
     #[must_use]
     pub fn in_namespace(mut self, namespace: &str) -> Self {
-        namespace.clone_into(&mut self.mesh.namespace);
+        namespace.clone_into(&mut self.namespace);
         self
     }
 
@@ -218,20 +223,18 @@ impl Traffic {
             let start = self.now.after(OVERHEAD * (2 * at));
             let inbound_start = start.after(OVERHEAD);
             let inbound_end = inbound_start.after(latency + OVERHEAD * (4 * depth));
-            let hop = Hop {
-                source: (ends[0] != "?").then(|| ends[0].clone()),
-                destination: ends[1].clone(),
-                plaintext: request.plaintext && at == 0,
-                trace_id,
-                parent,
-                client_span: self.rng.bits() | 1,
-                server_span: self.rng.bits() | 1,
-                request_id: request_id.clone(),
+            let (client_span, server_span) = (self.rng.bits() | 1, self.rng.bits() | 1);
+            let traced = Traced { trace_id, parent, client_span, server_span, request_id: &request_id };
+            let hop = Exchange {
+                connection: request.connection(at == 0),
+                traced,
                 outbound: (start, inbound_end.after(OVERHEAD)),
                 inbound: (inbound_start, inbound_end),
+                ..self.exchange(&request, &ends[0], &ends[1])
             };
-            parent = Some(hop.server_span);
-            self.emitted.extend(self.mesh.call(&request, &hop));
+            let emitted = self.dialect.call(&hop);
+            self.emitted.extend(emitted);
+            parent = Some(server_span);
         }
         trace_id
     }
@@ -239,21 +242,69 @@ impl Traffic {
     /// Somebody without a sidecar fails the handshake at `destination`, claiming to be `claimed` (a workload's name;
     /// it counts for nothing without a certificate).
     pub fn refuse(&mut self, destination: &str, claimed: &str, refusal: Refusal) {
-        let connection =
-            Connection { destination, claimed, refusal, id: self.rng.below(10_000), at: self.now };
-        self.emitted.push(self.mesh.refused(&connection));
+        let id = self.rng.below(10_000);
+        let (callee, claimed) = (self.workload(destination), self.workload(claimed));
+        let refused = Refused { callee, claimed, refusal, issued: issued(), id, at: self.now };
+        let emitted = self.dialect.refused(&refused);
+        self.emitted.push(emitted);
     }
 
     /// All that was emitted so far, as each sidecar batches it: once a second, spans and each kind of log on their own.
     #[must_use]
     pub fn frames(&self) -> Vec<RawFrame> {
-        batches(&self.mesh, &self.emitted)
+        let (mut buffers, mut frames) = (Buffers::default(), Vec::new());
+        buffers.add(self.emitted.iter().cloned());
+        buffers.rest(&self.dialect, &mut frames);
+        frames.into_iter().map(RawFrame::from).collect()
     }
 
     /// Frames of one signal only: detection must work on logs alone and on spans alone.
     #[must_use]
     pub fn frames_of(&self, signal: SignalKind) -> Vec<RawFrame> {
         self.frames().into_iter().filter(|frame| frame.signal == signal).collect()
+    }
+
+    /// A hop between two names, without ids and times.
+    fn exchange<'a>(&'a self, request: &'a Request, source: &'a str, destination: &'a str) -> Exchange<'a> {
+        let host = destination.contains('.');
+        let nowhen = (EventTime(0), EventTime(0));
+        let named = |name: &'a Option<String>| name.as_deref().map(|name| self.workload(name));
+        Exchange {
+            caller: (source != "?").then(|| self.workload(source)),
+            callee: if host {
+                Callee::Host(destination)
+            } else {
+                Callee::Workload(self.workload(destination))
+            },
+            connection: Connection::Mutual,
+            told_by: ToldBy { caller: true, callee: !request.invented },
+            certificate_of: None,
+            posing_as: named(&request.posing_as),
+            forwarding: named(&request.forwarding),
+            issued: issued(),
+            asked: Asked {
+                method: &request.method,
+                path: &request.path,
+                user_agent: &request.user_agent,
+                status: request.status,
+                grpc_status: None,
+                bytes_received: request.bytes_received,
+                bytes_sent: request.bytes_sent,
+            },
+            traced: Traced {
+                trace_id: TraceId::default(),
+                parent: None,
+                client_span: 0,
+                server_span: 0,
+                request_id: "",
+            },
+            outbound: nowhen,
+            inbound: nowhen,
+        }
+    }
+
+    fn workload<'a>(&'a self, name: &'a str) -> Workload<'a> {
+        Workload { namespace: &self.namespace, name }
     }
 
     /// New ids, or those of the request that the client has seen.
@@ -269,17 +320,8 @@ impl Traffic {
         base + Duration::from_micros(self.rng.below(micros))
     }
 
-    /// A UUID with Envoy's trace decision in place of its version.
     fn request_id(&mut self) -> String {
-        let (high, low) = (self.rng.bits(), self.rng.bits());
-        format!(
-            "{:08x}-{:04x}-9{:03x}-a{:03x}-{:012x}",
-            high >> 32,
-            high >> 16 & 0xffff,
-            high & 0xfff,
-            low >> 48 & 0xfff,
-            low & 0xffff_ffff_ffff
-        )
+        request_id(self.rng.bits(), self.rng.bits())
     }
 }
 

@@ -1,0 +1,256 @@
+//! What is written as OTLP is what the mesh did: decoded with the published messages, every call is found again.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::{after, at_rate};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+use selvedge_model::{EventTime, SignalKind, Window};
+use selvedge_simulate::otlp::{Frame, Teller, Told};
+use selvedge_simulate::{
+    Attack, Mesh, MeshConfig, Occasional, SignalConfig, Signals, SimulatedCall, TelemetryNoise, WindowOf,
+    between,
+};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+struct Run {
+    calls: Vec<SimulatedCall>,
+    windows: Vec<(Window, Vec<WindowOf>)>,
+    frames: Vec<Frame>,
+    told: Told,
+    mesh: Mesh,
+}
+
+/// Ten minutes, under attack in the second minute.
+fn run(config: MeshConfig, attack: Option<Attack>) -> Run {
+    let mut mesh = Mesh::new(config);
+    let mut signals = Signals::new(&mesh, SignalConfig::default());
+    if let Some(attack) = attack {
+        assert_eq!(signals.attack(&mut mesh, attack, after(60), 5 * MINUTE), Some(0));
+    }
+    let mut teller = Teller::new(&signals);
+    let (mut calls, mut windows, mut frames) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..60 {
+        let (mut of, mut of_window) = (Vec::new(), Vec::new());
+        let window = mesh.next_window(&mut of);
+        signals.calls(&mesh, window, &of, &mut of_window);
+        teller.window(&mesh, &signals, (window, &of), &of_window, &mut frames);
+        calls.extend(of_window);
+        windows.push((window, of));
+    }
+    teller.finish(&mut frames);
+    Run { calls, windows, frames, told: teller.told(), mesh }
+}
+
+fn calm(seed: u64, attack: Option<Attack>) -> Run {
+    run(at_rate(0.3, MeshConfig::quiet(seed, 40)), attack)
+}
+
+fn text<'a>(attributes: &'a [KeyValue], key: &str) -> &'a str {
+    let found = attributes.iter().find(|pair| pair.key == key);
+    match found.and_then(|pair| pair.value.as_ref()?.value.as_ref()) {
+        Some(Value::StringValue(text)) => text,
+        _ => "",
+    }
+}
+
+/// Log records with the service that sent them.
+fn logs(frames: &[Frame]) -> Vec<(String, LogRecord)> {
+    let frames = frames.iter().filter(|frame| frame.signal == SignalKind::Logs);
+    let requests = frames.map(|frame| ExportLogsServiceRequest::decode(&frame.payload[..]).unwrap());
+    let resources = requests.flat_map(|request| request.resource_logs);
+    resources
+        .flat_map(|logs| {
+            let of = text(&logs.resource.unwrap().attributes, "service.name").to_owned();
+            let records = logs.scope_logs.into_iter().flat_map(|scope| scope.log_records);
+            records.map(move |record| (of.clone(), record))
+        })
+        .collect()
+}
+
+fn spans(frames: &[Frame]) -> Vec<Span> {
+    let frames = frames.iter().filter(|frame| frame.signal == SignalKind::Traces);
+    let requests = frames.map(|frame| ExportTraceServiceRequest::decode(&frame.payload[..]).unwrap());
+    let resources = requests.flat_map(|request| request.resource_spans);
+    resources.flat_map(|spans| spans.scope_spans).flat_map(|scope| scope.spans).collect()
+}
+
+fn is(record: &LogRecord, key: &str, value: &str) -> bool {
+    text(&record.attributes, key) == value
+}
+
+#[test]
+fn every_call_is_two_log_records_and_two_spans_with_its_numbers() {
+    let run = calm(91, None);
+    let (logs, spans) = (logs(&run.frames), spans(&run.frames));
+    assert!(run.calls.len() > 1_000, "{} calls", run.calls.len());
+    assert_eq!(run.told.calls, run.calls.len() as u64);
+    assert_eq!((logs.len(), spans.len()), (2 * run.calls.len(), 2 * run.calls.len()));
+    assert_eq!(run.told.records, 4 * run.told.calls);
+    assert_eq!(run.frames.iter().map(|frame| frame.records).sum::<usize>(), logs.len() + spans.len());
+    let inbound: BTreeMap<&[u8], &LogRecord> = logs
+        .iter()
+        .filter(|(_, log)| is(log, "mesh.reporter", "inbound"))
+        .map(|(_, log)| (&log.span_id[..], log))
+        .collect();
+    for SimulatedCall { call, .. } in &run.calls {
+        let log = inbound[&call.span_id.0[..]];
+        assert_eq!((log.time_unix_nano, &log.trace_id[..]), (call.start.0, &call.trace_id.0[..]));
+        assert!(is(log, "response.code", &call.shape.status.to_string()));
+        assert!(is(log, "bytes.received", &call.request_bytes.to_string()));
+        assert!(is(log, "duration_ms", &(call.duration_nanos / 1_000_000).to_string()));
+        let status =
+            if call.shape.grpc_status < 0 { String::new() } else { call.shape.grpc_status.to_string() };
+        assert!(is(log, "grpc.status", &status));
+    }
+}
+
+#[test]
+fn spans_hang_together_as_calls_do_and_callers_see_more_time() {
+    let run = calm(92, None);
+    let spans = spans(&run.frames);
+    let by_id: BTreeMap<&[u8], &Span> = spans.iter().map(|span| (&span.span_id[..], span)).collect();
+    assert_eq!(by_id.len(), spans.len(), "span ids are different");
+    let mut deep = 0;
+    for SimulatedCall { call, parent_span_id, caller_nanos, .. } in &run.calls {
+        let server = by_id[&call.span_id.0[..]];
+        let client = by_id[&server.parent_span_id[..]];
+        assert_eq!(client.end_time_unix_nano - client.start_time_unix_nano, *caller_nanos);
+        assert_eq!(server.end_time_unix_nano - server.start_time_unix_nano, call.duration_nanos);
+        assert!(client.start_time_unix_nano <= server.start_time_unix_nano);
+        if parent_span_id.present() {
+            assert_eq!(&client.parent_span_id[..], &parent_span_id.0[..]);
+            deep += usize::from(by_id.contains_key(&parent_span_id.0[..]));
+        } else {
+            assert!(client.parent_span_id.is_empty());
+        }
+    }
+    assert!(deep > 100, "{deep} calls of calls");
+}
+
+#[test]
+fn requests_come_in_order_of_receipt_after_what_they_tell_of() {
+    let run = calm(93, None);
+    assert!(run.frames.is_sorted_by_key(|frame| frame.observed));
+    for frame in run.frames.iter().filter(|frame| frame.signal == SignalKind::Traces) {
+        for span in spans(std::slice::from_ref(frame)) {
+            let waited = frame.observed.0 - span.end_time_unix_nano;
+            assert!(waited <= 1_000_000_000, "{waited} ns");
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let attack = Some(Attack::ForgedIdentity { edge: 3 });
+    assert_eq!(calm(94, attack).frames, calm(94, attack).frames);
+    assert_ne!(calm(94, None).frames, calm(95, None).frames);
+}
+
+/// Log records and spans of the attacker's calls.
+fn told(attack: Attack) -> (Run, Vec<(String, LogRecord)>, Vec<Span>) {
+    let run = calm(96, Some(attack));
+    let ours: Vec<_> =
+        run.calls.iter().filter(|of| of.scenario.is_some()).map(|of| of.call.trace_id.0).collect();
+    let mut logs = logs(&run.frames);
+    logs.retain(|(_, log)| log.trace_id.is_empty() || ours.iter().any(|trace| log.trace_id == trace));
+    let mut spans = spans(&run.frames);
+    spans.retain(|span| ours.iter().any(|trace| span.trace_id == trace));
+    assert!(!logs.is_empty() || !spans.is_empty());
+    (run, logs, spans)
+}
+
+#[test]
+fn a_forged_identity_is_a_refused_handshake_or_anothers_certificate() {
+    let (run, logs, _) = told(Attack::ForgedIdentity { edge: 3 });
+    let spec = &run.mesh.edges()[3];
+    let (caller, callee) = (&run.mesh.services()[spec.caller], &run.mesh.services()[spec.callee]);
+    let (refused, accepted): (Vec<_>, Vec<_>) =
+        logs.iter().partition(|(_, log)| is(log, "log.kind", "connection"));
+    assert_eq!(refused.len() as u64, run.told.refused);
+    assert!(!refused.is_empty() && !accepted.is_empty());
+    for (of, log) in refused {
+        assert_eq!(of, callee);
+        assert!(is(log, "tls.peer.issuer", "CN=another root,O=mesh") && log.trace_id.is_empty());
+    }
+    for (of, log) in accepted {
+        let own = format!("/sa/{caller}");
+        assert!(of == caller || !text(&log.attributes, "source.principal").ends_with(&own));
+    }
+}
+
+#[test]
+fn a_downgrade_has_no_certificate_on_either_side() {
+    let (_, logs, _) = told(Attack::Downgrade { edge: 3 });
+    for (_, log) in &logs {
+        assert!(is(log, "tls.version", "-") || is(log, "upstream.tls.version", "-"));
+        assert!(is(log, "filter_chain", "plaintext") || is(log, "filter_chain", "outbound"));
+    }
+}
+
+#[test]
+fn a_bypassed_sidecar_tells_of_nothing_and_its_connection_is_another_clients() {
+    let (_, logs, spans) = told(Attack::BypassedSidecar { edge: 3 });
+    assert_eq!(logs.len(), spans.len());
+    for (_, log) in &logs {
+        assert!(is(log, "mesh.reporter", "inbound") && is(log, "tls.sni", "-"));
+        assert!(text(&log.attributes, "source.principal").starts_with("spiffe://"));
+    }
+    assert!(spans.iter().all(|span| span.parent_span_id.is_empty()));
+}
+
+#[test]
+fn a_beacon_leaves_through_the_passthrough_of_its_callers_sidecar() {
+    let beacon = Attack::Beaconing { service: 2, period: Duration::from_secs(20), jitter: 0.0 };
+    let (_, logs, spans) = told(beacon);
+    assert_eq!((logs.len(), spans.len()), (15, 15));
+    for (_, log) in &logs {
+        assert!(is(log, "upstream.cluster", "PassthroughCluster"));
+        assert!(text(&log.attributes, "http.authority").ends_with(".example"));
+    }
+}
+
+#[test]
+fn suppressed_records_are_missing_on_both_sides() {
+    let usual = calm(97, None);
+    let busiest = |&a: &usize, &b: &usize| {
+        usual.mesh.edges()[a].usual_rate.total_cmp(&usual.mesh.edges()[b].usual_rate)
+    };
+    let edge = (0..usual.mesh.edges().len()).max_by(busiest).unwrap();
+    let suppressed = calm(97, Some(Attack::SuppressedTelemetry { edge, share: 1.0 }));
+    let missing = usual.told.calls - suppressed.told.calls;
+    let during =
+        |of: &&SimulatedCall| of.edge == Some(edge) && of.call.end >= after(60) && of.call.end < after(360);
+    assert_eq!(missing, usual.calls.iter().filter(during).count() as u64);
+    assert!(missing > 0);
+    assert_eq!(logs(&suppressed.frames).len() as u64, 2 * suppressed.told.calls);
+}
+
+#[test]
+fn a_silent_sidecar_tells_of_no_call_and_the_other_side_still_does() {
+    let quiet = at_rate(0.5, MeshConfig::quiet(98, 40));
+    let gaps = Occasional { a_day: 200.0, seconds: between(60.0, 120.0), strength: between(1.0, 1.0) };
+    let run = run(MeshConfig { telemetry: TelemetryNoise { gaps, ..TelemetryNoise::none() }, ..quiet }, None);
+    let silent = |at: EventTime, service: &str| {
+        let (_, of) = run.windows.iter().find(|(window, _)| window.start <= at && at < window.end).unwrap();
+        let mut edges = run.mesh.edges().iter().zip(of);
+        edges.any(|(spec, of)| run.mesh.services()[spec.callee] == service && !of.heartbeat)
+    };
+    let mut one_sided = 0;
+    let logs = logs(&run.frames);
+    let told: BTreeMap<&[u8], &str> = logs.iter().map(|(of, log)| (&log.span_id[..], &of[..])).collect();
+    for SimulatedCall { call, .. } in &run.calls {
+        let inbound = told.get(&call.span_id.0[..]);
+        assert!(inbound.is_none_or(|service| !silent(call.end, service)));
+        one_sided += u64::from(inbound.is_some());
+    }
+    assert!(one_sided * 2 > logs.len() as u64, "{one_sided} of {} records are the callees'", logs.len());
+}
