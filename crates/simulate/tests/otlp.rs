@@ -1,4 +1,5 @@
 //! What is written as OTLP is what the mesh did: decoded with the published messages, every call is found again.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 mod common;
 
