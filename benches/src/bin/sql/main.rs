@@ -54,6 +54,8 @@ const BY_EDGE: &str = "SELECT edge_id, count(*) AS calls, avg(duration) AS mean,
 const BY_NAMES: &str = "SELECT source_workload, destination_workload, count(*) AS calls, avg(duration) AS mean, \
                         max(duration) AS longest, sum(CASE WHEN error THEN 1 ELSE 0 END) AS errors \
                         FROM calls GROUP BY source_workload, destination_workload";
+/// A nanosecond long after all calls.
+const NEVER: u64 = 1 << 62;
 const P99: &str = "SELECT edge_id, percentile(duration, 0.99) AS p99 FROM calls GROUP BY edge_id";
 const P99_PEER: &str =
     "SELECT edge_id, approx_percentile_cont(duration, 0.99) AS p99 FROM calls GROUP BY edge_id";
@@ -131,6 +133,8 @@ struct Cost {
     by_names: (f64, f64),
     p99: (f64, f64),
     late: (f64, f64),
+    /// The same question about a time of which there is nothing: what understanding and planning it takes.
+    empty: (f64, f64),
 }
 
 impl Bench {
@@ -194,9 +198,10 @@ impl Bench {
     }
 
     fn measure(&self, from: u64) -> Result<Cost> {
-        let late = late(from);
-        let questions = [(BY_EDGE, BY_EDGE), (BY_NAMES, BY_NAMES), (P99, P99_PEER), (&late, &late)];
-        let mut costs = [(); 4].map(|()| (Vec::new(), Vec::new()));
+        let (late, empty) = (late(from), late(NEVER));
+        let questions =
+            [(BY_EDGE, BY_EDGE), (BY_NAMES, BY_NAMES), (P99, P99_PEER), (&late, &late), (&empty, &empty)];
+        let mut costs = [(); 5].map(|()| (Vec::new(), Vec::new()));
         for round in 0..=self.rounds {
             for ((ours, peer), cost) in questions.iter().zip(&mut costs) {
                 let taken = (spent(|| self.ours(ours))?, spent(|| self.peer(peer))?);
@@ -208,8 +213,8 @@ impl Bench {
             }
             eprintln!("round {round} of {}", self.rounds);
         }
-        let [by_edge, by_names, p99, late] = costs.map(|(ours, peer)| (median(ours), median(peer)));
-        Ok(Cost { by_edge, by_names, p99, late })
+        let [by_edge, by_names, p99, late, empty] = costs.map(|(ours, peer)| (median(ours), median(peer)));
+        Ok(Cost { by_edge, by_names, p99, late, empty })
     }
 }
 
@@ -241,7 +246,7 @@ impl Report {
 
     fn line(&mut self, what: &str, figure: &str, goal: &str, met: Option<bool>) {
         let met = met.map_or("", |met| if met { "met" } else { "MISSED" });
-        self.lines.push(format!("{what:<42}{figure:<58}{goal:<18}{met}"));
+        self.lines.push(format!("{what:<42}{figure:<76}{goal:<18}{met}"));
     }
 
     fn queries(&mut self, cost: &Cost, rows_late: f64) {
@@ -252,7 +257,8 @@ impl Report {
         };
         let (edge, names, p99) = (both(cost.by_edge), both(cost.by_names), both(cost.p99));
         let p99_speed = speed(cost.p99.0);
-        let work = cost.late.0 / cost.by_edge.0;
+        let (plan, whole) = (cost.empty.0, cost.by_edge.0);
+        let work = (cost.late.0 - plan) / (whole - plan);
         self.line("A   count, avg, max, errors by edge", &edge.1, ">= 0.9 x", Some(edge.0 >= 0.9));
         self.line("A2  the same by source and destination", &names.1, ">= 0.9 x", Some(names.0 >= 0.9));
         self.line("B   p99 by edge", &p99.1, ">= 5 x", Some(p99.0 >= 5.0));
@@ -260,10 +266,11 @@ impl Report {
         let rows = format!("{:>7.1} % of the rows read", rows_late * 100.0);
         self.line("C   the last tenth by edge", &rows, "<= 11 %", Some(rows_late <= 0.11));
         let share = format!(
-            "{:>7.1} % of the CPU of A ({:.1} ms; DataFusion {:.1} ms)",
+            "{:>7.1} % of the CPU of A beyond planning ({:.1} of {:.1} ms, planning {:.1} ms)",
             work * 100.0,
             cost.late.0 * 1e3,
-            cost.late.1 * 1e3
+            whole * 1e3,
+            plan * 1e3
         );
         self.line("", &share, "<= 12 %", Some(work <= 0.12));
     }
