@@ -235,7 +235,12 @@ fn an_identity_that_is_not_proven_names_nobody() {
     let egress = |identity| {
         with(leaving(K::NewEgress, "yard/courier", "a.example"), |finding| finding.source_identity = identity)
     };
+    let invented =
+        with(by_courier(K::PathScan), |finding| finding.source_identity = IdentitySource::ProxyMetadata);
+    let scan = by_courier(K::PathScan);
+    assert_eq!(attested(&scan, &Known::mesh()), Attested::Principal(&end("yard/courier").principal));
     names_nobody(vec![
+        ("a scan that only the caller's proxy tells of", invented, Doubt::Hearsay),
         ("a refused handshake", refused, Doubt::Refused),
         ("a claimed identity", claimed, Doubt::Hearsay),
         ("another's certificate", others, Doubt::NameDisagrees),
