@@ -238,7 +238,7 @@ impl Engine {
     }
 
     fn take(&mut self, submission: Submission, now: SteadyTime, effects: &mut Vec<Effect>) {
-        let Submission { batch, reply } = submission;
+        let Submission { batch, reply, position } = submission;
         let raw = RawBatch {
             signal: batch.signal,
             encoding: match batch.encoding {

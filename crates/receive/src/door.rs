@@ -115,7 +115,7 @@ impl Door {
     async fn submit(&self, batch: Batch) -> Result<Acceptance, Refusal> {
         let (reply, receipt) = oneshot::channel();
         let retry_after = self.retry_after;
-        match self.submissions.try_send(Submission { batch, reply }) {
+        match self.submissions.try_send(Submission { batch, position: None, reply }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(Refusal::Overloaded { retry_after }),
             Err(TrySendError::Closed(_)) => return Err(Refusal::Closing { retry_after }),
@@ -124,6 +124,7 @@ impl Door {
             Ok(Receipt::Accepted { rejected, message }) => Ok(Acceptance { rejected, message }),
             Ok(Receipt::Malformed { message }) => Err(Refusal::Malformed(message)),
             Ok(Receipt::Overloaded { retry_after }) => Err(Refusal::Overloaded { retry_after }),
+            Ok(Receipt::Unstored { reason, retry_after }) => Err(Refusal::Unstored { reason, retry_after }),
             Ok(Receipt::Closing) | Err(_) => Err(Refusal::Closing { retry_after }),
         }
     }

@@ -7,6 +7,7 @@ use selvedge_model::{ObservedTime, SignalKind, SteadyTime};
 use tokio::sync::oneshot;
 
 use crate::admission::Permit;
+use crate::journal::{Position, Unstored};
 
 /// Where "now" comes from. The binary implements it by the system clock, tests by a number.
 pub trait Clock: Send + Sync {
@@ -94,6 +95,8 @@ impl Batch {
 pub struct Submission {
     /// What was received.
     pub batch: Batch,
+    /// Where it stands in the journal, once it is stored there; `None` without a journal.
+    pub position: Option<Position>,
     /// Where the engine says what became of it.
     pub reply: oneshot::Sender<Receipt>,
 }
@@ -115,6 +118,13 @@ pub enum Receipt {
     },
     /// No room now; the sender should come again.
     Overloaded {
+        /// How long the sender should wait at least.
+        retry_after: Duration,
+    },
+    /// The journal could not store it, so that it would not outlive a crash; the sender should come again.
+    Unstored {
+        /// Why not.
+        reason: Unstored,
         /// How long the sender should wait at least.
         retry_after: Duration,
     },

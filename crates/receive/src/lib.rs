@@ -2,7 +2,8 @@
 //!
 //! Turns connections into [`Batch`]es (decompressed bytes of one export request), hands each to the engine as a
 //! [`Submission`], and turns the engine's [`Receipt`] back into the answer the OTLP specification asks for.
-//! Owns the sockets, TLS, the bearer token, admission (bytes in flight) and every limit on what a sender may do.
+//! Owns the sockets, TLS, the bearer token, admission (bytes in flight) and every limit on what a sender may do, and
+//! the journal, which stores batches before they are acknowledged (`journal/`).
 //! Never looks inside a batch, never spawns a task that shutdown does not wait for, never drops what it accepted.
 //! Depends on `model`. Start reading at `handover.rs`, then `receivers.rs`, then `grpc.rs` and `http.rs`.
 
@@ -20,6 +21,7 @@ mod error;
 mod grpc;
 mod handover;
 mod http_service;
+pub mod journal;
 mod receivers;
 mod refusal;
 mod stats;

@@ -7,6 +7,7 @@ use tonic::Code;
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::decompress::{ACCEPTED, Failure};
+use crate::journal::Unstored;
 
 /// A request that was not accepted, and why.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) enum Refusal {
     TooLarge { bytes_max: usize },
     /// No room now.
     Overloaded { retry_after: Duration },
+    /// The journal cannot store it now.
+    Unstored { reason: Unstored, retry_after: Duration },
     /// Announced, but not sent within the time a body may take.
     Slow { retry_after: Duration },
     /// Shutting down.
@@ -52,9 +55,10 @@ impl Refusal {
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Overloaded { retry_after } | Self::Slow { retry_after } | Self::Closing { retry_after } => {
-                Some(*retry_after)
-            }
+            Self::Overloaded { retry_after }
+            | Self::Unstored { retry_after, .. }
+            | Self::Slow { retry_after }
+            | Self::Closing { retry_after } => Some(*retry_after),
             _ => None,
         }
     }
@@ -64,7 +68,7 @@ impl Refusal {
         match self {
             Self::Malformed(_) | Self::NotGrpc => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Overloaded { .. } | Self::Slow { .. } | Self::Closing { .. } => {
+            Self::Overloaded { .. } | Self::Unstored { .. } | Self::Slow { .. } | Self::Closing { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -79,7 +83,9 @@ impl Refusal {
         match self {
             Self::Malformed(_) | Self::ContentType | Self::NotGrpc => Code::InvalidArgument,
             Self::TooLarge { .. } => Code::ResourceExhausted,
-            Self::Overloaded { .. } | Self::Slow { .. } | Self::Closing { .. } => Code::Unavailable,
+            Self::Overloaded { .. } | Self::Unstored { .. } | Self::Slow { .. } | Self::Closing { .. } => {
+                Code::Unavailable
+            }
             Self::Unauthenticated => Code::Unauthenticated,
             Self::ContentEncoding | Self::Method | Self::Path => Code::Unimplemented,
         }
@@ -92,6 +98,7 @@ impl Refusal {
                 format!("the request is larger than {bytes_max} bytes, decompressed; send smaller batches")
             }
             Self::Overloaded { .. } => "too many bytes in flight; retry later".to_owned(),
+            Self::Unstored { reason, .. } => reason.message().to_owned(),
             Self::Slow { .. } => "the body did not arrive in time; retry later".to_owned(),
             Self::Closing { .. } => "shutting down; retry later".to_owned(),
             Self::Unauthenticated => "a valid bearer token is required".to_owned(),
@@ -147,6 +154,7 @@ mod tests {
             Refusal::Malformed("x".to_owned()),
             Refusal::TooLarge { bytes_max: 1 },
             Refusal::Overloaded { retry_after: wait },
+            Refusal::Unstored { reason: Unstored::DiskFull, retry_after: wait },
             Refusal::Slow { retry_after: wait },
             Refusal::Closing { retry_after: wait },
             Refusal::Unauthenticated,

@@ -117,7 +117,7 @@ where
     let (running, mut submissions) = start_raw(extra, 64).await;
     let seen = Arc::clone(&running.seen);
     running.tasks.spawn(async move {
-        while let Some(Submission { batch, reply }) = submissions.recv().await {
+        while let Some(Submission { batch, reply, .. }) = submissions.recv().await {
             let Batch { signal, encoding, ref body, observed, .. } = batch;
             seen.lock().unwrap().push(Seen { signal, encoding, body: body.clone(), observed });
             let receipt = receipt(&batch);

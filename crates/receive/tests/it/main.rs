@@ -5,5 +5,6 @@
 mod grpc;
 mod harness;
 mod http;
+mod journal;
 mod lifecycle;
 mod tls;

@@ -1,0 +1,83 @@
+//! The mark: up to which position everything that people had to be told was told.
+//!
+//! A small file beside the segments, replaced as a whole. One that is missing or damaged is position zero: then people
+//! may be told something twice, under the same key, and nothing is left untold.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::Position;
+
+const NAME: &str = "delivered";
+const FRESH: &str = "delivered.new";
+
+/// Where the mark is kept.
+#[derive(Clone, Debug)]
+pub struct DeliveredMark {
+    folder: PathBuf,
+}
+
+impl DeliveredMark {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// The mark: effects of frames before it were delivered.
+    #[must_use]
+    pub fn read(&self) -> Position {
+        let path = self.folder.join(NAME);
+        let parsed = match fs::read(&path) {
+            Ok(bytes) => parse(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
+            Err(_) => None,
+        };
+        if parsed.is_none() {
+            tracing::warn!(path = %path.display(), "it is not known what people were told; they may be told twice");
+        }
+        Position(parsed.unwrap_or(0))
+    }
+
+    /// Moves the mark; it is on the device when this returns. Blocks.
+    ///
+    /// # Errors
+    /// The disk fails; the mark is the old one or the new one.
+    pub fn write(&self, before: Position) -> io::Result<()> {
+        let fresh = self.folder.join(FRESH);
+        let number = before.0.to_le_bytes();
+        let mut file = File::create(&fresh)?;
+        file.write_all(&[number.as_slice(), &crc32fast::hash(&number).to_le_bytes()].concat())?;
+        file.sync_data()?;
+        fs::rename(&fresh, self.folder.join(NAME))?;
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<u64> {
+    let (number, checksum) = bytes.split_at_checked(8)?;
+    (crc32fast::hash(number).to_le_bytes() == *checksum).then_some(())?;
+    Some(u64::from_le_bytes(number.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_is_what_was_written_last_and_zero_when_it_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = DeliveredMark::new(folder.path());
+        assert_eq!(mark.read(), Position(0));
+        for position in [7, 3, u64::MAX] {
+            mark.write(Position(position)).unwrap();
+            assert_eq!(mark.read(), Position(position));
+        }
+        let path = folder.path().join(NAME);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[2] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(mark.read(), Position(0));
+        fs::write(&path, b"short").unwrap();
+        assert_eq!(mark.read(), Position(0));
+    }
+}

@@ -1,0 +1,124 @@
+//! What a crash leaves behind: a file that ends anywhere, or holds anything.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use selvedge_model::{ObservedTime, SignalKind, SteadyTime};
+
+use super::super::disk::SystemDisk;
+use super::super::log::{Limits, Log, Record};
+use super::kit::*;
+use crate::handover::Encoding;
+use crate::journal::*;
+
+/// Writes these batches and crashes: nothing is closed. Gives where each frame ends in the last segment, and how many
+/// frames stand in the segments before it.
+fn write_and_crash(folder: &Path, bodies: &[Vec<u8>]) -> (u64, Vec<u64>) {
+    let limits = Limits { bytes_max: 1 << 20, segment_bytes: 4 << 10, segment_age: Duration::from_secs(60) };
+    let mut log = Log::new(Box::new(SystemDisk), folder.to_owned(), limits, &[], 0, Arc::default());
+    for body in bodies {
+        let header =
+            FrameHeader::of(SignalKind::Traces, Encoding::Json, ObservedTime(9), body).expect("a short body");
+        log.append(&[Record { header, payload: body }], SteadyTime(0)).expect("a disk that works");
+    }
+    // A log that is not closed: its segment keeps the room it had taken ahead.
+    drop(log);
+    let first = segment::list(folder).unwrap().pop().unwrap().0;
+    let last = &bodies[usize::try_from(first).unwrap()..];
+    let ends = last.iter().scan(MAGIC.len(), |end, body| {
+        *end += HEADER_BYTES + body.len();
+        Some(*end as u64)
+    });
+    (first, ends.collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Guarantees: of a file cut at any byte, exactly the frames that are whole are read, and what comes after is
+    /// appended behind them.
+    #[test]
+    fn a_file_cut_anywhere_gives_exactly_the_whole_frames_before_the_cut(
+        bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..1_200), 1..30),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let (before, ends) = write_and_crash(folder.path(), &bodies);
+        let path = segment::path(folder.path(), before);
+        let length = fs::metadata(&path).unwrap().len();
+        let cut = at.index(usize::try_from(length).unwrap() + 1) as u64;
+        File::options().write(true).open(&path).unwrap().set_len(cut).unwrap();
+        let whole = usize::try_from(before).unwrap() + ends.iter().filter(|end| **end <= cut).count();
+        let (frames, stats) = stored(folder.path());
+        let expected: Vec<(u64, Vec<u8>)> = (0..).zip(bodies[..whole].iter().cloned()).collect();
+        prop_assert_eq!(&frames, &expected);
+        let last = ends.iter().copied().rfind(|end| *end <= cut).unwrap_or(MAGIC.len() as u64);
+        // An empty file was not torn, and of a file without frames the magic goes too.
+        let torn = if cut < MAGIC.len() as u64 { cut } else { cut - last };
+        prop_assert_eq!(stats.bytes_torn.get(), torn);
+        prop_assert_eq!(stats.frames_recovered.get(), whole as u64);
+
+        let mut running = Running::start(config(folder.path()), Faulty::default());
+        prop_assert_eq!(running.store("after", 9), Ok(Position(whole as u64)));
+        running.end();
+        prop_assert_eq!(stored(folder.path()).0.len(), whole + 1);
+    }
+
+    /// Guarantees: bytes that are not as written cost what stands behind them, and nothing in front of them.
+    #[test]
+    fn a_damaged_byte_in_the_last_segment_costs_nothing_in_front_of_it(
+        bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..1_200), 1..30),
+        at in any::<prop::sample::Index>(),
+        flip in 1_u8..,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let (before, ends) = write_and_crash(folder.path(), &bodies);
+        let path = segment::path(folder.path(), before);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        fs::write(&path, &bytes).unwrap();
+        let sound = usize::try_from(before).unwrap() + ends.iter().filter(|end| **end <= at as u64).count();
+        let (frames, _) = stored(folder.path());
+        let read: Vec<Vec<u8>> = frames.into_iter().map(|(_, body)| body).collect();
+        // The time of receipt and the kind of signal are under no checksum: damage there is not seen.
+        prop_assert!(read.len() >= sound);
+        prop_assert!(read.len() == sound || read.len() == bodies.len());
+        prop_assert_eq!(&read[..], &bodies[..read.len()]);
+    }
+}
+
+/// Guarantees: a frame that the disk lost in the middle is reported with all behind it, and the segments after it are
+/// read.
+#[test]
+fn what_the_disk_lost_in_an_older_segment_is_counted_and_the_rest_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let bodies: Vec<Vec<u8>> = (0..12).map(|n| vec![n; 1_000]).collect();
+    write_and_crash(folder.path(), &bodies);
+    let oldest = segment::path(folder.path(), 0);
+    let mut bytes = fs::read(&oldest).unwrap();
+    bytes[1_500] ^= 1;
+    fs::write(&oldest, &bytes).unwrap();
+    let (frames, stats) = stored(folder.path());
+    let positions: Vec<u64> = frames.iter().map(|(position, _)| *position).collect();
+    assert_eq!(positions, [0, 4, 5, 6, 7, 8, 9, 10, 11]);
+    assert_eq!((stats.frames_lost.get(), stats.bytes_torn.get()), (3, 0));
+}
+
+/// Guarantees: a crash between the making of a segment and its first frame, time and again, leaves nothing behind.
+#[test]
+fn an_empty_segment_is_removed_and_its_position_used() {
+    let folder = tempfile::tempdir().unwrap();
+    write_and_crash(folder.path(), &[vec![1; 10]]);
+    for begun in [&b""[..], b"SLV", MAGIC] {
+        fs::write(segment::path(folder.path(), 1), begun).unwrap();
+        let (frames, _) = stored(folder.path());
+        assert_eq!(frames.len(), 1);
+        assert_eq!(segment::list(folder.path()).unwrap().len(), 1);
+    }
+    let mut running = Running::start(config(folder.path()), Faulty::default());
+    assert_eq!(running.store("second", 1), Ok(Position(1)));
+    running.end();
+}

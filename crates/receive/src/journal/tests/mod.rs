@@ -1,0 +1,6 @@
+//! The journal on a disk that does what a test says, and on a real one.
+
+mod crash;
+mod faults;
+mod groups;
+mod kit;
