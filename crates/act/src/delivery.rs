@@ -87,6 +87,17 @@ impl Dispatcher {
         }
     }
 
+    /// Takes note of an alert that a process before us delivered: it is not sent again, but sinks that repeat what fires
+    /// repeat it, and its end will be told.
+    pub fn recall(&self, alert: Alert) {
+        let alert = Arc::new(alert);
+        for lane in &self.lanes {
+            if lane.queue().recall(&alert) {
+                lane.sink.recall(&alert, lane.clock.now_unix_nano());
+            }
+        }
+    }
+
     /// What became of alerts.
     #[must_use]
     pub fn ledger(&self) -> Arc<DeliveryLedger> {

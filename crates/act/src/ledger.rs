@@ -117,6 +117,12 @@ impl DeliveryLedger {
         counts
     }
 
+    /// True when nothing waits for an attempt, or for an answer.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.lock().deliveries.iter().all(|delivery| delivery.status != DeliveryStatus::Pending)
+    }
+
     /// Writes a delivery down.
     pub(crate) fn open(&self, entry: &Entry<'_>, status: DeliveryStatus, now: u64) -> Row {
         let mut rows = self.lock();

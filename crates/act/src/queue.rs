@@ -115,13 +115,7 @@ impl Queue {
     /// Takes an alert that was admitted.
     pub(crate) fn push(&mut self, waiting: Waiting, now: Instant) -> Admission {
         let id = waiting.alert.incident.id.clone();
-        self.announced.retain(|other| *other != id);
-        if waiting.alert.status == AlertStatus::Firing {
-            if self.announced.len() >= ANNOUNCED_MAX {
-                self.announced.pop_front();
-            }
-            self.announced.push_back(id.clone());
-        }
+        self.announce(&waiting.alert);
         let fresh = Slot { states: VecDeque::new(), due: now, outage: false };
         let slot = self.slots.entry(id).or_insert(fresh);
         let mut coalesced = Vec::new();
@@ -131,6 +125,27 @@ impl Queue {
         }
         slot.states.push_back(waiting);
         Admission::Queued { coalesced }
+    }
+
+    /// Takes note of an alert that was delivered before; false when it was not for this sink.
+    pub(crate) fn recall(&mut self, alert: &Alert) -> bool {
+        let ours = !matches!(self.admit(alert), Some(Admission::NotForThisSink));
+        if ours {
+            self.announce(alert);
+        }
+        ours
+    }
+
+    /// From now on the end of what fires is to be told, and of what has ended it is not.
+    fn announce(&mut self, alert: &Alert) {
+        let id = &alert.incident.id;
+        self.announced.retain(|other| other != id);
+        if alert.status == AlertStatus::Firing {
+            if self.announced.len() >= ANNOUNCED_MAX {
+                self.announced.pop_front();
+            }
+            self.announced.push_back(id.clone());
+        }
     }
 
     /// The next thing to do at `now`.
@@ -287,6 +302,18 @@ mod tests {
         assert!(queue.admit(&sample::alert("a", Resolved)).is_none());
         push(&mut queue, "a", Resolved, 2, now);
         assert!(matches!(queue.admit(&sample::alert("a", Resolved)), Some(Admission::NotForThisSink)));
+    }
+
+    /// Guarantees: after a restart the end of what was told before it is told, once, and what fires is not told again.
+    #[test]
+    fn the_end_of_what_a_process_before_us_told_is_told() {
+        let (mut queue, now) = (Queue::new(Severity::Low, 10), Instant::now());
+        assert!(queue.recall(&sample::alert("a", Firing)));
+        assert!(queue.recall(&sample::alert("b", Firing)) && queue.recall(&sample::alert("b", Resolved)));
+        assert!(!queue.recall(&sample::alert("c", Resolved)), "it was never told that it fires");
+        assert!(matches!(queue.next(now), Next::Wait(None)));
+        assert!(queue.admit(&sample::alert("a", Resolved)).is_none());
+        assert!(matches!(queue.admit(&sample::alert("b", Resolved)), Some(Admission::NotForThisSink)));
     }
 
     #[test]

@@ -186,6 +186,12 @@ impl Containment {
         std::mem::take(&mut self.later).into_iter().for_each(|id| self.wait(id));
     }
 
+    /// Nobody waits any more: who is still to be decided about is told anew.
+    pub(crate) fn forget_waiting(&mut self) {
+        self.waiting.clear();
+        self.later.clear();
+    }
+
     fn wait(&mut self, id: String) {
         if !self.waiting.contains(&id) {
             self.waiting.push_back(id);

@@ -1,5 +1,7 @@
 //! The engine on live input: an async `select` only chooses the next event, a synchronous `apply` changes all state.
 
+mod recovery;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::orders::{LiveOrders, Order, Reply};
 use crate::overload::Overload;
 use crate::pipeline::{Effect, Pipeline, RawBatch};
+use crate::retention::Keeper;
 use crate::snapshot::Snapshot;
 
 /// How often the clock is looked at when nothing arrives.
@@ -66,6 +69,8 @@ pub struct Engine {
     audit: Option<Arc<ArcSwap<Vec<AuditLine>>>>,
     /// Where sealed segments go, when there is a history.
     sealed: Option<mpsc::Sender<Vec<SealedSegment>>>,
+    /// What of the journal is still needed, when there is one.
+    journal: Option<Keeper>,
 }
 
 impl Engine {
@@ -82,6 +87,7 @@ impl Engine {
             answered: Vec::new(),
             audit: None,
             sealed: None,
+            journal: None,
             view: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             latest: Snapshot::default(),
             findings: VecDeque::new(),
@@ -256,6 +262,7 @@ impl Engine {
             }
             Err(error) => Receipt::Malformed { message: error.to_string() },
         };
+        self.took(position);
         if reply.send(receipt).is_err() {
             tracing::debug!("the sender was gone before its batch was acknowledged");
         }
@@ -328,6 +335,7 @@ pub async fn run(
         engine.pipeline.set_clock(Now { steady: clock.steady(), wall: clock.now() });
         engine.apply(event, clock.steady(), &mut effects);
         effects.drain(..).for_each(&mut act);
+        engine.handed_over();
         engine.reply();
         if ended {
             engine.close_history().await;

@@ -13,7 +13,7 @@ use selvedge_join::JoinConfig;
 use selvedge_learn::{Baselines, Provenance};
 use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severity, SignalKind, SteadyTime};
 use selvedge_policy::{ContainmentEvent, Now};
-use selvedge_query::Learned;
+use selvedge_query::{HistoryEnds, Learned};
 
 use crate::config::EngineConfig;
 use crate::containment::Containment;
@@ -86,6 +86,8 @@ pub struct Pipeline {
     clock: Option<Now>,
     alerted: std::collections::BTreeMap<String, Severity>,
     mode: Mode,
+    /// What comes was received by a process before us: decisions about quarantines wait.
+    recovering: bool,
     stats: Stats,
     telemetry_judged: TelemetryCounts,
 }
@@ -107,6 +109,7 @@ impl Pipeline {
             clock: None,
             alerted: std::collections::BTreeMap::new(),
             mode: Mode::Judging,
+            recovering: false,
             stats: Stats::default(),
             telemetry_judged: TelemetryCounts::default(),
         }
@@ -166,6 +169,38 @@ impl Pipeline {
         self.judge(now, EventTime(u64::MAX), effects);
         self.router.restart_after_gap();
         self.correlator.gap();
+    }
+
+    /// What comes until [`Self::end_recovery`] was received before: rows that the history has are not recorded again,
+    /// and decisions about quarantines wait.
+    pub fn begin_recovery(&mut self, written: HistoryEnds) {
+        self.recovering = true;
+        self.recorder.skip_until(written);
+    }
+
+    /// The live stream goes on at `now`. Nobody reported while no process ran: that time is no silence. What is open
+    /// stays open.
+    pub fn end_recovery(&mut self, now: SteadyTime) {
+        self.recovering = false;
+        self.recorder.skip_until(HistoryEnds::default());
+        self.router.resume(now);
+        self.correlator.gap();
+        self.containment.forget_waiting();
+        for incident in self.correlator.incidents() {
+            self.containment.consider(incident);
+        }
+    }
+
+    /// The newest event time seen, or the clock's word.
+    #[must_use]
+    pub fn frontier(&self) -> EventTime {
+        self.router.frontier()
+    }
+
+    /// Up to when telemetry is complete.
+    #[must_use]
+    pub fn watermark(&self) -> EventTime {
+        self.router.watermark()
     }
 
     /// Totals so far.

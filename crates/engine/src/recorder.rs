@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use selvedge_model::{Call, MetricPoint, Observation, SymbolTable};
-use selvedge_query::{SealedSegment, Snapshot, Store, StoreConfig, Watched};
+use selvedge_model::{Call, EventTime, MetricPoint, Observation, ObservationKind, SymbolTable};
+use selvedge_query::{HistoryEnds, SealedSegment, Snapshot, Store, StoreConfig, Watched};
 
 use crate::overload::Overload;
 
@@ -11,11 +11,13 @@ use crate::overload::Overload;
 pub(crate) struct Recorder {
     store: Option<Store>,
     paused: bool,
+    /// Rows up to here stand in the history already.
+    written: HistoryEnds,
 }
 
 impl Recorder {
     pub(crate) fn new(config: Option<&StoreConfig>) -> Self {
-        Self { store: config.map(Store::new), paused: false }
+        Self { store: config.map(Store::new), paused: false, written: HistoryEnds::default() }
     }
 
     /// Whether what comes from now on is left out.
@@ -23,21 +25,33 @@ impl Recorder {
         self.paused = paused;
     }
 
+    /// Leaves out rows up to these times: a process before us has written them down.
+    pub(crate) fn skip_until(&mut self, written: HistoryEnds) {
+        self.written = written;
+    }
+
     pub(crate) fn observation(&mut self, observation: &Observation) {
-        if let Some(store) = self.writable() {
+        let written = if observation.kind == ObservationKind::Span {
+            self.written.spans
+        } else {
+            self.written.log_records
+        };
+        if let Some(store) = self.writable().filter(|_| unwritten(observation.end, written)) {
             store.append_observation(observation);
         }
     }
 
     pub(crate) fn points(&mut self, points: &[MetricPoint]) {
+        let written = self.written.metric_points;
         if let Some(store) = self.writable() {
-            points.iter().for_each(|point| store.append_point(point));
+            points.iter().filter(|point| unwritten(point.time, written)).for_each(|point| store.append_point(point));
         }
     }
 
     pub(crate) fn calls(&mut self, calls: impl Iterator<Item = Call>) {
+        let written = self.written.calls;
         if let Some(store) = self.writable() {
-            calls.for_each(|call| store.append_call(&call));
+            calls.filter(|call| unwritten(call.end, written)).for_each(|call| store.append_call(&call));
         }
     }
 
@@ -56,6 +70,11 @@ impl Recorder {
     fn writable(&mut self) -> Option<&mut Store> {
         if self.paused { None } else { self.store.as_mut() }
     }
+}
+
+/// Whether a row is not in a history that ends there.
+fn unwritten(at: EventTime, written: EventTime) -> bool {
+    !written.present() || written < at
 }
 
 /// The store, and the table of all its symbols.

@@ -133,6 +133,13 @@ impl Router {
         self.due_tick()
     }
 
+    /// The stream goes on in another process, whose clock says `now`: silence is measured from here, and arrivals by
+    /// its clocks. Event time stands where it stood.
+    pub(crate) fn resume(&mut self, now: SteadyTime) {
+        self.arrival = Arrival::default();
+        self.heard = Heard { at: now, frontier: self.progress.frontier() };
+    }
+
     pub(crate) fn restart_after_gap(&mut self) {
         self.progress.restart_after_gap();
         self.reporters.restart_after_gap();

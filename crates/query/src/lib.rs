@@ -29,7 +29,7 @@ mod watched;
 pub use datafusion::arrow::array::RecordBatch;
 pub use datafusion::arrow::datatypes::SchemaRef;
 pub use error::{Position, SqlError};
-pub use history::{History, HistoryConfig, HistoryError};
+pub use history::{History, HistoryConfig, HistoryEnds, HistoryError};
 pub use result::QueryResult;
 pub use segment::{SealedSegment, Store, StoreConfig, TableSize};
 pub use service::{QueryOptions, SnapshotSource, SqlConfig, SqlService};

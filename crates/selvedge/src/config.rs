@@ -11,6 +11,7 @@ use selvedge_serve::{ServeConfig, ServeSection};
 use serde::Deserialize;
 
 use crate::exit::Failure;
+use crate::journal_section::{JournalSection, JournalSettings};
 use crate::quarantine_section::{EnforcementSettings, QuarantineSection};
 use crate::sql_section::{SqlSection, SqlSettings};
 use crate::{logging, yaml};
@@ -31,6 +32,7 @@ struct FileSection {
     sql: SqlSection,
     quarantine: QuarantineSection,
     engine: EngineSection,
+    journal: JournalSection,
     rules: RulesSection,
     alerts: AlertsSection,
     log: LogSection,
@@ -99,6 +101,8 @@ pub(crate) struct Config {
     pub(crate) render: RenderContext,
     /// `None`: proposals only.
     pub(crate) enforcement: Option<EnforcementSettings>,
+    /// `None`: off, or nowhere to be.
+    pub(crate) journal: Option<JournalSettings>,
     pub(crate) engine: EngineConfig,
     pub(crate) rules: RuleSet,
     pub(crate) act: ActConfig,
@@ -153,12 +157,14 @@ fn check(file: FileSection, folder: &Path) -> Result<Config, InvalidConfig> {
     let yaml = enforcement.as_ref().and_then(|settings| settings.yaml.as_ref());
     let render = yaml.map_or_else(RenderContext::default, |yaml| yaml.context.clone());
     engine.policy = policy;
+    let state = enforcement.as_ref().map(|settings| settings.folder.as_path());
+    let journal = file.journal.check(folder, state, &mut problems);
     let sql = file.sql.check(folder, &mut problems);
     let rules = file.rules.check(folder, &mut problems);
     match (receive, serve, act, rules) {
         (Some(receive), Some(serve), Some(act), Some(rules)) if problems.is_empty() => {
             let log_level = file.log.level.map_or_else(|| LOG_LEVEL_DEFAULT.to_owned(), |filter| filter.0);
-            Ok(Config { receive, serve, sql, render, enforcement, engine, rules, act, log_level })
+            Ok(Config { receive, serve, sql, render, enforcement, journal, engine, rules, act, log_level })
         }
         _ => Err(InvalidConfig { problems }),
     }

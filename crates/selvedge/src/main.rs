@@ -9,6 +9,8 @@ mod commands;
 mod config;
 mod enforcement;
 mod exit;
+mod journal;
+mod journal_section;
 mod logging;
 mod output;
 mod paths;

@@ -2,6 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::logging::env;
+
+/// Where this program keeps its state by convention: what systemd says (`StateDirectory=`), else below
+/// `$XDG_STATE_HOME`, else below `~/.local/state`. `None` where there is no such place.
+pub(crate) fn state_folder() -> Option<PathBuf> {
+    let given = |name| env(name).filter(|path: &String| !path.is_empty());
+    if let Some(folders) = given("STATE_DIRECTORY") {
+        return folders.split(':').next().map(PathBuf::from);
+    }
+    let state = given("XDG_STATE_HOME").map(PathBuf::from);
+    let state = state.or_else(|| Some(PathBuf::from(given("HOME")?).join(".local/state")))?;
+    Some(state.join("selvedge"))
+}
+
 /// The first of these that is not a readable file, as an error that names it.
 pub(crate) fn require_files(paths: &[PathBuf]) -> anyhow::Result<()> {
     for path in paths {

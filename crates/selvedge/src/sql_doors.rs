@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use selvedge_engine::Engine;
 use selvedge_query::pg::{self, PgConfig};
-use selvedge_query::{History, SqlService};
+use selvedge_query::{History, HistoryEnds, SqlService};
 use selvedge_receive::TaskGroup;
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
@@ -21,6 +21,7 @@ pub(crate) struct SqlDoors {
     wire: PgConfig,
     socket: TcpSocket,
     writer: Option<JoinHandle<()>>,
+    written: HistoryEnds,
     group: TaskGroup,
     stop: CancellationToken,
 }
@@ -49,6 +50,7 @@ impl SqlDoors {
             connections_max: settings.connections_max,
         };
         let history = settings.history.map(History::open).transpose()?;
+        let written = history.as_ref().map(History::ends).unwrap_or_default();
         let writer = history.clone().map(|history| {
             let writer = engine.keep_history(history);
             control.spawn_blocking(move || writer.run())
@@ -56,7 +58,12 @@ impl SqlDoors {
         let service = SqlService::with_history(engine.snapshots(), history, settings.queries)
             .context("cannot start the threads of SQL")?;
         let (group, stop) = (TaskGroup::new("sql"), CancellationToken::new());
-        Ok(Self { service, wire, socket, writer, group, stop })
+        Ok(Self { service, wire, socket, writer, written, group, stop })
+    }
+
+    /// Up to where the history had rows at the start.
+    pub(crate) fn written(&self) -> HistoryEnds {
+        self.written
     }
 
     /// What answers.
@@ -66,7 +73,7 @@ impl SqlDoors {
 
     /// Lets clients of the PostgreSQL wire in.
     pub(crate) fn listen(self, control: &Runtime) -> anyhow::Result<OpenDoors> {
-        let Self { service, wire, socket, writer, group, stop } = self;
+        let Self { service, wire, socket, writer, group, stop, .. } = self;
         let _control = control.enter();
         let listener = socket.listen(BACKLOG).context("cannot listen for SQL")?;
         let address = listener.local_addr()?;

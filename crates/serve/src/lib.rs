@@ -7,6 +7,7 @@
 mod api;
 mod auth;
 mod hosts;
+mod journal_metrics;
 mod metrics;
 mod problem;
 mod quarantines;
@@ -24,6 +25,7 @@ use selvedge_act::DeliveryLedger;
 use selvedge_engine::Snapshot;
 use selvedge_query::SqlService;
 use selvedge_receive::ReceiveStats;
+use selvedge_receive::journal::JournalStats;
 
 /// What the API looks at.
 #[derive(Clone)]
@@ -34,6 +36,8 @@ pub struct Sources {
     pub deliveries: Arc<DeliveryLedger>,
     /// What the receivers counted.
     pub received: Arc<ReceiveStats>,
+    /// What the journal counted; `None` when it is off.
+    pub journal: Option<Arc<JournalStats>>,
     /// What people may do about quarantines.
     pub quarantines: QuarantineDoor,
     /// Answers SQL; `None` when it is off.

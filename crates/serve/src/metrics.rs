@@ -15,6 +15,7 @@ use selvedge_model::{Fate, IncidentStatus, QuarantineState, Severity, SignalKind
 use selvedge_receive::Transport;
 
 use crate::Sources;
+use crate::journal_metrics;
 
 /// Reads all sources at each scrape.
 struct View(Sources);
@@ -48,14 +49,15 @@ impl Collector for View {
         quarantines(&mut encoder, &view)?;
         deliveries(&mut encoder, sources)?;
         requests(&mut encoder, sources)?;
-        connections(&mut encoder, sources)
+        connections(&mut encoder, sources)?;
+        sources.journal.as_ref().map_or(Ok(()), |journal| journal_metrics::encode(&mut encoder, journal))
     }
 }
 
 /// Counts by label set.
-type Rows<'a> = Vec<(Vec<(&'a str, &'a str)>, u64)>;
+pub(crate) type Rows<'a> = Vec<(Vec<(&'a str, &'a str)>, u64)>;
 
-fn family(
+pub(crate) fn family(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

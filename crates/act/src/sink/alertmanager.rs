@@ -158,6 +158,10 @@ impl Sink for Alertmanager {
         })
     }
 
+    fn recall(&self, alert: &Arc<Alert>, now: u64) {
+        self.remember(alert, now);
+    }
+
     fn resend_every(&self) -> Option<Duration> {
         Some(self.resend_interval)
     }

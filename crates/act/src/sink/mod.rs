@@ -35,6 +35,9 @@ pub(crate) trait Sink: Send + Sync {
     /// One attempt.
     fn send<'a>(&'a self, outgoing: &'a Outgoing, now: u64) -> Sending<'a>;
 
+    /// Takes note of an alert that a process before us sent.
+    fn recall(&self, _alert: &Arc<Alert>, _now: u64) {}
+
     /// How often [`Self::resend`] is due, if ever.
     fn resend_every(&self) -> Option<Duration> {
         None

@@ -80,6 +80,9 @@ impl Pipeline {
 
     /// Decides about the incidents that wait for it.
     pub(super) fn decide(&mut self, now: EventTime, effects: &mut Vec<Effect>) {
+        if self.recovering {
+            return;
+        }
         while let Some(id) = self.containment.next(now) {
             // It may have become part of another one while it waited.
             let Some(incident) = self.correlator.get(&id) else { continue };

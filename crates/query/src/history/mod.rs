@@ -67,6 +67,19 @@ pub enum HistoryError {
     Arrow(#[from] arrow::error::ArrowError),
 }
 
+/// Up to where the history has rows, by table; absent where it has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryEnds {
+    /// Of `calls`.
+    pub calls: EventTime,
+    /// Of `spans`.
+    pub spans: EventTime,
+    /// Of `log_records`.
+    pub log_records: EventTime,
+    /// Of `metric_points`.
+    pub metric_points: EventTime,
+}
+
 /// All history files. Cheap to clone; one writer, any number of queries.
 #[derive(Clone)]
 pub struct History {
@@ -134,6 +147,18 @@ impl History {
     #[must_use]
     pub fn newest(&self) -> EventTime {
         EventTime(self.lock().iter().map(|file| file.bounds.end.1).max().unwrap_or(0))
+    }
+
+    /// End of the newest row of each table.
+    #[must_use]
+    pub fn ends(&self) -> HistoryEnds {
+        let files = self.lock();
+        let newest = |table: &TableDef| {
+            let of_table = files.iter().filter(|file| file.table == table.name);
+            EventTime(of_table.map(|file| file.bounds.end.1).max().unwrap_or(0))
+        };
+        let [calls, spans, log_records, metric_points] = TABLES.map(newest);
+        HistoryEnds { calls, spans, log_records, metric_points }
     }
 
     fn retain(&self) {

@@ -47,6 +47,10 @@ impl Needs {
         self.released.fetch_max(before, Ordering::Relaxed);
     }
 
+    pub(super) fn read(&self) -> (u64, u64) {
+        (self.released.load(Ordering::Relaxed), self.expendable.load(Ordering::Relaxed))
+    }
+
     pub(super) fn expend(&self, before: u64) {
         self.expendable.fetch_max(before, Ordering::Relaxed);
     }
@@ -221,7 +225,7 @@ impl Log {
 
     /// Deletes segments in which nothing is needed any more.
     fn delete_released(&mut self) {
-        let released = self.needs.released.load(Ordering::Relaxed);
+        let (released, _) = self.needs.read();
         let mut deleted = false;
         while self.end_of_oldest().is_some_and(|end| end <= released) {
             if let Err(error) = self.delete_oldest() {
@@ -238,7 +242,7 @@ impl Log {
 
     /// At the budget: what only a restart would read again goes first, then the answer is no.
     fn make_room(&mut self, bytes: u64) -> Result<(), Failure> {
-        let expendable = self.needs.expendable.load(Ordering::Relaxed);
+        let (_, expendable) = self.needs.read();
         let mut deleted = false;
         while self.sealed_bytes + bytes > self.limits.bytes_max {
             if self.end_of_oldest().is_none_or(|end| end > expendable) {

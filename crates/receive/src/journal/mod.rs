@@ -137,6 +137,13 @@ impl Retention {
         self.needs.release(before.0);
     }
 
+    /// Up to where the journal may be deleted, and up to where it may be deleted at the byte budget.
+    #[must_use]
+    pub fn needed(&self) -> (Position, Position) {
+        let (released, expendable) = self.needs.read();
+        (Position(released), Position(expendable))
+    }
+
     /// Frames before this position feed no open window: a restart would read them again, but at the byte budget they
     /// may go.
     pub fn expendable(&self, before: Position) {

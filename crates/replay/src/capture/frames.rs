@@ -2,22 +2,11 @@
 
 use std::io;
 
-use selvedge_model::{ObservedTime, SignalKind};
+use selvedge_receive::Encoding;
+use selvedge_receive::journal::{FrameHeader, HEADER_BYTES, MAGIC};
 
 use super::source::{Source, damaged};
-use super::{FRAME_BYTES_MAX, Frame, FrameEncoding, MAGIC, Next, TornTail};
-
-/// `[u8 signal][u64 LE observed][u32 LE length][u32 LE CRC-32]`.
-pub(super) const HEADER_BYTES: usize = 17;
-
-/// The number of a signal in a frame's header.
-pub(super) fn signal_number(signal: SignalKind) -> u8 {
-    match signal {
-        SignalKind::Traces => 1,
-        SignalKind::Metrics => 2,
-        SignalKind::Logs => 3,
-    }
-}
+use super::{Frame, FrameEncoding, Next, TornTail};
 
 /// Reads frames until the end or the first one that is not whole.
 #[derive(Default)]
@@ -29,13 +18,6 @@ pub(super) struct Frames {
 enum Broken {
     Damage(String),
     Device(io::Error),
-}
-
-struct Header {
-    signal: SignalKind,
-    observed: ObservedTime,
-    length: usize,
-    checksum: u32,
 }
 
 impl Frames {
@@ -61,41 +43,20 @@ fn frame(source: &mut Source) -> Result<Option<Frame>, Broken> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let header = header(&bytes)?;
-    let body = take(source, header.length)?;
-    if body.len() < header.length {
-        return Err(Broken::Damage(format!("a frame of {} bytes ends after {}", header.length, body.len())));
-    }
-    let found = crc32fast::hash(&body);
-    if found != header.checksum {
-        return Err(Broken::Damage(format!(
-            "a frame's checksum is {found:08x}, not {:08x}",
-            header.checksum
-        )));
-    }
-    let encoding = FrameEncoding::Protobuf;
-    Ok(Some(Frame { signal: header.signal, encoding, observed: Some(header.observed), body }))
-}
-
-fn header(bytes: &[u8]) -> Result<Header, Broken> {
-    let (Some((number, rest)), HEADER_BYTES) = (bytes.split_first(), bytes.len()) else {
+    let Ok(bytes) = <[u8; HEADER_BYTES]>::try_from(bytes.as_slice()) else {
         return Err(Broken::Damage(format!("a frame's header ends after {} bytes", bytes.len())));
     };
-    let signal = SignalKind::ALL
-        .into_iter()
-        .find(|signal| signal_number(*signal) == *number)
-        .ok_or_else(|| Broken::Damage(format!("a frame's signal is {number}, not 1, 2 or 3")))?;
-    let announced = little_endian(&rest[8..12]);
-    let length = usize::try_from(announced).unwrap_or(usize::MAX);
-    if length > FRAME_BYTES_MAX {
-        return Err(Broken::Damage(format!("a frame announces {length} bytes, more than {FRAME_BYTES_MAX}")));
+    let header = FrameHeader::parse(&bytes).map_err(|fault| Broken::Damage(fault.to_string()))?;
+    let body = take(source, header.payload_bytes())?;
+    if body.len() < header.payload_bytes() {
+        return Err(Broken::Damage(format!("a frame of {} bytes ends after {}", header.length, body.len())));
     }
-    let checksum = u32::try_from(little_endian(&rest[12..16])).unwrap_or(0);
-    Ok(Header { signal, observed: ObservedTime(little_endian(&rest[..8])), length, checksum })
-}
-
-fn little_endian(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    header.verify(&body).map_err(|fault| Broken::Damage(fault.to_string()))?;
+    let encoding = match header.encoding {
+        Encoding::Protobuf => FrameEncoding::Protobuf,
+        Encoding::Json => FrameEncoding::Json,
+    };
+    Ok(Some(Frame { signal: header.signal, encoding, observed: Some(header.observed), body }))
 }
 
 fn take(source: &mut Source, count: usize) -> Result<Vec<u8>, Broken> {

@@ -26,11 +26,7 @@ use length_framed::LengthFramed;
 use source::{Source, first_bytes};
 pub use writer::{CaptureWriter, Compression};
 
-/// What a capture of format v1 begins with.
-pub const MAGIC: &[u8; 8] = b"SLVCAP01";
-/// A longer frame, line or message is taken for damage. OTLP receivers refuse bodies above 20 MiB, so that a whole
-/// frame is far below it even after decompression.
-pub const FRAME_BYTES_MAX: usize = 64 << 20;
+pub use selvedge_receive::journal::{FRAME_BYTES_MAX, MAGIC};
 
 /// How a frame's body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

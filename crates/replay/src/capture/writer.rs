@@ -6,7 +6,9 @@ use std::path::Path;
 
 use selvedge_model::{ObservedTime, SignalKind};
 
-use super::frames::{HEADER_BYTES, signal_number};
+use selvedge_receive::Encoding;
+use selvedge_receive::journal::FrameHeader;
+
 use super::{CaptureError, FRAME_BYTES_MAX, MAGIC};
 
 /// zstd's default: telemetry shrinks about tenfold, and stronger levels gain little.
@@ -73,16 +75,8 @@ impl<W: Write> CaptureWriter<W> {
             let what = format!("a frame of {} bytes is longer than {FRAME_BYTES_MAX}", payload.len());
             io::Error::new(io::ErrorKind::InvalidInput, what)
         };
-        if payload.len() > FRAME_BYTES_MAX {
-            return Err(too_long());
-        }
-        let length = u32::try_from(payload.len()).map_err(|_| too_long())?;
-        let mut header = Vec::with_capacity(HEADER_BYTES);
-        header.push(signal_number(signal));
-        header.extend(observed.0.to_le_bytes());
-        header.extend(length.to_le_bytes());
-        header.extend(crc32fast::hash(payload).to_le_bytes());
-        self.put(&header)?;
+        let header = FrameHeader::of(signal, Encoding::Protobuf, observed, payload).ok_or_else(too_long)?;
+        self.put(&header.to_bytes())?;
         self.put(payload)
     }
 

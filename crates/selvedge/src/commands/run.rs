@@ -1,7 +1,8 @@
 //! `selvedge run`: the engine on live input.
 //!
-//! Receivers and engine share one thread, so a batch is acknowledged without a hop between threads. Alerts and the
-//! API have a thread of their own: a slow webhook or a large answer never holds up telemetry.
+//! Receivers and engine share one thread; between them stands the journal, whose thread waits for the disk. Without a
+//! journal a batch is acknowledged without a hop between threads. Alerts and the API have a thread of their own: a slow
+//! webhook or a large answer never holds up telemetry.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use anyhow::Context as _;
 use selvedge_act::{Alert, AlertStatus, Dispatcher};
 use selvedge_enforce::Order;
 use selvedge_engine::{Effect, Engine, Pipeline};
-use selvedge_model::ActionKind;
+use selvedge_model::{Action, ActionKind, Incident};
 use selvedge_receive::Receivers;
 use selvedge_serve::{Health, Lifecycle, QuarantineDoor, ServeError, Server, Sources};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,6 +26,7 @@ use crate::clock::SystemClock;
 use crate::config::{self, Config};
 use crate::enforcement::{self, Enforcement};
 use crate::exit::Outcome;
+use crate::journal::{OpenJournal, RunningJournal, Told};
 use crate::sql_doors::SqlDoors;
 use crate::{logging, paths};
 
@@ -62,6 +64,7 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
     let (submissions, inbox) = tokio::sync::mpsc::channel(SUBMISSIONS_MAX);
     // All ports are ours before the work begins, but nobody can send before the baseline is learned: a sender that is
     // refused comes again, one that is let in and not answered waits, and gives up what it has.
+    let retry_after = config.receive.retry_after;
     let receivers = Receivers::reserve(config.receive, clock.clone(), submissions).await?;
     let server = control.spawn(Server::bind(config.serve)).await??;
     let (mut alerts, wall_clock) = (config.act, clock.clone());
@@ -70,6 +73,7 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
     config.engine.record = config.sql.as_ref().map(|sql| sql.store.clone());
     let pipeline = Pipeline::new(&config.engine, config.rules);
     let mut engine = Engine::new(pipeline, config.engine.findings_kept_max);
+    let journal = OpenJournal::open(config.journal, retry_after, &mut engine, &config.engine)?;
     let sql = match config.sql {
         Some(settings) => Some(SqlDoors::open(settings, &mut engine, control).await?),
         None => None,
@@ -85,6 +89,7 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
         deliveries: dispatcher.ledger(),
         received: receivers.stats(),
         sql: sql.as_ref().map(SqlDoors::service),
+        journal: journal.as_ref().map(OpenJournal::stats),
         quarantines: QuarantineDoor {
             orders: Some(engine.orders()),
             enforcer: decisions.clone(),
@@ -100,6 +105,19 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
         selvedge_replay::teach(engine.pipeline_mut(), path)?;
         tracing::info!(capture = %path.display(), "baseline learned and approved");
     }
+    if let Some(journal) = &journal {
+        let written = sql.as_ref().map(SqlDoors::written).unwrap_or_default();
+        journal.recover(&mut engine, &*clock, written, |effect, told| recovered(&dispatcher, effect, told))?;
+    }
+    let (inbox, journal) = match journal {
+        Some(journal) => {
+            let (outlet, stored) = tokio::sync::mpsc::channel(SUBMISSIONS_MAX);
+            let deliveries = dispatcher.ledger();
+            let running = journal.begin(inbox, outlet, clock.clone(), &intake, deliveries, control)?;
+            (stored, Some(running))
+        }
+        None => (inbox, None),
+    };
     let receivers = receivers.listen()?;
     let sql = sql.map(|sql| sql.listen(control)).transpose()?;
     let enforcing = enforcement.map(|enforcement| enforcement.begin(&mut engine, control)).transpose()?;
@@ -120,7 +138,11 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
         Some(enforcing) => enforcing.close(control).await,
         None => Ok(()),
     };
+    let given_up = journal.as_ref().map_or(0, RunningJournal::given_up);
     dispatcher.drain(DRAIN_DEADLINE).await;
+    if let Some(journal) = journal {
+        journal.close(given_up, control).await?;
+    }
     if let Some(sql) = sql {
         sql.close().await?;
     }
@@ -183,20 +205,38 @@ fn announce(receivers: &Receivers, endpoint: SocketAddr) {
 }
 
 fn notify(dispatcher: &Dispatcher, decisions: Option<&Sender<Order>>, effect: Effect) {
-    let (action, incident) = match effect {
-        Effect::Action(action, incident) => (action, incident),
+    match effect {
+        Effect::Action(action, incident) => {
+            if let Some(alert) = alert(&action, *incident) {
+                dispatcher.notify(alert);
+            }
+        }
         Effect::Containment { event, .. } => {
             if let Some(decisions) = decisions {
                 enforcement::decided(decisions, event);
             }
-            return;
         }
-        Effect::Finding(_) | Effect::Incident(..) => return,
-    };
+        Effect::Finding(_) | Effect::Incident(..) => {}
+    }
+}
+
+/// What happened again while the journal was read. There is nothing about quarantines in it: those decisions wait.
+fn recovered(dispatcher: &Dispatcher, effect: Effect, told: Told) {
+    if let Effect::Action(action, incident) = effect
+        && let Some(alert) = alert(&action, *incident)
+    {
+        match told {
+            Told::Before => dispatcher.recall(alert),
+            Told::NotYet => dispatcher.notify(alert),
+        }
+    }
+}
+
+fn alert(action: &Action, incident: Incident) -> Option<Alert> {
     let status = match action.kind {
         ActionKind::AlertFiring => AlertStatus::Firing,
         ActionKind::AlertResolved => AlertStatus::Resolved,
-        ActionKind::Quarantine(_) => return,
+        ActionKind::Quarantine(_) => return None,
     };
-    dispatcher.notify(Alert { status, incident: *incident, at: action.at });
+    Some(Alert { status, incident, at: action.at })
 }

@@ -126,6 +126,7 @@ pub async fn sources(view: Arc<ArcSwap<Snapshot>>) -> Sources {
         deliveries: Arc::new(DeliveryLedger::default()),
         received: receivers.stats(),
         quarantines: QuarantineDoor::default(),
+        journal: None,
         sql: None,
         health: Arc::new(Health::default()),
         version: "0.0.0",

@@ -1,0 +1,149 @@
+//! What of the journal the engine still needs: for its open windows, and for the span that a restart reads again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use selvedge_join::JoinConfig;
+use selvedge_model::EventTime;
+use selvedge_receive::journal::{Position, Retention};
+
+/// Samples over the span that is kept: the journal keeps at most this fraction more than it must.
+const SAMPLES: u32 = 64;
+
+/// How far the engine has come: the position behind the last batch whose effects were handed over.
+#[derive(Clone, Debug, Default)]
+pub struct Handed(Arc<AtomicU64>);
+
+impl Handed {
+    /// The position now.
+    #[must_use]
+    pub fn before(&self) -> Position {
+        Position(self.0.load(Ordering::Acquire))
+    }
+}
+
+/// Follows positions and event time.
+pub(crate) struct Keeper {
+    retention: Retention,
+    replay: Duration,
+    /// A batch feeds no open window once the watermark is this far past the event time at which it was taken.
+    windows: Duration,
+    step: Duration,
+    /// Event time, and the position up to which batches were taken by then. Oldest first, a step apart.
+    samples: VecDeque<(EventTime, Position)>,
+    next: Position,
+    handed: Handed,
+}
+
+impl Keeper {
+    pub(crate) fn new(retention: Retention, replay: Duration, join: &JoinConfig) -> Self {
+        let windows = join.window_length + join.allowed_lateness;
+        Self {
+            retention,
+            replay: replay.max(windows),
+            windows,
+            step: (replay / SAMPLES).max(Duration::from_millis(1)),
+            samples: VecDeque::new(),
+            next: Position::default(),
+            handed: Handed::default(),
+        }
+    }
+
+    pub(crate) fn handed(&self) -> Handed {
+        self.handed.clone()
+    }
+
+    /// A batch went through the pipeline; its newest record is no newer than `frontier`.
+    pub(crate) fn took(&mut self, position: Position, frontier: EventTime) {
+        self.next = position.next();
+        // Event time does not go back but after a gap, which this does not see: then the old samples stay for longer.
+        if self.samples.back().is_none_or(|(last, _)| last.after(self.step) <= frontier) {
+            self.samples.push_back((frontier, self.next));
+        }
+    }
+
+    /// Effects of all that was taken were handed over.
+    pub(crate) fn handed_over(&mut self) {
+        self.handed.0.store(self.next.0, Ordering::Release);
+    }
+
+    pub(crate) fn release(&mut self, frontier: EventTime, watermark: EventTime) {
+        while let Some((at, position)) = self.samples.front().copied()
+            && at.after(self.replay) <= frontier
+            && at.after(self.windows) <= watermark
+        {
+            self.retention.released(position);
+            self.samples.pop_front();
+        }
+        let closed = self.samples.iter().take_while(|(at, _)| at.after(self.windows) <= watermark);
+        if let Some((_, position)) = closed.last() {
+            self.retention.expendable(*position);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_receive::journal::{Journal, JournalConfig};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> EventTime {
+        EventTime(0).after(Duration::from_secs(1_000 + seconds))
+    }
+
+    fn keeper(folder: &std::path::Path) -> (Keeper, Retention) {
+        let config = JournalConfig {
+            folder: folder.to_owned(),
+            bytes_max: 1 << 20,
+            segment_bytes: 1 << 10,
+            segment_age: SECOND,
+            commit_interval: Duration::ZERO,
+            retry_after: SECOND,
+        };
+        let retention = Journal::open(config).unwrap().retention();
+        let join = JoinConfig {
+            window_length: 10 * SECOND,
+            allowed_lateness: 30 * SECOND,
+            ..JoinConfig::default()
+        };
+        (Keeper::new(retention.clone(), 640 * SECOND, &join), retention)
+    }
+
+    /// Scenario: a batch a second.
+    /// Guarantees: what is older than the span is released, within a sample; what only open windows do not need any
+    /// more is expendable; the samples are bounded.
+    #[test]
+    fn a_position_is_released_when_all_before_it_is_older_than_the_span() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut keeper, retention) = keeper(folder.path());
+        for second in 0..3_000 {
+            keeper.took(Position(second), at(second));
+            assert_eq!(keeper.handed().before(), Position(second), "not handed over yet");
+            keeper.handed_over();
+            keeper.release(at(second), at(second.saturating_sub(2)));
+            assert!(keeper.samples.len() <= 66, "{} samples", keeper.samples.len());
+            let (released, expendable) = retention.needed();
+            assert!(released.0 <= second.saturating_sub(639), "{released:?} at {second}");
+            assert!(released.0 + 640 + 11 >= second, "{released:?} at {second}");
+            assert!(expendable.0 <= second.saturating_sub(41), "{expendable:?} at {second}");
+            assert!(expendable.0 + 42 + 11 >= second, "{expendable:?} at {second}");
+        }
+    }
+
+    /// Guarantees: a watermark that stands still keeps everything that its windows need, however long.
+    #[test]
+    fn what_an_open_window_needs_is_never_released() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut keeper, retention) = keeper(folder.path());
+        for second in 0..3_000 {
+            keeper.took(Position(second), at(second));
+            keeper.release(at(second), at(0));
+        }
+        assert_eq!(retention.needed(), (Position(0), Position(0)));
+    }
+}

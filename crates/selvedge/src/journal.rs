@@ -1,0 +1,218 @@
+//! The journal of a live engine: opened, read again, then written to, with the mark of what people were told.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use selvedge_act::{DeliveryLedger, DeliveryStatus};
+use selvedge_engine::{Effect, Encoding, Engine, EngineConfig, Handed, RawBatch};
+use selvedge_model::{ObservedTime, SteadyTime};
+use selvedge_query::HistoryEnds;
+use selvedge_receive::journal::{
+    Committing, DeliveredMark, Journal, JournalError, JournalStats, Outlet, Position,
+};
+use selvedge_receive::{Clock, Submission};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::journal_section::JournalSettings;
+
+/// How often the mark is moved. After a crash alerts of this time may be sent again, under the same key.
+const MARK_INTERVAL: Duration = Duration::from_secs(5);
+const BAR_TEMPLATE: &str = "reading the journal [{bar:30}] {bytes}/{total_bytes}";
+
+/// Whether people were told of an effect by a process before us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Before,
+    NotYet,
+}
+
+/// An open journal that nothing is written to yet.
+pub(crate) struct OpenJournal {
+    journal: Journal,
+    handed: Handed,
+}
+
+impl OpenJournal {
+    /// Takes the folder. `None` when nobody named one and there is none to be had: then nothing outlives the process,
+    /// which is said aloud.
+    pub(crate) fn open(
+        settings: Option<JournalSettings>,
+        retry_after: Duration,
+        engine: &mut Engine,
+        config: &EngineConfig,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(JournalSettings { mut journal, replay, by_convention }) = settings else {
+            tracing::warn!("there is no journal: what is received does not outlive the process");
+            return Ok(None);
+        };
+        journal.retry_after = retry_after;
+        let folder = journal.folder.clone();
+        let journal = match Journal::open(journal) {
+            Err(error @ JournalError::Open { .. }) if by_convention => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(
+                    error,
+                    "there is no journal: what is received does not outlive the process (set `journal.path`, or \
+                     `journal: off`)"
+                );
+                return Ok(None);
+            }
+            opened => opened?,
+        };
+        tracing::info!(folder = %folder.display(), "the journal is open");
+        let handed = engine.keep_journal(journal.retention(), replay, config);
+        Ok(Some(Self { journal, handed }))
+    }
+
+    pub(crate) fn stats(&self) -> Arc<JournalStats> {
+        self.journal.stats()
+    }
+
+    /// Reads everything that is stored through the engine. `tell` gets the effects, and whether people know of them.
+    pub(crate) fn recover(
+        &self,
+        engine: &mut Engine,
+        clock: &dyn Clock,
+        written: HistoryEnds,
+        mut tell: impl FnMut(Effect, Told),
+    ) -> anyhow::Result<()> {
+        let (mut recovery, told) = (self.journal.recovery(), self.journal.delivered().read());
+        let bar = bar(recovery.bytes_total());
+        let (mut effects, mut newest, mut frames, mut malformed) = (Vec::new(), ObservedTime(0), 0_u64, 0_u64);
+        engine.begin_recovery(written);
+        while let Some(frame) = recovery.next() {
+            let frame = frame?;
+            newest = newest.max(frame.observed);
+            let batch = RawBatch {
+                signal: frame.signal,
+                encoding: match frame.encoding {
+                    selvedge_receive::Encoding::Protobuf => Encoding::Protobuf,
+                    selvedge_receive::Encoding::Json => Encoding::Json,
+                },
+                body: &frame.body,
+                observed: newest,
+                steady: SteadyTime::recorded(newest),
+            };
+            // The sender was told so when it sent it.
+            malformed += u64::from(engine.recover(batch, frame.position, &mut effects).is_err());
+            frames += 1;
+            let whether = if frame.position < told { Told::Before } else { Told::NotYet };
+            effects.drain(..).for_each(|effect| tell(effect, whether));
+            bar.set_position(recovery.bytes_read());
+        }
+        engine.end_recovery(clock.steady());
+        bar.finish_and_clear();
+        if frames > 0 {
+            let lost = self.stats().frames_lost.get();
+            tracing::info!(frames, malformed, lost, bytes = recovery.bytes_total(), "read the journal again");
+        }
+        Ok(())
+    }
+
+    /// Begins to store what comes through `inbox`. What is stored comes out behind it. Should the journal end by itself,
+    /// so does the intake.
+    pub(crate) fn begin(
+        self,
+        inbox: mpsc::Receiver<Submission>,
+        outlet: Outlet,
+        clock: Arc<dyn Clock>,
+        intake: &CancellationToken,
+        deliveries: Arc<DeliveryLedger>,
+        control: &Runtime,
+    ) -> anyhow::Result<RunningJournal> {
+        let Self { journal, handed } = self;
+        let marker = Marker { mark: journal.delivered(), handed, deliveries };
+        let committing = journal.start(inbox, outlet, clock, intake.clone().drop_guard())?;
+        let (stop, following) = (CancellationToken::new(), marker.clone());
+        let stopped = stop.clone();
+        let marking = control.spawn(async move { following.follow(&stopped).await });
+        Ok(RunningJournal { committing, marker, marking, stop })
+    }
+}
+
+/// Drawn on standard error, and only when that is a terminal.
+fn bar(bytes: u64) -> ProgressBar {
+    let target =
+        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(bytes), target);
+    bar.set_style(ProgressStyle::with_template(BAR_TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// Moves the mark of what people were told.
+#[derive(Clone)]
+struct Marker {
+    mark: DeliveredMark,
+    handed: Handed,
+    deliveries: Arc<DeliveryLedger>,
+}
+
+impl Marker {
+    async fn follow(self, stop: &CancellationToken) {
+        let mut written = Position(0);
+        while tokio::time::timeout(MARK_INTERVAL, stop.cancelled()).await.is_err() {
+            // In this order: alerts of everything before it were handed over when it was read.
+            let before = self.handed.before();
+            if written < before && self.deliveries.settled() && self.write(before).await {
+                written = before;
+            }
+        }
+    }
+
+    async fn write(&self, before: Position) -> bool {
+        let mark = self.mark.clone();
+        match tokio::task::spawn_blocking(move || mark.write(before)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the mark of what people were told was not moved; a restart may tell it again");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "the mark of what people were told was not moved");
+                false
+            }
+        }
+    }
+
+    /// Alerts that were given up so far: their sinks did not hear of them.
+    fn given_up(&self) -> u64 {
+        let given_up = DeliveryStatus::GivenUp.name();
+        self.deliveries.counts().iter().filter(|((_, status), _)| *status == given_up).map(|(_, count)| count).sum()
+    }
+}
+
+/// The journal at work.
+pub(crate) struct RunningJournal {
+    committing: Committing,
+    marker: Marker,
+    marking: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl RunningJournal {
+    /// Alerts that were given up so far: to be asked before the last ones are drained, for [`Self::close`].
+    pub(crate) fn given_up(&self) -> u64 {
+        self.marker.given_up()
+    }
+
+    /// The receivers and the engine have ended, and what alerts there were is delivered, or was given up.
+    pub(crate) async fn close(self, given_up_before: u64, control: &Runtime) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.marking.await.context("the journal's mark ended badly")?;
+        let committing = self.committing;
+        let joined = control.spawn_blocking(move || committing.join()).await?;
+        joined.map_err(|_| anyhow::anyhow!("the journal panicked"))?;
+        // What the drain had to give up is told after the next start.
+        if self.marker.deliveries.settled() && self.marker.given_up() == given_up_before {
+            let marker = self.marker;
+            control.spawn(async move { marker.write(marker.handed.before()).await }).await?;
+        }
+        Ok(())
+    }
+}

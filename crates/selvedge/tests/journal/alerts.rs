@@ -1,0 +1,80 @@
+//! Alerts over a kill: none is sent twice that was delivered, none is forgotten.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use selvedge_replay::capture::CaptureReader;
+
+use crate::live::*;
+
+fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/envoy").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+/// How often each alert stands in the file of alerts, by incident and status.
+fn alerts(place: &Place) -> BTreeMap<(String, String), usize> {
+    let text = std::fs::read_to_string(place.path("alerts.jsonl")).unwrap_or_default();
+    let mut alerts = BTreeMap::new();
+    for line in text.lines() {
+        let alert: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        *alerts.entry((text(&alert["data"]["deduplication_key"]), text(&alert["type"]))).or_default() += 1;
+    }
+    alerts
+}
+
+/// The position up to which people were told, as it stands on disk.
+fn mark(place: &Place) -> u64 {
+    let bytes = std::fs::read(place.path("journal/delivered")).unwrap_or_default();
+    bytes.get(..8).map_or(0, |number| u64::from_le_bytes(number.try_into().unwrap()))
+}
+
+/// Scenario: an attack is alerted; the process is killed once before the mark of what was delivered has moved, and once
+/// after it.
+/// Guarantees: after the mark nothing is sent again; before it the same alert may be, under the same key; the incident is
+/// known after each start, before any new telemetry.
+#[test]
+fn an_alert_that_was_delivered_is_not_sent_again() {
+    let path = |place: &Place| place.path("alerts.jsonl").display().to_string();
+    let place = Place::new("journal: {path: journal}\nalerts: {jsonl: {path: alerts.jsonl}}\n");
+    assert!(path(&place).ends_with("alerts.jsonl"));
+    let learned = ["--learn", &fixture("normal_1.otlpcap.zst"), "--learn", &fixture("normal_2.otlpcap.zst")];
+    let start = || {
+        let mut command = place.command(&learned);
+        command.current_dir(place.folder.path());
+        place.start(command)
+    };
+    let mut live = start();
+    let mut sender = Sender::connect(place.http).unwrap();
+    let mut frames = 0;
+    for frame in CaptureReader::open(Path::new(&fixture("exfiltration.otlpcap.zst"))).unwrap() {
+        let frame = frame.unwrap();
+        let status = sender.send(frame.signal.name(), "application/x-protobuf", &frame.body);
+        assert_eq!(status, Some(200));
+        frames += 1;
+    }
+    until("alerted", || !alerts(&place).is_empty());
+    until("marked", || mark(&place) == frames);
+    let told = alerts(&place);
+    assert!(told.values().all(|times| *times == 1), "{told:?}");
+    let incidents = |place: &Place| place.get("/api/v1/incidents").1.matches("\"title\"").count();
+    let known = incidents(&place);
+    for _ in 0..2 {
+        live.kill();
+        live = start();
+        assert_eq!(incidents(&place), known, "known before any new telemetry");
+        until("marked again", || mark(&place) == frames);
+    }
+    let after = alerts(&place);
+    assert!(told.keys().all(|key| after.get(key) == Some(&1)), "{told:?} became {after:?}");
+    // Without the mark nobody can know: told again rather than never, under the same key.
+    live.kill();
+    std::fs::remove_file(place.path("journal/delivered")).unwrap();
+    let _live = start();
+    let firing = |alerts: &BTreeMap<(String, String), usize>| -> Vec<String> {
+        alerts.keys().filter(|(_, status)| status == "alert.firing").map(|(id, _)| id.clone()).collect()
+    };
+    until("told again", || alerts(&place).values().any(|times| *times == 2));
+    assert_eq!(firing(&alerts(&place)), firing(&told), "the same keys");
+}

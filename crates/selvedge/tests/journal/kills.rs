@@ -1,0 +1,166 @@
+//! kill -9 at random points under load, and a disk that fills: what was acknowledged is there afterwards.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::live::*;
+
+const JSON: &str = "application/json";
+/// Rounds unless `SELVEDGE_KILLS` says otherwise.
+const ROUNDS: u64 = 20;
+const SENDERS: u64 = 4;
+const SPANS: u64 = 5;
+/// Acknowledgements in a round before it is killed, at most.
+const ACKNOWLEDGED_MAX: u64 = 150;
+
+#[expect(clippy::disallowed_methods, reason = "a test is told by its caller how long to go on")]
+fn asked(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// What the senders remember of a round.
+#[derive(Default)]
+struct Memory {
+    sent: BTreeSet<String>,
+    acknowledged: BTreeSet<String>,
+}
+
+/// A number that looks random, the same for the same seed.
+fn scrambled(seed: u64) -> u64 {
+    let mixed = (seed ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ mixed >> 29).wrapping_mul(0x94d0_49bb_1331_11eb) ^ mixed >> 32
+}
+
+fn prefix(round: u64) -> String {
+    format!("{:06x}", round + 1)
+}
+
+/// Sends until the connection breaks or `stop`, and remembers.
+fn sender(place: &Place, round: u64, number: u64, memory: &Mutex<Memory>, acks: &AtomicUsize, stop: &AtomicBool) {
+    let Some(mut sender) = Sender::connect(place.http) else { return };
+    for batch in 0.. {
+        let traces: Vec<String> = (0..SPANS)
+            .map(|span| format!("{}{number:02x}{:024x}", prefix(round), batch * SPANS + span + 1))
+            .collect();
+        memory.lock().unwrap().sent.extend(traces.iter().cloned());
+        // Batches of very different sizes, so that a kill finds writes in the middle.
+        let padding = usize::try_from(scrambled(round << 32 | number << 24 | batch) % 20_000).unwrap();
+        match sender.send("traces", JSON, &spans(&traces, padding)) {
+            Some(200) => {
+                memory.lock().unwrap().acknowledged.extend(traces);
+                acks.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(503) => {}
+            Some(status) => panic!("{status}"),
+            None => return,
+        }
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+/// Scenario: four senders; the process is killed after a random number of acknowledgements, and started again.
+/// Guarantees: after each start every span that was ever acknowledged is there and has its fate, none that was not
+/// sent, and each once.
+#[test]
+fn no_acknowledged_record_is_lost_when_the_process_is_killed() {
+    let (rounds, seed) = (asked("SELVEDGE_KILLS", ROUNDS), asked("SELVEDGE_SEED", 1));
+    let place = Place::new("journal: {path: journal}\nlog: {level: warn}\n");
+    let (mut acknowledged, mut sent, mut torn) = (0, 0, 0);
+    let mut live = place.start(place.command(&[]));
+    for round in 0..rounds {
+        let (memory, acks, stop) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        let goal = usize::try_from(1 + scrambled(seed << 32 | round) % ACKNOWLEDGED_MAX).unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..SENDERS {
+                let (place, memory, acks, stop) = (&place, &memory, &acks, &stop);
+                scope.spawn(move || sender(place, round, number, memory, acks, stop));
+            }
+            until("acknowledged", || acks.load(Ordering::Relaxed) >= goal);
+            live.kill();
+        });
+        let Memory { sent: ours, acknowledged: told } = memory.into_inner().unwrap();
+        acknowledged += told.len();
+        sent += ours.len();
+        live = place.start(place.command(&[]));
+        let there = place.traces(&prefix(round));
+        let lost: Vec<&String> = told.difference(&there).collect();
+        assert!(lost.is_empty(), "seed {seed}, round {round}: {} lost, first {:?}", lost.len(), lost[0]);
+        assert!(there.is_subset(&ours), "seed {seed}, round {round}: spans that nobody sent");
+        let signals = place.metric("selvedge_signals_total", "traces");
+        let fates = place.metric("selvedge_fates", "traces");
+        assert_eq!(signals, fates, "seed {seed}, round {round}: every span has one fate");
+        assert!(signals >= acknowledged as u64 && signals <= sent as u64, "seed {seed}, round {round}: {signals}");
+        assert_eq!(place.metric("selvedge_journal_lost_frames_total", ""), 0);
+        torn += u64::from(place.metric("selvedge_journal_torn_bytes_total", "") > 0);
+    }
+    let spans = place.ask("SELECT count(*) AS n, count(DISTINCT trace_id) AS ids FROM spans");
+    assert_eq!(spans[0]["n"], spans[0]["ids"], "each once");
+    assert!(spans[0]["n"].as_u64().unwrap() >= acknowledged as u64);
+    println!("{rounds} kills, {acknowledged} spans acknowledged of {sent} sent, 0 lost, {torn} torn tails (seed {seed})");
+}
+
+/// Scenario: no file may grow past four mebibytes, as on a disk that is full and then is not.
+/// Guarantees: senders are refused retryably and the reason is counted, then accepted again without anybody's help;
+/// nothing that was acknowledged is lost by it.
+#[test]
+fn a_disk_that_takes_no_more_refuses_and_recovers_by_itself() {
+    let place = Place::new("journal: {path: journal}\n");
+    let mut live = place.start(place.limited(4 << 10));
+    let mut sender = Sender::connect(place.http).unwrap();
+    let (mut told, mut refused, mut batch) = (BTreeSet::new(), 0, 1_u64);
+    let mut send = |told: &mut BTreeSet<String>| {
+        let trace = format!("{:032x}", u128::from(batch) + (1 << 80));
+        batch += 1;
+        let status = sender.send("traces", JSON, &spans(std::slice::from_ref(&trace), 300_000)).unwrap();
+        if status == 200 {
+            told.insert(trace);
+        } else {
+            assert_eq!(status, 503);
+        }
+        status
+    };
+    for _ in 0..2 {
+        until("refused", || send(&mut told) == 503);
+        refused += 1;
+        until("accepted again", || {
+            let accepted = send(&mut told) == 200;
+            refused += u64::from(!accepted);
+            accepted
+        });
+    }
+    assert_eq!(place.metric("selvedge_journal_refusals_total", "disk_full"), refused);
+    assert!(told.len() > 20, "{} accepted", told.len());
+    live.kill();
+    let _live = place.start(place.command(&[]));
+    let there = place.traces("");
+    assert!(told.is_subset(&there), "{} of {} are there", there.len(), told.len());
+}
+
+/// Scenario: ended by SIGTERM, and killed; both times started again.
+/// Guarantees: a segment replays like any capture; what was judged before is known again without new telemetry.
+#[test]
+fn a_restart_knows_what_was_received_and_a_segment_is_a_capture() {
+    let place = Place::new("journal: {path: journal}\n");
+    let live = place.start(place.command(&[]));
+    let traces: Vec<String> = (1..=40).map(|n| format!("{n:032x}")).collect();
+    let mut sender = Sender::connect(place.http).unwrap();
+    for part in traces.chunks(4) {
+        assert_eq!(sender.send("traces", JSON, &spans(part, 10)), Some(200));
+    }
+    drop(sender);
+    live.end();
+    let mut live = place.start(place.command(&[]));
+    assert_eq!(place.traces("").len(), 40);
+    assert_eq!(place.metric("selvedge_journal_recovered_frames_total", ""), 10);
+    assert_eq!(place.metric("selvedge_journal_torn_bytes_total", ""), 0, "an orderly end leaves nothing to cut");
+    live.kill();
+    let segment = place.path("journal").join(format!("{:020}.otlpcap", 0));
+    let mut replay = std::process::Command::new(env!("CARGO_BIN_EXE_selvedge"));
+    let output = replay.args(["replay", segment.to_str().unwrap()]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("(40 traces"), "{told}");
+    assert!(!told.contains("the end of"), "a sealed segment has no torn end: {told}");
+}
