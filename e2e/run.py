@@ -11,6 +11,7 @@ import argparse
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,8 @@ receivers:
         endpoint: 127.0.0.1:{http}
 serve:
   endpoint: 127.0.0.1:{api}
+journal:
+  path: journal
 sql:
   endpoint: 127.0.0.1:{sql}
 alerts:
@@ -93,6 +96,7 @@ class Selvedge:
             config.write(CONFIG.format(
                 grpc=self.grpc, http=self.http, api=self.api, sql=self.sql, alertmanager=alertmanager_port, webhook=webhook_port,
                 secret=SECRET))
+        shutil.rmtree(os.path.join(folder, "journal"), ignore_errors=True)  # of an earlier run
         self.process = processes.start("selvedge", binary, "run", "--config", path)
         wait_until("selvedge to be ready", answers_200(self.api, "/readyz"), READY_SECONDS, self.process)
 

@@ -32,6 +32,7 @@ sql:
   concurrent_max: 1
   auth: {{user: {user}, password: {password}}}
   tls: {{cert_file: {certificate}.pem, key_file: {certificate}.key}}
+journal: off
 """
 # Longer than any test waits, over no more than the calls that are there.
 ENDLESS = "SELECT count(*) FROM calls a, calls b, calls c, calls d WHERE a.duration + b.duration + c.duration < d.duration"

@@ -44,7 +44,10 @@ impl Recorder {
     pub(crate) fn points(&mut self, points: &[MetricPoint]) {
         let written = self.written.metric_points;
         if let Some(store) = self.writable() {
-            points.iter().filter(|point| unwritten(point.time, written)).for_each(|point| store.append_point(point));
+            points
+                .iter()
+                .filter(|point| unwritten(point.time, written))
+                .for_each(|point| store.append_point(point));
         }
     }
 

@@ -106,11 +106,8 @@ mod tests {
             retry_after: SECOND,
         };
         let retention = Journal::open(config).unwrap().retention();
-        let join = JoinConfig {
-            window_length: 10 * SECOND,
-            allowed_lateness: 30 * SECOND,
-            ..JoinConfig::default()
-        };
+        let join =
+            JoinConfig { window_length: 10 * SECOND, allowed_lateness: 30 * SECOND, ..JoinConfig::default() };
         (Keeper::new(retention.clone(), 640 * SECOND, &join), retention)
     }
 

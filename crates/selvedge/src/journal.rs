@@ -6,36 +6,31 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use selvedge_act::{DeliveryLedger, DeliveryStatus};
-use selvedge_engine::{Effect, Encoding, Engine, EngineConfig, Handed, RawBatch};
+use selvedge_act::{DeliveryLedger, DeliveryStatus, Dispatcher};
+use selvedge_engine::{Encoding, Engine, EngineConfig, Handed, RawBatch};
 use selvedge_model::{ObservedTime, SteadyTime};
 use selvedge_query::HistoryEnds;
-use selvedge_receive::journal::{
-    Committing, DeliveredMark, Journal, JournalError, JournalStats, Outlet, Position,
-};
+use selvedge_receive::journal::{Committing, DeliveredMark, Journal, JournalError, JournalStats, Position};
 use selvedge_receive::{Clock, Submission};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::effects::{Told, recovered};
 use crate::journal_section::JournalSettings;
 
 /// How often the mark is moved. After a crash alerts of this time may be sent again, under the same key.
 const MARK_INTERVAL: Duration = Duration::from_secs(5);
+/// Stored batches that wait for the engine; bytes are bounded by the receivers' admission.
+const STORED_MAX: usize = 1_024;
 const BAR_TEMPLATE: &str = "reading the journal [{bar:30}] {bytes}/{total_bytes}";
-
-/// Whether people were told of an effect by a process before us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    Before,
-    NotYet,
-}
 
 /// An open journal that nothing is written to yet.
 pub(crate) struct OpenJournal {
     journal: Journal,
     handed: Handed,
+    clock: Arc<dyn Clock>,
 }
 
 impl OpenJournal {
@@ -46,6 +41,7 @@ impl OpenJournal {
         retry_after: Duration,
         engine: &mut Engine,
         config: &EngineConfig,
+        clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(JournalSettings { mut journal, replay, by_convention }) = settings else {
             tracing::warn!("there is no journal: what is received does not outlive the process");
@@ -67,24 +63,24 @@ impl OpenJournal {
         };
         tracing::info!(folder = %folder.display(), "the journal is open");
         let handed = engine.keep_journal(journal.retention(), replay, config);
-        Ok(Some(Self { journal, handed }))
+        Ok(Some(Self { journal, handed, clock }))
     }
 
     pub(crate) fn stats(&self) -> Arc<JournalStats> {
         self.journal.stats()
     }
 
-    /// Reads everything that is stored through the engine. `tell` gets the effects, and whether people know of them.
+    /// Reads everything that is stored through the engine. People are told of what they were not told before.
     pub(crate) fn recover(
         &self,
         engine: &mut Engine,
-        clock: &dyn Clock,
         written: HistoryEnds,
-        mut tell: impl FnMut(Effect, Told),
+        dispatcher: &Dispatcher,
     ) -> anyhow::Result<()> {
         let (mut recovery, told) = (self.journal.recovery(), self.journal.delivered().read());
         let bar = bar(recovery.bytes_total());
-        let (mut effects, mut newest, mut frames, mut malformed) = (Vec::new(), ObservedTime(0), 0_u64, 0_u64);
+        let (mut effects, mut newest, mut frames, mut malformed) =
+            (Vec::new(), ObservedTime(0), 0_u64, 0_u64);
         engine.begin_recovery(written);
         while let Some(frame) = recovery.next() {
             let frame = frame?;
@@ -103,10 +99,10 @@ impl OpenJournal {
             malformed += u64::from(engine.recover(batch, frame.position, &mut effects).is_err());
             frames += 1;
             let whether = if frame.position < told { Told::Before } else { Told::NotYet };
-            effects.drain(..).for_each(|effect| tell(effect, whether));
+            effects.drain(..).for_each(|effect| recovered(dispatcher, effect, whether));
             bar.set_position(recovery.bytes_read());
         }
-        engine.end_recovery(clock.steady());
+        engine.end_recovery(self.clock.steady());
         bar.finish_and_clear();
         if frames > 0 {
             let lost = self.stats().frames_lost.get();
@@ -120,28 +116,32 @@ impl OpenJournal {
     pub(crate) fn begin(
         self,
         inbox: mpsc::Receiver<Submission>,
-        outlet: Outlet,
-        clock: Arc<dyn Clock>,
+        dispatcher: &Dispatcher,
         intake: &CancellationToken,
-        deliveries: Arc<DeliveryLedger>,
         control: &Runtime,
-    ) -> anyhow::Result<RunningJournal> {
-        let Self { journal, handed } = self;
-        let marker = Marker { mark: journal.delivered(), handed, deliveries };
+    ) -> anyhow::Result<(mpsc::Receiver<Submission>, RunningJournal)> {
+        let Self { journal, handed, clock } = self;
+        let marker = Marker { mark: journal.delivered(), handed, deliveries: dispatcher.ledger() };
+        let (outlet, stored) = mpsc::channel(STORED_MAX);
         let committing = journal.start(inbox, outlet, clock, intake.clone().drop_guard())?;
         let (stop, following) = (CancellationToken::new(), marker.clone());
         let stopped = stop.clone();
         let marking = control.spawn(async move { following.follow(&stopped).await });
-        Ok(RunningJournal { committing, marker, marking, stop })
+        Ok((stored, RunningJournal { committing, marker, marking, stop }))
     }
 }
 
 /// Drawn on standard error, and only when that is a terminal.
 fn bar(bytes: u64) -> ProgressBar {
-    let target =
-        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
     let bar = ProgressBar::with_draw_target(Some(bytes), target);
-    bar.set_style(ProgressStyle::with_template(BAR_TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(
+        ProgressStyle::with_template(BAR_TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
     bar
 }
 
@@ -183,7 +183,12 @@ impl Marker {
     /// Alerts that were given up so far: their sinks did not hear of them.
     fn given_up(&self) -> u64 {
         let given_up = DeliveryStatus::GivenUp.name();
-        self.deliveries.counts().iter().filter(|((_, status), _)| *status == given_up).map(|(_, count)| count).sum()
+        self.deliveries
+            .counts()
+            .iter()
+            .filter(|((_, status), _)| *status == given_up)
+            .map(|(_, count)| count)
+            .sum()
     }
 }
 

@@ -113,8 +113,9 @@ impl JournalSection {
         let by_convention = path.is_none();
         let segment_bytes = segment_bytes.unwrap_or(SEGMENT_DEFAULT);
         if segment_bytes < SEGMENT_MIN {
-            problems
-                .push(format!("journal.segment_bytes: {segment_bytes} is too little, the least is {SEGMENT_MIN}"));
+            problems.push(format!(
+                "journal.segment_bytes: {segment_bytes} is too little, the least is {SEGMENT_MIN}"
+            ));
         }
         let bytes_max = bytes_max.unwrap_or(BYTES_DEFAULT);
         let least = BYTES_MIN.max(segment_bytes.saturating_mul(2));
@@ -142,8 +143,14 @@ impl JournalSection {
         };
         let segment_age = replay / SEGMENTS_OF_REPLAY;
         let retry_after = Duration::ZERO;
-        let journal =
-            JournalConfig { folder: place, bytes_max, segment_bytes, segment_age, commit_interval, retry_after };
+        let journal = JournalConfig {
+            folder: place,
+            bytes_max,
+            segment_bytes,
+            segment_age,
+            commit_interval,
+            retry_after,
+        };
         Some(JournalSettings { journal, replay, by_convention })
     }
 }

@@ -223,7 +223,8 @@ fn free() -> [SocketAddr; 3] {
 fn live_config(folder: &tempfile::TempDir, [grpc, http, api]: [SocketAddr; 3]) -> PathBuf {
     let protocols = format!("{{grpc: {{endpoint: \"{grpc}\"}}, http: {{endpoint: \"{http}\"}}}}");
     let text = format!(
-        "receivers: {{otlp: {{protocols: {protocols}}}}}\nserve: {{endpoint: \"{api}\"}}\nsql: {{enabled: false}}\n"
+        "receivers: {{otlp: {{protocols: {protocols}}}}}\nserve: {{endpoint: \"{api}\"}}\nsql: {{enabled: false}}\n\
+         journal: off\n"
     );
     written(folder, "live.yaml", &text)
 }

@@ -46,7 +46,7 @@ impl Live {
         let [http, api] = held.map(|listener| listener.local_addr().unwrap());
         std::fs::write(folder.join("token"), "s3cret\n").unwrap();
         let config = format!(
-            "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"{http}\"}}}}}}}}\nsql: {{enabled: false}}\n\
+            "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"{http}\"}}}}}}}}\nsql: {{enabled: false}}\njournal: {{path: journal}}\n\
              serve: {{endpoint: \"{api}\", auth: {{bearer_token_file: token, name: night shift}}}}\n{more}\n"
         );
         let path = folder.join("live.yaml");

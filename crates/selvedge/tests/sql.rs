@@ -142,7 +142,7 @@ impl Live {
         let [http, api, wire] = held.map(|listener| listener.local_addr().unwrap());
         let config = format!(
             "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"{http}\"}}}}}}}}\nserve: {{endpoint: \"{api}\"}}\n\
-             sql: {{endpoint: \"{wire}\", rows_max: 100000, history: {{folder: history}}}}\n"
+             sql: {{endpoint: \"{wire}\", rows_max: 100000, history: {{folder: history}}}}\njournal: {{path: journal}}\n"
         );
         let path = folder.join("live.yaml");
         std::fs::write(&path, config).unwrap();

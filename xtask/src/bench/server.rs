@@ -55,13 +55,14 @@ impl Server {
         Self::start(name, address, &mut command, scratch)
     }
 
-    /// Our own program, with its defaults but for the ports and the room for SQL.
+    /// Our own program, with its defaults but for the ports and the room for SQL, and without a journal, as what it is
+    /// compared with has none.
     pub(super) fn selvedge(programs: &Path, scratch: &Path, name: &'static str, with: Sql) -> Result<Self> {
         let [grpc, http, api, sql] = free_addresses()?;
         let config = scratch.join(format!("{}.yaml", name.replace(' ', "-")));
         let text = format!(
             "receivers:\n  otlp:\n    protocols:\n      grpc:\n        endpoint: {grpc}\n      http:\n        \
-             endpoint: {http}\nserve:\n  endpoint: {api}\nsql:\n  endpoint: {sql}\n  enabled: {}\n  bytes_max: {SQL_BYTES}\n",
+             endpoint: {http}\nserve:\n  endpoint: {api}\nsql:\n  endpoint: {sql}\n  enabled: {}\n  bytes_max: {SQL_BYTES}\njournal: off\n",
             with != Sql::Off
         );
         std::fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;

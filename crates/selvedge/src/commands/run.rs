@@ -10,24 +10,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use selvedge_act::{Alert, AlertStatus, Dispatcher};
-use selvedge_enforce::Order;
-use selvedge_engine::{Effect, Engine, Pipeline};
-use selvedge_model::{Action, ActionKind, Incident};
+use selvedge_act::{ActConfig, Dispatcher};
+use selvedge_engine::{Engine, Pipeline};
 use selvedge_receive::Receivers;
 use selvedge_serve::{Health, Lifecycle, QuarantineDoor, ServeError, Server, Sources};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RunArgs;
 use crate::clock::SystemClock;
 use crate::config::{self, Config};
-use crate::enforcement::{self, Enforcement};
+use crate::effects::notify;
+use crate::enforcement::{Enforcement, Enforcing};
 use crate::exit::Outcome;
-use crate::journal::{OpenJournal, RunningJournal, Told};
-use crate::sql_doors::SqlDoors;
+use crate::journal::{OpenJournal, RunningJournal};
+use crate::sql_doors::{OpenDoors, SqlDoors};
 use crate::{logging, paths};
 
 /// Batches between receivers and engine; bytes are bounded by the receivers' admission.
@@ -59,7 +58,7 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
     Ok(())
 }
 
-async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::Result<()> {
     let clock = Arc::new(SystemClock::start());
     let (submissions, inbox) = tokio::sync::mpsc::channel(SUBMISSIONS_MAX);
     // All ports are ours before the work begins, but nobody can send before the baseline is learned: a sender that is
@@ -67,13 +66,11 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
     let retry_after = config.receive.retry_after;
     let receivers = Receivers::reserve(config.receive, clock.clone(), submissions).await?;
     let server = control.spawn(Server::bind(config.serve)).await??;
-    let (mut alerts, wall_clock) = (config.act, clock.clone());
-    alerts.colour_unless_configured(std::io::stdout().is_terminal() && logging::colour_allowed());
-    let dispatcher = control.spawn(async move { Dispatcher::start(alerts, wall_clock) }).await??;
+    let dispatcher = dispatch(config.act, clock.clone(), control).await?;
     config.engine.record = config.sql.as_ref().map(|sql| sql.store.clone());
     let pipeline = Pipeline::new(&config.engine, config.rules);
     let mut engine = Engine::new(pipeline, config.engine.findings_kept_max);
-    let journal = OpenJournal::open(config.journal, retry_after, &mut engine, &config.engine)?;
+    let journal = OpenJournal::open(config.journal, retry_after, &mut engine, &config.engine, clock.clone())?;
     let sql = match config.sql {
         Some(settings) => Some(SqlDoors::open(settings, &mut engine, control).await?),
         None => None,
@@ -105,15 +102,11 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
         selvedge_replay::teach(engine.pipeline_mut(), path)?;
         tracing::info!(capture = %path.display(), "baseline learned and approved");
     }
-    if let Some(journal) = &journal {
-        let written = sql.as_ref().map(SqlDoors::written).unwrap_or_default();
-        journal.recover(&mut engine, &*clock, written, |effect, told| recovered(&dispatcher, effect, told))?;
-    }
     let (inbox, journal) = match journal {
         Some(journal) => {
-            let (outlet, stored) = tokio::sync::mpsc::channel(SUBMISSIONS_MAX);
-            let deliveries = dispatcher.ledger();
-            let running = journal.begin(inbox, outlet, clock.clone(), &intake, deliveries, control)?;
+            let written = sql.as_ref().map(SqlDoors::written).unwrap_or_default();
+            journal.recover(&mut engine, written, &dispatcher)?;
+            let (stored, running) = journal.begin(inbox, &dispatcher, &intake, control)?;
             (stored, Some(running))
         }
         None => (inbox, None),
@@ -133,24 +126,50 @@ async fn live(mut config: Config, args: &RunArgs, control: &tokio::runtime::Runt
         receivers.serve(intake),
         selvedge_engine::run(engine, inbox, clock, |effect| notify(&dispatcher, decisions.as_ref(), effect)),
     );
-    // First: what was decided about denials is carried out, whatever else fails to end well.
-    let enforced = match enforcing {
-        Some(enforcing) => enforcing.close(control).await,
-        None => Ok(()),
-    };
-    let given_up = journal.as_ref().map_or(0, RunningJournal::given_up);
-    dispatcher.drain(DRAIN_DEADLINE).await;
-    if let Some(journal) = journal {
-        journal.close(given_up, control).await?;
-    }
-    if let Some(sql) = sql {
-        sql.close().await?;
-    }
-    api.cancel();
-    ended(served).await?;
-    enforced?;
+    Behind { enforcing, dispatcher, journal, sql, api, served }.close(control).await?;
     tracing::info!("stopped: everything received was judged");
     Ok(())
+}
+
+/// Alerts, on the control thread.
+async fn dispatch(
+    mut alerts: ActConfig,
+    clock: Arc<SystemClock>,
+    control: &Runtime,
+) -> anyhow::Result<Dispatcher> {
+    alerts.colour_unless_configured(std::io::stdout().is_terminal() && logging::colour_allowed());
+    Ok(control.spawn(async move { Dispatcher::start(alerts, clock) }).await??)
+}
+
+/// What goes on until the engine has ended.
+struct Behind {
+    enforcing: Option<Enforcing>,
+    dispatcher: Dispatcher,
+    journal: Option<RunningJournal>,
+    sql: Option<OpenDoors>,
+    api: CancellationToken,
+    served: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Behind {
+    async fn close(self, control: &Runtime) -> anyhow::Result<()> {
+        // First: what was decided about denials is carried out, whatever else fails to end well.
+        let enforced = match self.enforcing {
+            Some(enforcing) => enforcing.close(control).await,
+            None => Ok(()),
+        };
+        let given_up = self.journal.as_ref().map_or(0, RunningJournal::given_up);
+        self.dispatcher.drain(DRAIN_DEADLINE).await;
+        if let Some(journal) = self.journal {
+            journal.close(given_up, control).await?;
+        }
+        if let Some(sql) = self.sql {
+            sql.close().await?;
+        }
+        self.api.cancel();
+        ended(self.served).await?;
+        enforced
+    }
 }
 
 /// Waits for the API, but not for a client that holds its connection open: whoever waits for us would kill us.
@@ -202,41 +221,4 @@ fn announce(receivers: &Receivers, endpoint: SocketAddr) {
         }
     }
     tracing::info!(address = %endpoint, "serving the API, /metrics and /healthz");
-}
-
-fn notify(dispatcher: &Dispatcher, decisions: Option<&Sender<Order>>, effect: Effect) {
-    match effect {
-        Effect::Action(action, incident) => {
-            if let Some(alert) = alert(&action, *incident) {
-                dispatcher.notify(alert);
-            }
-        }
-        Effect::Containment { event, .. } => {
-            if let Some(decisions) = decisions {
-                enforcement::decided(decisions, event);
-            }
-        }
-        Effect::Finding(_) | Effect::Incident(..) => {}
-    }
-}
-
-/// What happened again while the journal was read. There is nothing about quarantines in it: those decisions wait.
-fn recovered(dispatcher: &Dispatcher, effect: Effect, told: Told) {
-    if let Effect::Action(action, incident) = effect
-        && let Some(alert) = alert(&action, *incident)
-    {
-        match told {
-            Told::Before => dispatcher.recall(alert),
-            Told::NotYet => dispatcher.notify(alert),
-        }
-    }
-}
-
-fn alert(action: &Action, incident: Incident) -> Option<Alert> {
-    let status = match action.kind {
-        ActionKind::AlertFiring => AlertStatus::Firing,
-        ActionKind::AlertResolved => AlertStatus::Resolved,
-        ActionKind::Quarantine(_) => return None,
-    };
-    Some(Alert { status, incident, at: action.at })
 }

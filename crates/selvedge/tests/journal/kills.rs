@@ -37,7 +37,14 @@ fn prefix(round: u64) -> String {
 }
 
 /// Sends until the connection breaks or `stop`, and remembers.
-fn sender(place: &Place, round: u64, number: u64, memory: &Mutex<Memory>, acks: &AtomicUsize, stop: &AtomicBool) {
+fn sender(
+    place: &Place,
+    round: u64,
+    number: u64,
+    memory: &Mutex<Memory>,
+    acks: &AtomicUsize,
+    stop: &AtomicBool,
+) {
     let Some(mut sender) = Sender::connect(place.http) else { return };
     for batch in 0.. {
         let traces: Vec<String> = (0..SPANS)
@@ -92,14 +99,19 @@ fn no_acknowledged_record_is_lost_when_the_process_is_killed() {
         let signals = place.metric("selvedge_signals_total", "traces");
         let fates = place.metric("selvedge_fates", "traces");
         assert_eq!(signals, fates, "seed {seed}, round {round}: every span has one fate");
-        assert!(signals >= acknowledged as u64 && signals <= sent as u64, "seed {seed}, round {round}: {signals}");
+        assert!(
+            signals >= acknowledged as u64 && signals <= sent as u64,
+            "seed {seed}, round {round}: {signals}"
+        );
         assert_eq!(place.metric("selvedge_journal_lost_frames_total", ""), 0);
         torn += u64::from(place.metric("selvedge_journal_torn_bytes_total", "") > 0);
     }
     let spans = place.ask("SELECT count(*) AS n, count(DISTINCT trace_id) AS ids FROM spans");
     assert_eq!(spans[0]["n"], spans[0]["ids"], "each once");
     assert!(spans[0]["n"].as_u64().unwrap() >= acknowledged as u64);
-    println!("{rounds} kills, {acknowledged} spans acknowledged of {sent} sent, 0 lost, {torn} torn tails (seed {seed})");
+    println!(
+        "{rounds} kills, {acknowledged} spans acknowledged of {sent} sent, 0 lost, {torn} torn tails (seed {seed})"
+    );
 }
 
 /// Scenario: no file may grow past four mebibytes, as on a disk that is full and then is not.
@@ -155,7 +167,11 @@ fn a_restart_knows_what_was_received_and_a_segment_is_a_capture() {
     let mut live = place.start(place.command(&[]));
     assert_eq!(place.traces("").len(), 40);
     assert_eq!(place.metric("selvedge_journal_recovered_frames_total", ""), 10);
-    assert_eq!(place.metric("selvedge_journal_torn_bytes_total", ""), 0, "an orderly end leaves nothing to cut");
+    assert_eq!(
+        place.metric("selvedge_journal_torn_bytes_total", ""),
+        0,
+        "an orderly end leaves nothing to cut"
+    );
     live.kill();
     let segment = place.path("journal").join(format!("{:020}.otlpcap", 0));
     let mut replay = std::process::Command::new(env!("CARGO_BIN_EXE_selvedge"));

@@ -112,7 +112,8 @@ impl Place {
 
     /// Status and body.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
-        exchange(self.api, &format!("GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n"), &[]).unwrap_or_default()
+        exchange(self.api, &format!("GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n"), &[])
+            .unwrap_or_default()
     }
 
     pub(crate) fn ask(&self, query: &str) -> serde_json::Value {
@@ -212,7 +213,9 @@ pub(crate) fn spans(traces: &[String], padding: usize) -> Vec<u8> {
             })
         })
         .collect();
-    let resource = serde_json::json!({"attributes": [{"key": "service.name", "value": {"stringValue": "cart"}}]});
-    let request = serde_json::json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]});
+    let resource =
+        serde_json::json!({"attributes": [{"key": "service.name", "value": {"stringValue": "cart"}}]});
+    let request =
+        serde_json::json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]});
     request.to_string().into_bytes()
 }

@@ -58,7 +58,8 @@ fn the_journal_is_on_unless_it_is_turned_off() {
 fn a_second_process_is_told_that_the_journal_is_in_use() {
     let place = Place::new("");
     let _live = place.start(place.command(&[]));
-    let other = Place::new(&format!("journal: {{path: \"{}\"}}\n", place.path("state/selvedge/journal").display()));
+    let other =
+        Place::new(&format!("journal: {{path: \"{}\"}}\n", place.path("state/selvedge/journal").display()));
     let status = other.command(&[]).status().unwrap();
     assert_eq!(status.code(), Some(1));
     assert!(other.errors().contains("in use by another process") && other.errors().contains("journal.path"));
