@@ -20,6 +20,8 @@ impl Pipeline {
     /// Quarantines that a process before us had stored. Before anything else happens.
     pub fn restore(&mut self, stored: Vec<Quarantine>) {
         let now = view(&self.router, &self.baselines, self.clock).now;
+        // Incidents that were read again from a journal know what answers them.
+        stored.iter().for_each(|quarantine| self.correlator.note_quarantine(quarantine));
         self.containment.restore(stored, now);
     }
 

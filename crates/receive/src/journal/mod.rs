@@ -86,7 +86,9 @@ impl Journal {
     fn open_on(config: JournalConfig, disk: Box<dyn Disk>) -> Result<Self, JournalError> {
         let lock = recovery::lock(&config.folder)?;
         let stats = Arc::new(JournalStats::default());
-        let found = recovery::scan(&config.folder, &stats)?;
+        let mut found = recovery::scan(&config.folder, &stats)?;
+        // Where all segments are gone, positions must not begin anew: the mark would cover frames that nobody knows of.
+        found.next = found.next.max(DeliveredMark::new(&config.folder).read().0);
         let JournalConfig { bytes_max, segment_bytes, segment_age, .. } = config;
         let limits = Limits { bytes_max, segment_bytes, segment_age };
         let folder = config.folder.clone();

@@ -163,6 +163,11 @@ fn a_restart_knows_what_was_received_and_a_segment_is_a_capture() {
         assert_eq!(sender.send("traces", JSON, &spans(part, 10)), Some(200));
     }
     drop(sender);
+    let commits = place.metric("selvedge_journal_commits_total", "");
+    assert_eq!(place.metric("selvedge_journal_batches_total", ""), 10);
+    assert!((1..=10).contains(&commits), "{commits} commits");
+    assert_eq!(place.metric("selvedge_journal_commit_seconds_count", ""), commits);
+    assert!(place.metric("selvedge_journal_bytes", "") > 0);
     live.end();
     let mut live = place.start(place.command(&[]));
     assert_eq!(place.traces("").len(), 40);

@@ -107,6 +107,20 @@ fn what_the_disk_lost_in_an_older_segment_is_counted_and_the_rest_is_read() {
     assert_eq!((stats.frames_lost.get(), stats.bytes_torn.get()), (3, 0));
 }
 
+/// Guarantees: positions never begin anew, not even when somebody removes the segments: the mark of what people were
+/// told would cover what comes next.
+#[test]
+fn positions_go_on_behind_the_mark_when_the_segments_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    write_and_crash(folder.path(), &[vec![1; 10], vec![2; 10]]);
+    Journal::open(config(folder.path())).unwrap().delivered().write(Position(2)).unwrap();
+    fs::remove_file(segment::path(folder.path(), 0)).unwrap();
+    let mut running = Running::start(config(folder.path()), Faulty::default());
+    assert_eq!(running.store("after", 1), Ok(Position(2)));
+    running.end();
+    assert_eq!(stored(folder.path()).0, [(2, b"after".to_vec())]);
+}
+
 /// Guarantees: a crash between the making of a segment and its first frame, time and again, leaves nothing behind.
 #[test]
 fn an_empty_segment_is_removed_and_its_position_used() {
