@@ -5,6 +5,8 @@
 
 mod containing;
 
+use std::time::Duration;
+
 use selvedge_act::plan;
 use selvedge_correlate::{Correlator, IncidentChange};
 use selvedge_decode::{DecodeError, Encoding};
@@ -24,6 +26,10 @@ use crate::shards::Shards;
 use crate::snapshot::{EdgeSummary, edge_summaries};
 use crate::stats::Stats;
 use crate::windows::{ClosedWindow, Windows};
+
+/// Between two processes: a shorter time is no gap for incidents. It ends none that would not have ended, and what is
+/// seen on both sides of it belongs together.
+const GAP_MIN: Duration = Duration::from_mins(1);
 
 /// One `Export*ServiceRequest` as it came in.
 #[derive(Clone, Copy, Debug)]
@@ -178,13 +184,15 @@ impl Pipeline {
         self.recorder.skip_until(written);
     }
 
-    /// The live stream goes on at `now`. Nobody reported while no process ran: that time is no silence. What is open
-    /// stays open.
-    pub fn end_recovery(&mut self, now: SteadyTime) {
+    /// The live stream goes on at `now`, after no process ran for `away`. Nobody was heard meanwhile: that time is no
+    /// silence. What is open stays open.
+    pub fn end_recovery(&mut self, now: SteadyTime, away: Duration) {
         self.recovering = false;
         self.recorder.skip_until(HistoryEnds::default());
         self.router.resume(now);
-        self.correlator.gap();
+        if away >= GAP_MIN {
+            self.correlator.gap();
+        }
         self.containment.forget_waiting();
         for incident in self.correlator.incidents() {
             self.containment.consider(incident);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use common::{JUDGED, NORMAL, capture};
 use selvedge_engine::{Effect, Encoding, EngineConfig, Pipeline, RawBatch, RuleSet};
-use selvedge_model::SteadyTime;
 use selvedge_model::time::nanos;
+use selvedge_model::{Incident, SteadyTime};
 use selvedge_query::HistoryEnds;
 use selvedge_replay::capture::{CaptureReader, Frame};
 use selvedge_replay::teach;
@@ -40,7 +40,11 @@ fn take(pipeline: &mut Pipeline, frames: &[Frame], started: Duration, effects: &
 
 /// What a stream has come to, in words: incidents, findings, edges, fates.
 fn outcome(pipeline: &Pipeline, effects: &[Effect]) -> Vec<String> {
-    let incidents = pipeline.incidents().map(|incident| format!("{incident:?}"));
+    let incidents = pipeline.incidents().map(|incident| {
+        // Which quarantines answer it is known from the lease store, which no pipeline has.
+        let incident = Incident { quarantines: Vec::new(), ..incident.clone() };
+        format!("{incident:?}")
+    });
     let findings = effects.iter().filter_map(|effect| match effect {
         Effect::Finding(finding) => Some(format!("{finding:?}")),
         _ => None,
@@ -74,7 +78,7 @@ fn a_restart_in_the_middle_of_a_stream_changes_nothing_that_was_found_or_learned
             // The next process starts where the last record came in, and counts its own time from a second on.
             let died = before.last().unwrap_or(&frames[0]).observed.unwrap();
             let started = Duration::from_nanos(died.0) - Duration::from_secs(1);
-            restarted.end_recovery(SteadyTime(died.0 - nanos(started)));
+            restarted.end_recovery(SteadyTime(died.0 - nanos(started)), Duration::ZERO);
             take(&mut restarted, after, started, &mut effects);
             restarted.finish(&mut effects);
             let found = outcome(&restarted, &effects);

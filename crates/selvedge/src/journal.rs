@@ -102,7 +102,8 @@ impl OpenJournal {
             effects.drain(..).for_each(|effect| recovered(dispatcher, effect, whether));
             bar.set_position(recovery.bytes_read());
         }
-        engine.end_recovery(self.clock.steady());
+        let away = Duration::from_nanos(self.clock.now().0.saturating_sub(newest.0));
+        engine.end_recovery(self.clock.steady(), away);
         bar.finish_and_clear();
         if frames > 0 {
             let lost = self.stats().frames_lost.get();

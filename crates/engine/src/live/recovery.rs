@@ -4,6 +4,8 @@
 //! afterwards. The time that no process ran is a gap and no silence, but what was open stays open: a call whose other
 //! half comes after the restart is still joined.
 
+use std::time::Duration;
+
 use selvedge_model::SteadyTime;
 use selvedge_query::HistoryEnds;
 use selvedge_receive::journal::{Position, Retention};
@@ -15,12 +17,7 @@ use crate::retention::{Handed, Keeper};
 
 impl Engine {
     /// From now on the journal is told what is not needed any more. The handle says how far the engine has come.
-    pub fn keep_journal(
-        &mut self,
-        retention: Retention,
-        replay: std::time::Duration,
-        config: &EngineConfig,
-    ) -> Handed {
+    pub fn keep_journal(&mut self, retention: Retention, replay: Duration, config: &EngineConfig) -> Handed {
         let keeper = Keeper::new(retention, replay, &config.join);
         let handed = keeper.handed();
         self.journal = Some(keeper);
@@ -52,9 +49,9 @@ impl Engine {
         taken
     }
 
-    /// Everything is read: the live stream goes on at `now`, by the clock of this process.
-    pub fn end_recovery(&mut self, now: SteadyTime) {
-        self.pipeline.end_recovery(now);
+    /// Everything is read: the live stream goes on at `now`, by the clock of this process, after none ran for `away`.
+    pub fn end_recovery(&mut self, now: SteadyTime, away: Duration) {
+        self.pipeline.end_recovery(now, away);
         if let Some(journal) = &mut self.journal {
             journal.handed_over();
         }
