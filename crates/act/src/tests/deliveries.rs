@@ -326,3 +326,18 @@ async fn firing_alerts_are_repeated_at_their_interval_whatever_else_happens() {
     let resent: Vec<u64> = sink.log.lock().unwrap().resent.iter().map(|at| (*at - began).as_secs()).collect();
     assert_eq!(resent, [60, 120, 180]);
 }
+
+/// Scenario: a process before us delivered that an incident fires; now it ends.
+/// Guarantees: nothing is sent for what was recalled, its end is, and nothing is pending meanwhile.
+#[tokio::test(start_paused = true)]
+async fn of_what_a_process_before_us_delivered_only_the_end_is_sent() {
+    let sink = Scripted::default();
+    let dispatcher = dispatcher(vec![sink.named("webhook")], |_| {});
+    dispatcher.recall(sample::alert("a", Firing));
+    assert!(dispatcher.ledger().settled());
+    dispatcher.notify(sample::alert("a", Resolved));
+    assert!(!dispatcher.ledger().settled(), "its end is on its way");
+    settled(&dispatcher).await;
+    assert_eq!(sink.sent(), [("a".to_owned(), Resolved)]);
+    assert!(dispatcher.ledger().settled());
+}

@@ -142,6 +142,19 @@ async fn alertmanager_is_reminded_of_what_fires_and_for_five_minutes_of_what_end
     assert_eq!(peer.posted().len(), 4, "nothing to repeat, nothing sent");
 }
 
+/// Guarantees: what a process before us told Alertmanager goes on firing there, without being sent anew.
+#[tokio::test]
+async fn alertmanager_is_reminded_of_what_a_process_before_us_told_it() {
+    let peer = Peer::start([]).await;
+    let sinks = sinks(&format!("{{alertmanager: {{urls: ['{}']}}}}", peer.url()));
+    sinks[0].sink.recall(&Arc::new(firing()), NOW);
+    assert!(peer.posted().is_empty());
+    sinks[0].sink.resend(NOW).await.unwrap();
+    let repeated = peer.posted()[0].json();
+    send(&sinks[0], &firing(), NOW).await.unwrap();
+    assert_eq!(repeated[0]["labels"], peer.posted()[1].json()[0]["labels"]);
+}
+
 #[tokio::test]
 async fn when_an_incident_becomes_worse_alertmanager_ends_it_under_its_old_labels() {
     let peer = Peer::start([]).await;
