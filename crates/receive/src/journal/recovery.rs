@@ -54,10 +54,9 @@ pub(super) fn scan(folder: &Path, stats: &JournalStats) -> Result<Found, Journal
     if frames == 0 {
         std::fs::remove_file(&path).map_err(failed)?;
     } else {
-        if whole < bytes {
-            let file = File::options().write(true).open(&path).map_err(failed)?;
-            file.set_len(whole).and_then(|()| file.sync_data()).map_err(failed)?;
-        }
+        // Also where nothing is torn: behind its end the segment still holds the room that it had taken ahead.
+        let file = File::options().write(true).open(&path).map_err(failed)?;
+        file.set_len(whole).and_then(|()| file.sync_data()).map_err(failed)?;
         segments.push((first, whole));
     }
     Ok(Found { segments, next })

@@ -74,7 +74,7 @@ fn sender(
 #[test]
 fn no_acknowledged_record_is_lost_when_the_process_is_killed() {
     let (rounds, seed) = (asked("SELVEDGE_KILLS", ROUNDS), asked("SELVEDGE_SEED", 1));
-    let place = Place::new("journal: {path: journal}\nlog: {level: warn}\n");
+    let place = Place::new("journal: {path: journal, replay: 24h}\nlog: {level: warn}\n");
     let (mut acknowledged, mut sent, mut torn) = (0, 0, 0);
     let mut live = place.start(place.command(&[]));
     for round in 0..rounds {

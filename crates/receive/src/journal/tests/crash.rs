@@ -107,6 +107,23 @@ fn what_the_disk_lost_in_an_older_segment_is_counted_and_the_rest_is_read() {
     assert_eq!((stats.frames_lost.get(), stats.bytes_torn.get()), (3, 0));
 }
 
+/// Guarantees: the room that a segment had taken ahead is given back by the next process; else every crash would cost
+/// the disk a whole segment.
+#[test]
+fn a_crash_costs_no_room_on_the_disk() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { bytes_max: 1 << 30, segment_bytes: 8 << 20, segment_age: Duration::from_secs(60) };
+    let mut log = Log::new(Box::new(SystemDisk), folder.path().to_owned(), limits, &[], 0, Arc::default());
+    let header = FrameHeader::of(SignalKind::Traces, Encoding::Json, ObservedTime(9), b"x").unwrap();
+    log.append(&[Record { header, payload: b"x" }], SteadyTime(0)).unwrap();
+    drop(log);
+    let blocks = || fs::metadata(segment::path(folder.path(), 0)).unwrap().blocks() * 512;
+    let taken_ahead = blocks();
+    assert_eq!(stored(folder.path()).0.len(), 1);
+    assert!(blocks() <= 64 << 10, "{} of {taken_ahead} bytes are still taken", blocks());
+}
+
 /// Guarantees: positions never begin anew, not even when somebody removes the segments: the mark of what people were
 /// told would cover what comes next.
 #[test]
