@@ -262,7 +262,7 @@ impl Engine {
             }
             Err(error) => Receipt::Malformed { message: error.to_string() },
         };
-        self.took(position);
+        self.took(position, batch.observed);
         if reply.send(receipt).is_err() {
             tracing::debug!("the sender was gone before its batch was acknowledged");
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use selvedge_join::JoinConfig;
-use selvedge_model::EventTime;
+use selvedge_model::{EventTime, ObservedTime};
 use selvedge_receive::journal::{Position, Retention};
 
 /// Samples over the span that is kept: the journal keeps at most this fraction more than it must.
@@ -33,6 +33,10 @@ pub(crate) struct Keeper {
     step: Duration,
     /// Event time, and the position up to which batches were taken by then. Oldest first, a step apart.
     samples: VecDeque<(EventTime, Position)>,
+    /// When the last batch was received: it stands in for event time where nothing tells that, as in a stream of metrics.
+    received: ObservedTime,
+    /// There is event time.
+    timed: bool,
     next: Position,
     handed: Handed,
 }
@@ -46,6 +50,8 @@ impl Keeper {
             windows,
             step: (replay / SAMPLES).max(Duration::from_millis(1)),
             samples: VecDeque::new(),
+            received: ObservedTime::default(),
+            timed: false,
             next: Position::default(),
             handed: Handed::default(),
         }
@@ -56,12 +62,21 @@ impl Keeper {
     }
 
     /// A batch went through the pipeline; its newest record is no newer than `frontier`.
-    pub(crate) fn took(&mut self, position: Position, frontier: EventTime) {
+    pub(crate) fn took(&mut self, position: Position, frontier: EventTime, received: ObservedTime) {
         self.next = position.next();
-        // Event time does not go back but after a gap, which this does not see: then the old samples stay for longer.
-        if self.samples.back().is_none_or(|(last, _)| last.after(self.step) <= frontier) {
-            self.samples.push_back((frontier, self.next));
+        self.received = self.received.max(received);
+        if frontier.present() && !std::mem::replace(&mut self.timed, true) {
+            // The first event time: senders' clocks need not be ours. What was before it is as new as it, at most.
+            self.samples.iter_mut().for_each(|(at, _)| *at = frontier);
         }
+        let now = self.now(frontier);
+        if self.samples.back().is_none_or(|(last, _)| last.after(self.step) <= now) {
+            self.samples.push_back((now, self.next));
+        }
+    }
+
+    fn now(&self, time: EventTime) -> EventTime {
+        if time.present() { time } else { EventTime(self.received.0) }
     }
 
     /// Effects of all that was taken were handed over.
@@ -70,6 +85,8 @@ impl Keeper {
     }
 
     pub(crate) fn release(&mut self, frontier: EventTime, watermark: EventTime) {
+        let watermark = if frontier.present() { watermark } else { self.now(frontier) };
+        let frontier = self.now(frontier);
         while let Some((at, position)) = self.samples.front().copied()
             && at.after(self.replay) <= frontier
             && at.after(self.windows) <= watermark
@@ -91,6 +108,8 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    /// Our clock, which is far from the senders'.
+    const RECEIVED: ObservedTime = ObservedTime(u64::MAX / 2);
 
     fn at(seconds: u64) -> EventTime {
         EventTime(0).after(Duration::from_secs(1_000 + seconds))
@@ -119,7 +138,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut keeper, retention) = keeper(folder.path());
         for second in 0..3_000 {
-            keeper.took(Position(second), at(second));
+            keeper.took(Position(second), at(second), RECEIVED);
             assert_eq!(keeper.handed().before(), Position(second), "not handed over yet");
             keeper.handed_over();
             keeper.release(at(second), at(second.saturating_sub(2)));
@@ -138,9 +157,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut keeper, retention) = keeper(folder.path());
         for second in 0..3_000 {
-            keeper.took(Position(second), at(second));
+            keeper.took(Position(second), at(second), RECEIVED);
             keeper.release(at(second), at(0));
         }
         assert_eq!(retention.needed(), (Position(0), Position(0)));
+    }
+
+    /// Scenario: a stream of metrics, which tell no event time; then spans of a sender whose clock is years behind.
+    /// Guarantees: by the time of receipt the journal is released all the same, and then by event time.
+    #[test]
+    fn where_there_is_no_event_time_the_time_of_receipt_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut keeper, retention) = keeper(folder.path());
+        let received = |second| RECEIVED.after(Duration::from_secs(second));
+        for second in 0..1_000 {
+            keeper.took(Position(second), EventTime::ABSENT, received(second));
+            keeper.release(EventTime::ABSENT, EventTime::ABSENT);
+        }
+        let (released, expendable) = retention.needed();
+        assert!((345..=360).contains(&released.0), "{released:?}");
+        assert!((945..=960).contains(&expendable.0), "{expendable:?}");
+        for second in 1_000..2_000 {
+            keeper.took(Position(second), at(second), received(second));
+            keeper.release(at(second), at(second));
+            assert!(keeper.samples.len() <= 130, "{} samples", keeper.samples.len());
+        }
+        assert!((1_340..=1_360).contains(&retention.needed().0.0), "{:?}", retention.needed());
     }
 }

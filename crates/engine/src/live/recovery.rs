@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use selvedge_model::SteadyTime;
+use selvedge_model::{ObservedTime, SteadyTime};
 use selvedge_query::HistoryEnds;
 use selvedge_receive::journal::{Position, Retention};
 
@@ -45,7 +45,7 @@ impl Engine {
         if !effects.is_empty() {
             self.remember(effects);
         }
-        self.took(Some(position));
+        self.took(Some(position), batch.observed);
         taken
     }
 
@@ -60,9 +60,9 @@ impl Engine {
     }
 
     /// A batch went through the pipeline.
-    pub(super) fn took(&mut self, position: Option<Position>) {
+    pub(super) fn took(&mut self, position: Option<Position>, received: ObservedTime) {
         if let (Some(journal), Some(position)) = (&mut self.journal, position) {
-            journal.took(position, self.pipeline.frontier());
+            journal.took(position, self.pipeline.frontier(), received);
         }
     }
 
