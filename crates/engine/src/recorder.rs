@@ -35,10 +35,12 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn calls(&mut self, calls: impl Iterator<Item = Call>) {
+    /// Keeps the calls, and empties the list.
+    pub(crate) fn calls(&mut self, calls: &mut Vec<Call>) {
         if let Some(store) = self.writable() {
-            calls.for_each(|call| store.append_call(&call));
+            calls.iter().for_each(|call| store.append_call(call));
         }
+        calls.clear();
     }
 
     /// What the limits of the store did.
