@@ -1,4 +1,4 @@
-//! The first benchmark's two sides that are not Selvedge: a load generator and a plain OTLP server.
+//! The first benchmark's two sides that are not Selvedge: a load generator and a plain OTLP server, with and without decoding.
 //!
 //! Turns a [`payload::Shape`] into encoded requests and sends them ([`load`]); receives, decodes and drops them
 //! ([`server`]). Owns the payload that both sides of a comparison get. Never runs outside loopback.

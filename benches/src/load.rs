@@ -128,19 +128,27 @@ fn now_unix_nano() -> u64 {
 mod tests {
     use super::*;
     use crate::payload::{Shape, templates};
+    use crate::server::{Yardstick, serve};
 
-    /// Scenario: the load runs against the plain server on a free port.
+    /// Scenario: the load runs against each yardstick on a free port.
     /// Guarantees: every span is acknowledged once, none is counted twice.
     #[test]
-    fn every_span_of_the_plan_is_acknowledged_by_the_plain_server() {
+    fn every_span_of_the_plan_is_acknowledged_by_both_yardsticks() {
+        for yardstick in [Yardstick::Plain, Yardstick::Floor] {
+            let expected = Outcome { acked_spans: 2_000, rejected_spans: 0, refused_requests: 0 };
+            assert_eq!(loaded(yardstick), expected, "{yardstick:?}");
+        }
+    }
+
+    fn loaded(yardstick: Yardstick) -> Outcome {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
-        std::thread::spawn(move || crate::server::serve(address));
+        std::thread::spawn(move || serve(yardstick, address));
         let shape = Shape { bodies: 2, ..Shape::default() };
         let plan = Plan { address, requests: 20, in_flight: 4, first_sequence: 0 };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let outcome = runtime.block_on(async {
+        runtime.block_on(async {
             let templates = templates(&shape);
             for _ in 0..200 {
                 if let Ok(outcome) = run(&plan, &templates).await {
@@ -149,7 +157,6 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             panic!("the server never listened");
-        });
-        assert_eq!(outcome, Outcome { acked_spans: 2_000, rejected_spans: 0, refused_requests: 0 });
+        })
     }
 }

@@ -29,7 +29,8 @@ cargo xtask <command>
   tidy     arrows between crates, owners of heavy dependencies, sizes, headers, names in rules and fixtures
   golden   run the tests with UPDATE_GOLDEN=1 and show what changed
   bench    CPU seconds per million spans of `selvedge run`, against a plain tonic server on the same payload
-             --rounds N (3)  --requests N (20000)  --glibc  --yardstick-only
+             --rounds N (3)  --requests N (20000)  --spans N (100 a request)  --profile NAME (release)
+             --glibc  --yardstick-only
            --sql: questions over ten million calls in memory, against plain DataFusion; what a row costs and takes
              --rounds N (5)  --calls N (10000000)  --edges N (1000)
   soak     false pages of simulated mesh-weeks, what is found of injected faults, poisoning, broken calibration

@@ -148,7 +148,7 @@ impl Pipeline {
             let (key, observation) = self.router.route(at);
             self.recorder.observation(observation);
             self.shards.admit(key, observation);
-            self.recorder.calls(self.shards.take_completed());
+            self.recorder.calls(self.shards.completed());
         }
         let points = self.router.decoded().points.len() as u64;
         self.stats.count_records(batch.signal, points, self.router.decoded().rejected_before(records));

@@ -51,11 +51,14 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn calls(&mut self, calls: impl Iterator<Item = Call>) {
+    /// Keeps the calls, and empties the list.
+    pub(crate) fn calls(&mut self, calls: &mut Vec<Call>) {
         let written = self.written.calls;
         if let Some(store) = self.writable() {
-            calls.filter(|call| unwritten(call.end, written)).for_each(|call| store.append_call(&call));
+            let unwritten = calls.iter().filter(|call| unwritten(call.end, written));
+            unwritten.for_each(|call| store.append_call(call));
         }
+        calls.clear();
     }
 
     /// What the limits of the store did.

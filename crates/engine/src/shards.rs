@@ -63,6 +63,7 @@ enum Work {
 
 struct Reply {
     delta: TickDelta,
+    completed: Vec<Call>,
     ledger: FateLedger,
     pressure: Pressure,
 }
@@ -132,9 +133,9 @@ impl Shards {
         }
     }
 
-    /// Takes the calls that completed since the last time.
-    pub(crate) fn take_completed(&mut self) -> std::vec::Drain<'_, Call> {
-        self.completed.drain(..)
+    /// The calls that completed since the last time; whoever takes them empties it.
+    pub(crate) fn completed(&mut self) -> &mut Vec<Call> {
+        &mut self.completed
     }
 
     /// Has the oldest evicted in all shards until they are inside the budget of all. It is asked for at the same records
@@ -200,14 +201,14 @@ impl Shards {
     ) -> (Vec<TickDelta>, Pressure) {
         match &mut self.kind {
             Kind::Inline(store) => {
-                let mut delta = inline(store);
-                self.completed.append(&mut delta.completed);
+                let delta = inline(store);
+                store.take_completed(&mut self.completed);
                 (vec![delta], store.pressure())
             }
             Kind::Threads(workers) => {
                 workers.iter_mut().for_each(|worker| worker.send(work()));
                 let mut replies: Vec<Reply> = workers.iter_mut().map(Worker::receive).collect();
-                replies.iter_mut().for_each(|reply| self.completed.append(&mut reply.delta.completed));
+                replies.iter_mut().for_each(|reply| self.completed.append(&mut reply.completed));
                 self.settled_unfetched = 0;
                 let pressure = replies.iter().fold(Pressure::default(), |sum, reply| sum.and(reply.pressure));
                 (replies.into_iter().map(|reply| reply.delta).collect(), pressure)
@@ -290,12 +291,7 @@ fn serve(store: &mut CallStore, inbox: &Receiver<Work>, outbox: &SyncSender<Repl
                 store.settle_touched();
                 continue;
             }
-            Work::Weigh => TickDelta::default(),
-            Work::Fetch => {
-                let mut delta = TickDelta::default();
-                store.take_completed(&mut delta.completed);
-                delta
-            }
+            Work::Weigh | Work::Fetch => TickDelta::default(),
             Work::MakeRoom(oldest, slice) => {
                 store.make_room(oldest, slice);
                 TickDelta::default()
@@ -309,7 +305,9 @@ fn serve(store: &mut CallStore, inbox: &Receiver<Work>, outbox: &SyncSender<Repl
                 store.flush()
             }
         };
-        let reply = Reply { delta, ledger: *store.ledger(), pressure: store.pressure() };
+        let mut completed = Vec::new();
+        store.take_completed(&mut completed);
+        let reply = Reply { delta, completed, ledger: *store.ledger(), pressure: store.pressure() };
         if outbox.send(reply).is_err() {
             return;
         }

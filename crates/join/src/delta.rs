@@ -43,9 +43,6 @@ pub struct TickDelta {
     pub edges: Vec<((Window, EdgeKey), EdgeWindow)>,
     /// Which sides reported, by edge.
     pub completeness: FixedMap<EdgeKey, Completeness>,
-    /// The calls themselves, unless they were taken earlier ([`crate::CallStore::take_completed`]). Empty without
-    /// [`JoinConfig::hand_out_calls`].
-    pub completed: Vec<Call>,
     /// Calls completed.
     pub calls: u64,
     /// Of these, calls of edges that found no room and were counted together.
@@ -55,7 +52,7 @@ pub struct TickDelta {
 impl Default for TickDelta {
     fn default() -> Self {
         let completeness = FixedMap::with_hasher(fixed_state());
-        Self { edges: Vec::new(), completeness, completed: Vec::new(), calls: 0, calls_pooled: 0 }
+        Self { edges: Vec::new(), completeness, calls: 0, calls_pooled: 0 }
     }
 }
 
@@ -71,7 +68,6 @@ impl TickDelta {
         let mut all = Tally::new(config);
         let mut completeness = FixedMap::<EdgeKey, Completeness>::with_hasher(fixed_state());
         for delta in deltas {
-            all.completed.extend(delta.completed);
             all.calls += delta.calls;
             all.calls_pooled += delta.calls_pooled;
             for (key, edge) in delta.edges {
@@ -144,9 +140,13 @@ impl Tally {
         }
     }
 
-    /// Moves the calls completed since the last time to the end of `calls`.
+    /// Moves the calls completed since the last time to the end of `calls`; where there are none yet, without copying.
     pub(crate) fn take_completed(&mut self, calls: &mut Vec<Call>) {
-        calls.append(&mut self.completed);
+        if calls.is_empty() {
+            std::mem::swap(calls, &mut self.completed);
+        } else {
+            calls.append(&mut self.completed);
+        }
     }
 
     /// Everything counted since the last time.
@@ -154,7 +154,6 @@ impl Tally {
         self.count_by_edge();
         pool(&mut self.edges, self.edges_max, &mut self.calls_pooled);
         let mut delta = TickDelta {
-            completed: std::mem::take(&mut self.completed),
             calls: std::mem::take(&mut self.calls),
             calls_pooled: std::mem::take(&mut self.calls_pooled),
             ..TickDelta::default()

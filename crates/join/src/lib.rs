@@ -17,6 +17,7 @@ mod directory;
 mod generations;
 mod group;
 mod hop;
+mod look_ahead;
 mod reporters;
 mod schedule;
 mod series;

@@ -16,6 +16,7 @@ use crate::config::JoinConfig;
 use crate::delta::{Tally, TickDelta};
 use crate::group::Group;
 use crate::hop::Counted;
+use crate::look_ahead;
 use crate::schedule::Schedule;
 use crate::slab::{NIL, Slab};
 use crate::stub::Stub;
@@ -133,12 +134,15 @@ impl CallStore {
         while let Some(bucket) = self.due.pop_due(watermark) {
             due.push(bucket);
         }
-        for (bucket, groups) in due {
-            for at in groups {
-                let group = self.groups.get_mut(at);
-                group.leave_schedule(bucket);
-                if group.due == bucket {
-                    self.settle(at, watermark);
+        for (bucket, mut groups) in due {
+            for groups in groups.make_contiguous().chunks(look_ahead::GROUPS) {
+                look_ahead::look(&self.groups, &self.records, groups);
+                for at in groups {
+                    let group = self.groups.get_mut(*at);
+                    group.leave_schedule(bucket);
+                    if group.due == bucket {
+                        self.settle(*at, watermark);
+                    }
                 }
             }
         }

@@ -12,7 +12,6 @@ use serde_json::Value;
 use super::asking::Asking;
 use crate::steps;
 
-pub(super) const SPANS_PER_REQUEST: u64 = 100;
 /// The name of the threads that run queries (`crates/query/src/service.rs`).
 const QUERY_THREAD: &str = "sql";
 /// The kernel counts CPU time in these for user space, on every architecture.
@@ -101,11 +100,11 @@ impl Server {
     }
 
     /// Sends requests to it; CPU seconds per million spans that it took.
-    pub(super) fn load(&mut self, programs: &Path, requests: u64) -> Result<f64> {
+    pub(super) fn load(&mut self, programs: &Path, requests: u64, spans: u64) -> Result<f64> {
         let before = self.ticks()?;
         let mut load = Command::new(programs.join("load"));
         load.arg(self.address.to_string());
-        load.args(["--requests", &requests.to_string(), "--spans", &SPANS_PER_REQUEST.to_string()]);
+        load.args(["--requests", &requests.to_string(), "--spans", &spans.to_string()]);
         load.args(["--first-sequence", &self.next_sequence.to_string()]);
         let answers = self.asking.as_ref().map(Asking::start);
         let outcome: Value = serde_json::from_str(&steps::output(&mut load)?)?;
@@ -114,7 +113,7 @@ impl Server {
             eprintln!("{}: {answered}", self.name);
         }
         self.next_sequence += requests;
-        let spans = requests * SPANS_PER_REQUEST;
+        let spans = requests * spans;
         ensure!(
             outcome["acked_spans"] == spans && outcome["rejected_spans"] == 0,
             "{} did not take all of {spans} spans: {outcome}",

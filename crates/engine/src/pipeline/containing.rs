@@ -77,7 +77,7 @@ impl Pipeline {
     pub(super) fn take(&mut self, deltas: Vec<TickDelta>) {
         self.containment.observe(&deltas, view(&self.router, &self.baselines, self.clock));
         self.windows.merge(deltas, &mut self.stats);
-        self.recorder.calls(self.shards.take_completed());
+        self.recorder.calls(self.shards.completed());
     }
 
     /// Decides about the incidents that wait for it.

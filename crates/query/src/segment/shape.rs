@@ -18,8 +18,9 @@ use crate::segment::shape_column;
 
 /// Shapes of a chunk: what a snapshot may have to copy.
 const CHUNK_SHAPES: usize = 1_024;
-/// Slots of the memo of recent shapes.
-const MEMO_SLOTS: usize = 2_048;
+/// Slots of the memo of recent shapes: more than a large mesh has. Those that are not needed are never touched.
+const MEMO_SLOTS: usize = 1 << MEMO_BITS;
+const MEMO_BITS: u32 = 15;
 
 /// What a shape says in one column.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,7 +79,7 @@ impl<S: Shape> Book<S> {
     /// The number of a shape; `None` when it is new and the book is full.
     pub(crate) fn number(&mut self, shape: &S) -> Option<u16> {
         let mix = shape.mix().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let slot = usize::try_from(mix >> 53).unwrap_or(0) % MEMO_SLOTS;
+        let slot = usize::try_from(mix >> (u64::BITS - MEMO_BITS)).unwrap_or(0);
         let recent = self.memo[slot];
         if self.get(recent) == Some(shape) {
             return Some(recent);
