@@ -87,6 +87,12 @@ impl Evidence {
         }
     }
 
+    /// Forgets a measure altogether.
+    pub(super) fn restart(&mut self, parameters: &Parameters) {
+        self.clear(parameters);
+        self.means[parameters.first..parameters.first + parameters.alternatives.len()].fill(1.0);
+    }
+
     /// Starts anew.
     pub(super) fn clear(&mut self, parameters: &Parameters) {
         self.sums[parameters.first..parameters.first + parameters.alternatives.len()].fill(0.0);

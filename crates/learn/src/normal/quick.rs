@@ -54,6 +54,19 @@ impl Recent {
         }
     }
 
+    /// Counts of a measure in all windows that are kept, and their exposure.
+    pub(super) fn total(&self, measure: Measure, window_seconds: f64) -> [f64; 2] {
+        let column = |column: usize| self.windows.iter().map(|window| f64::from(window[column])).sum::<f64>();
+        let kept = self.kept.iter().map(|&kept| f64::from(kept) / 255.0).sum::<f64>();
+        let exposure = if measure.over_time() { window_seconds * kept } else { column(EXPOSURE) };
+        [column(measure as usize), exposure]
+    }
+
+    /// Forgets the counts of a measure.
+    pub(super) fn forget(&mut self, measure: Measure) {
+        self.windows.iter_mut().for_each(|window| window[measure as usize] = 0);
+    }
+
     pub(super) fn sums(&self, window_seconds: f64) -> Sums {
         let mut sums = Sums { counts: [[0.0; COLUMNS]; 3], seconds: [0.0; 3] };
         let mut running = [0_u64; COLUMNS];
