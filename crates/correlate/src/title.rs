@@ -102,6 +102,9 @@ fn say(finding: &Finding, subjects: &str) -> String {
 }
 
 fn say_what_is_new_or_wrong(finding: &Finding, source: &str, destination: &str, bracket: &str) -> String {
+    if finding.subject == "mesh" && !names_somebody(finding) {
+        return finding.summary.clone();
+    }
     match finding.kind {
         FindingKind::NewEgress => format!("{source} sends data to {destination}, a host never seen before"),
         FindingKind::PathScan => format!("{source} probes many paths on {destination}{bracket}"),

@@ -10,6 +10,7 @@ use selvedge_receive::{OtlpSection, ReceiveConfig};
 use selvedge_serve::{ServeConfig, ServeSection};
 use serde::Deserialize;
 
+use crate::detection_section::DetectionSection;
 use crate::exit::Failure;
 use crate::quarantine_section::{EnforcementSettings, QuarantineSection};
 use crate::sql_section::{SqlSection, SqlSettings};
@@ -31,6 +32,7 @@ struct FileSection {
     sql: SqlSection,
     quarantine: QuarantineSection,
     engine: EngineSection,
+    detection: DetectionSection,
     rules: RulesSection,
     alerts: AlertsSection,
     log: LogSection,
@@ -149,6 +151,7 @@ fn check(file: FileSection, folder: &Path) -> Result<Config, InvalidConfig> {
     }
     let serve = ServeConfig::try_from(serve).map_err(|error| problems.push(error.to_string())).ok();
     let mut engine = file.engine.check(&mut problems);
+    file.detection.apply(&mut engine, &mut problems);
     let (policy, enforcement) = file.quarantine.check(folder, &mut problems);
     let yaml = enforcement.as_ref().and_then(|settings| settings.yaml.as_ref());
     let render = yaml.map_or_else(RenderContext::default, |yaml| yaml.context.clone());

@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod commands;
 mod config;
+mod detection_section;
 mod enforcement;
 mod exit;
 mod logging;

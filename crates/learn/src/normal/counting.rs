@@ -85,9 +85,7 @@ pub fn counts_of(edge: &EdgeWindow, cuts: Option<&LatencyCuts>) -> EdgeCounts {
 
 /// Shapes of calls that reached the callee.
 fn counted(edge: &EdgeWindow) -> impl Iterator<Item = (&CallShape, &ShapeStats)> {
-    edge.shapes
-        .iter()
-        .filter(|(shape, _)| !shape.handshake_failure.present() && !shape.denied_by.present())
+    edge.shapes.iter().filter(|(shape, _)| !shape.handshake_failure.present() && !shape.denied_by.present())
 }
 
 /// What a failed or refused request counts as; each counts once.
@@ -174,9 +172,8 @@ mod tests {
 
     /// Latencies of 1 to 100 ms, each `times` times.
     fn latencies(times: u32, factor: u64) -> EdgeWindow {
-        let calls: Vec<Call> = (0..times)
-            .flat_map(|_| (1..=100).map(|ms| call(answered(200, -1), ms * factor, 0)))
-            .collect();
+        let calls: Vec<Call> =
+            (0..times).flat_map(|_| (1..=100).map(|ms| call(answered(200, -1), ms * factor, 0))).collect();
         window(&calls)
     }
 

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use selvedge_model::hash::{FixedMap, fixed_state};
-use selvedge_model::{EdgeCounts, EdgeKey, EdgeWindow, EventTime, Measure, MeasureClass, Node, Reported, Window};
+use selvedge_model::{
+    EdgeCounts, EdgeKey, EdgeWindow, EventTime, Measure, MeasureClass, Node, Reported, Window,
+};
 
 use super::counting::{Latencies, LatencyCuts, counts_of};
 use super::edge::{DRIFT_MAX, EdgeNorm, Sample, Teaching};
@@ -180,7 +182,11 @@ impl Norms {
         self.listen(window, edges);
         for number in 0..self.watches.len() {
             let place = std::mem::replace(&mut self.watches[number].place, NO_CALLS);
-            self.judge_edge(number, window, edges.get(place as usize).map(|(_, edge)| (place as usize, *edge)));
+            self.judge_edge(
+                number,
+                window,
+                edges.get(place as usize).map(|(_, edge)| (place as usize, *edge)),
+            );
         }
         ended
     }

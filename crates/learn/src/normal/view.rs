@@ -60,6 +60,12 @@ impl EdgeNorm {
         Seen { counted, exposure, usual: exposure * f64::from(expected.mean) * f64::from(expected.level) }
     }
 
+    /// Whether the evidence that minutes have left speaks for more of a measure than usual, or for less.
+    #[must_use]
+    pub fn rising(&self, measure: Measure) -> bool {
+        self.evidence.upward(parameters::of(measure))
+    }
+
     /// For how long no request came, and how many should have come meanwhile at the least.
     #[must_use]
     pub fn silent(&self) -> (Duration, f64) {
