@@ -5,6 +5,7 @@
 
 mod causes;
 mod control;
+mod cost;
 mod null;
 mod poison;
 mod power;
@@ -53,6 +54,8 @@ enum What {
     Poison,
     /// Calibration broken on purpose: does the cap hold?
     Control,
+    /// What the wired layer costs: CPU an edge and window, bytes an edge.
+    Cost,
     /// What the largest scores of calm weeks come from.
     Causes,
     /// All of it on a small scale, with checks; fails when something is far off.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         What::Power => power::run(&args),
         What::Poison => poison::run(&args),
         What::Control => control::run(&args),
+        What::Cost => cost::run(&args),
         What::Causes => causes::run(&args),
         What::Short => short(args),
     };

@@ -10,7 +10,7 @@ mod telling;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use selvedge_learn::normal::{EdgeNorm, Ended, Norms, Reading, Teaching};
+use selvedge_learn::normal::{EdgeNorm, Ended, Norms, Reading, Seen, Teaching};
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{EdgeKey, EdgeWindow, EventTime, FindingKind, Measure, MeasureClass, Severity, Window};
 
@@ -79,7 +79,9 @@ enum Grade {
 struct Exceeding<'a> {
     reading: &'a Reading,
     class: MeasureClass,
-    signal: usize,
+    /// What deviates; nothing for absence.
+    measure: Option<Measure>,
+    seen: Seen,
     kind: FindingKind,
     level: Level,
     return_period: Option<Duration>,
@@ -140,7 +142,7 @@ impl Calibrated {
         for one in exceeding {
             let calls = one.reading.place.and_then(|place| edges.get(place)).map_or(&nothing, |of| of.1);
             let case = EdgeCase::new(cx, rules, window, one.reading.key, calls);
-            let mut draft = telling::of_edge(&case, one.reading, one.kind, one.signal);
+            let mut draft = telling::of_edge(&case, &one);
             let broken = self.valve.broken();
             let (severity, why) = self.grade(&one, window.end);
             draft = draft.grade(severity, why, one.return_period);
@@ -233,9 +235,16 @@ impl Calibrated {
             });
             let Some((level, return_period, pace, signal)) = rated.max() else { continue };
             let Some(norm) = norms.norm(&reading.key).filter(|norm| norm.mature()) else { return };
-            let Some(kind) = kind_of(norm, norms.window_length(), pace, signal) else { continue };
+            // Absence is no measure, and stands behind all of them.
+            let measure = Measure::ALL.get(signal).copied();
+            let seen = measure.map_or_else(Seen::default, |measure| match pace {
+                Pace::Quick => norm.seen_quickly(measure, norms.window_length()),
+                Pace::Slow => norm.seen(measure, norms.window_length()),
+            });
+            let kind = measure.map_or(Some(FindingKind::EdgeSilent), |of| kind_of(norm, pace, of, &seen));
+            let Some(kind) = kind else { continue };
             if rules.enabled(kind).is_some() {
-                found.push(Exceeding { reading, class, signal, kind, level, return_period });
+                found.push(Exceeding { reading, class, measure, seen, kind, level, return_period });
             }
         }
         // No requests at all are few requests, too: told once.
@@ -344,9 +353,7 @@ impl Grade {
 
 /// The kind of a deviation, when it is still there: evidence of minutes outlasts what it is of. Fewer bytes than usual have
 /// no kind: they come with fewer requests, or hurt nobody.
-fn kind_of(norm: &EdgeNorm, window: Duration, pace: Pace, signal: usize) -> Option<FindingKind> {
-    let Some(measure) = Measure::ALL.get(signal).copied() else { return Some(FindingKind::EdgeSilent) };
-    let seen = norm.seen(measure, window);
+fn kind_of(norm: &EdgeNorm, pace: Pace, measure: Measure, seen: &Seen) -> Option<FindingKind> {
     let more = seen.usual < seen.counted;
     if pace == Pace::Slow && norm.rising(measure) != more {
         return None;

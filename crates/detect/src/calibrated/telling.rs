@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use selvedge_learn::normal::{Drift, Reading};
+use selvedge_learn::normal::{Drift, Reading, Seen};
 use selvedge_learn::{EdgeBaseline, Tally};
 use selvedge_model::{FindingKind, Measure, MeasureClass, Severity, Symbol, SymbolTable, Window};
 
+use super::Exceeding;
 use crate::behaviour::{EdgeCase, as_f64, failures};
 use crate::case::{Context, human};
 use crate::draft::Draft;
@@ -14,14 +15,13 @@ use crate::draft::Draft;
 const PER_SECOND_MIN: f64 = 1.0;
 
 /// The finding about an edge, before its severity.
-pub(super) fn of_edge(case: &EdgeCase<'_>, reading: &Reading, kind: FindingKind, signal: usize) -> Draft {
-    let measure = Measure::ALL.get(signal).copied();
-    let mut draft = match (kind, measure) {
+pub(super) fn of_edge(case: &EdgeCase<'_>, one: &Exceeding<'_>) -> Draft {
+    let mut draft = match (one.kind, one.measure) {
         (FindingKind::EdgeSilent, _) => silent(case),
-        (FindingKind::LatencyHigh, Some(measure)) => latency(case, measure),
-        (FindingKind::ErrorRateHigh, Some(measure)) => errors(case, reading, measure),
-        (FindingKind::BytesHigh, _) => bytes(case),
-        (kind, _) => requests(case, kind),
+        (FindingKind::LatencyHigh, Some(measure)) => latency(case, measure, &one.seen),
+        (FindingKind::ErrorRateHigh, Some(measure)) => errors(case, one.reading, measure, &one.seen),
+        (FindingKind::BytesHigh, _) => bytes(case, &one.seen),
+        (kind, _) => requests(case, kind, &one.seen),
     };
     let days = case.cx.baselines.norms().norm(&case.key).map_or(0, |norm| norm.days());
     draft = draft.note("usual_is_from", &format!("{days} days of this edge"));
@@ -74,8 +74,7 @@ pub(super) fn of_broken(kind: FindingKind, window: Window) -> Draft {
     draft.grade(Severity::High, "", None)
 }
 
-fn requests(case: &EdgeCase<'_>, kind: FindingKind) -> Draft {
-    let seen = seen(case, Measure::Requests);
+fn requests(case: &EdgeCase<'_>, kind: FindingKind, seen: &Seen) -> Draft {
     let (now, usual) = (seen.counted / seen.exposure.max(1e-9), seen.usual / seen.exposure.max(1e-9));
     let (unit, name, per) = match now.max(usual) {
         rate if rate < PER_SECOND_MIN => ("a minute", "requests_per_minute", 60.0),
@@ -105,8 +104,7 @@ fn silent(case: &EdgeCase<'_>) -> Draft {
     draft.fact("requests", 0, expected).fact("silent_seconds", silent.as_secs(), "")
 }
 
-fn bytes(case: &EdgeCase<'_>) -> Draft {
-    let seen = seen(case, Measure::SentKib);
+fn bytes(case: &EdgeCase<'_>, seen: &Seen) -> Draft {
     let a_second = |kib: f64| format!("{:.0}", 1_024.0 * kib / seen.exposure.max(1e-9));
     let (now, usual) = (a_second(seen.counted), a_second(seen.usual));
     case.draft(FindingKind::BytesHigh, &|_, _| true)
@@ -119,7 +117,7 @@ fn bytes(case: &EdgeCase<'_>) -> Draft {
         .fact("request_bytes_per_second", now, usual)
 }
 
-fn latency(case: &EdgeCase<'_>, measure: Measure) -> Draft {
+fn latency(case: &EdgeCase<'_>, measure: Measure, seen: &Seen) -> Draft {
     let cuts = case.cx.baselines.norms().cuts(&case.key).map_or([0; 4], |cuts| cuts.nanos());
     let (what, limit) = match measure {
         Measure::OverMedian => ("usual median", cuts[0]),
@@ -127,7 +125,6 @@ fn latency(case: &EdgeCase<'_>, measure: Measure) -> Draft {
         Measure::OverQ99 => ("usual 99th percentile", cuts[2]),
         _ => ("double of the usual 99th percentile", cuts[3]),
     };
-    let seen = seen(case, measure);
     let share = |count: f64| number(100.0 * count / seen.exposure.max(1.0));
     let (now, usual) = (share(seen.counted), share(seen.usual));
     let ms = |nanos: u64| number(as_f64(nanos) / 1e6);
@@ -152,8 +149,7 @@ fn latency(case: &EdgeCase<'_>, measure: Measure) -> Draft {
     draft.fact("slow_calls_percent", now, usual)
 }
 
-fn errors(case: &EdgeCase<'_>, reading: &Reading, measure: Measure) -> Draft {
-    let seen = seen(case, measure);
+fn errors(case: &EdgeCase<'_>, reading: &Reading, measure: Measure, seen: &Seen) -> Draft {
     let share = |count: f64| number(100.0 * count / seen.exposure.max(1.0));
     let (now, usual) = (share(seen.counted), share(seen.usual));
     let (what, refused) = match measure {
@@ -170,12 +166,6 @@ fn errors(case: &EdgeCase<'_>, reading: &Reading, measure: Measure) -> Draft {
         .fact("failed_calls_percent", now, usual)
         .fact("failed_calls", reading.counts.count(measure), "")
         .note("failures", &failures(case))
-}
-
-fn seen(case: &EdgeCase<'_>, measure: Measure) -> selvedge_learn::normal::Seen {
-    let norms = case.cx.baselines.norms();
-    let seen = norms.norm(&case.key).map(|norm| norm.seen(measure, norms.window_length()));
-    seen.unwrap_or_default()
 }
 
 /// A window without calls tells nothing of identities: then those that the edge usually has are named.

@@ -11,8 +11,7 @@ use super::parameters;
 use super::quick::WINDOWS;
 use super::usual::Usual;
 
-/// A measure in the last six windows, beside what is usual at this time: for people, and for the direction of a
-/// deviation.
+/// A measure in the last windows, beside what is usual at this time: for people, and for the direction of a deviation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Seen {
     /// What was counted.
@@ -55,7 +54,17 @@ impl EdgeNorm {
     /// A measure in the last six windows, the one that was just judged included.
     #[must_use]
     pub fn seen(&self, measure: Measure, window: Duration) -> Seen {
-        let [counted, exposure] = self.recent.total(measure, window.as_secs_f64());
+        self.beside_usual(measure, self.recent.sums(window.as_secs_f64()).all(measure))
+    }
+
+    /// The same in the last 1, 3 or 6 windows: those that the quick score is from.
+    #[must_use]
+    pub fn seen_quickly(&self, measure: Measure, window: Duration) -> Seen {
+        let sums = self.recent.sums(window.as_secs_f64());
+        self.beside_usual(measure, sums.telling(measure, &self.expected[measure as usize]))
+    }
+
+    fn beside_usual(&self, measure: Measure, [counted, exposure]: [f64; 2]) -> Seen {
         let expected = &self.expected[measure as usize];
         Seen { counted, exposure, usual: exposure * f64::from(expected.mean) * f64::from(expected.level) }
     }
