@@ -159,7 +159,8 @@ impl Behaviour {
     /// Windows come in order.
     pub(crate) fn judge_edge(&mut self, case: &EdgeCase<'_>, calibrated: bool) -> Judgement {
         let mut drafts = Vec::new();
-        let slowness = case.known.map_or_else(Slowness::default, |known| slowness(case, known));
+        let known = case.known.filter(|_| !calibrated);
+        let slowness = known.map_or_else(Slowness::default, |known| slowness(case, known));
         let now = counts(case, &slowness);
         let recent = self.remember(case, now);
         if !calibrated {
@@ -171,7 +172,8 @@ impl Behaviour {
         drafts.extend(volume::response_bytes_high(case));
         drafts.extend(self.beacon(case));
         denied(case, &mut drafts);
-        Judgement { drafts, suspicious: suspicious(case, &slowness, now, recent) }
+        let suspicious = !calibrated && suspicious(case, &slowness, now, recent);
+        Judgement { drafts, suspicious }
     }
 
     /// Forgets edges that are no longer recent.

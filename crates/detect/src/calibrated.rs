@@ -106,6 +106,11 @@ impl Calibrated {
         self.ready && norms.norm(key).is_some_and(EdgeNorm::mature)
     }
 
+    /// True when an edge that it judges is suspected: not told, and not to be learned either.
+    pub(crate) fn suspects(norms: &Norms, key: &EdgeKey) -> bool {
+        norms.reading(key).is_some_and(|reading| reading.scores.suspicious())
+    }
+
     /// What was held back.
     pub(crate) fn held_back(&self) -> HeldBack {
         self.held_back

@@ -205,6 +205,7 @@ impl Detector {
             let calibrated = self.calibrated.judges(cx.baselines.norms(), key);
             let Judgement { mut drafts, suspicious } = self.behaviour.judge_edge(&case, calibrated);
             drafts.extend(witness::overflowed_shapes(&case));
+            let suspicious = suspicious || (calibrated && Calibrated::suspects(cx.baselines.norms(), key));
             self.tell_all(cx, window, *key, drafts, suspicious, &mut findings);
         }
         for (key, draft) in self.calibrated.judge_window(cx, &self.rules, window, edges) {

@@ -164,7 +164,7 @@ fn hours_and_days_end_in_event_time_and_only_those_that_were_seen() {
     let mut days = 0;
     let mut until = |trial: &mut Trial, end: u64| {
         while trial.now < end {
-            let boundary = trial.now % HOUR == 0 && trial.now > 0;
+            let boundary = trial.now.is_multiple_of(HOUR) && trial.now > 0;
             trial.now += u64::from(boundary);
             let ended = trial.window(&[(20, 5)], Reported::Both);
             days += u64::from(ended.day.is_some());

@@ -222,6 +222,13 @@ impl Norms {
         &self.readings
     }
 
+    /// The one of an edge; nothing when the window did not judge it.
+    #[must_use]
+    pub fn reading(&self, key: &EdgeKey) -> Option<&Reading> {
+        let &number = self.known.get(key)?;
+        self.readings.binary_search_by_key(&number, |reading| reading.edge).ok().map(|at| &self.readings[at])
+    }
+
     /// What an edge normally does.
     #[must_use]
     pub fn norm(&self, key: &EdgeKey) -> Option<&EdgeNorm> {
