@@ -6,6 +6,8 @@
 //! less urgently, and counted.
 
 mod telling;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
