@@ -24,8 +24,9 @@ use crate::rules::RuleSet;
 
 const CLASSES: usize = MeasureClass::ALL.len();
 const MINUTE: u64 = 60_000_000_000;
-/// A finding at page level goes on while no more than this passes between two: as long as an incident stays open.
-const GOES_ON: Duration = Duration::from_mins(30);
+/// A finding at page level goes on while no more than this passes between two: for so long an incident without news stays
+/// open, or is opened again (`correlate`), and is the same to everybody who was told of it.
+const GOES_ON: Duration = Duration::from_mins(15);
 /// One that comes back within this time extends the one before: it wakes nobody a second time.
 const EPISODE: Duration = Duration::from_hours(7 * 24);
 /// So long people know about an edge that was told.
@@ -289,7 +290,7 @@ impl Calibrated {
     /// How bad it is, and why it is no worse.
     fn grade(&mut self, one: &Exceeding<'_>, now: EventTime) -> (Severity, &'static str) {
         match one.level {
-            Level::Warning if self.storm => (Severity::Low, Grade::Storm.why()),
+            Level::Warning if self.storm => (Severity::Info, Grade::Storm.why()),
             Level::Warning => (Severity::Medium, ""),
             Level::Page => {
                 let grade = self.page(&one.reading.key, one.class, now);
@@ -336,8 +337,8 @@ impl Calibrated {
             Grade::Page => return (Severity::High, ""),
             Grade::OverBudget => (Severity::Medium, &mut held.over_budget),
             Grade::Repeated => (Severity::Medium, &mut held.repeated),
-            Grade::Storm => (Severity::Low, &mut held.storm),
-            Grade::Broken => (Severity::Low, &mut held.broken),
+            Grade::Storm => (Severity::Info, &mut held.storm),
+            Grade::Broken => (Severity::Info, &mut held.broken),
         };
         *counter += u64::from(new);
         (severity, grade.why())

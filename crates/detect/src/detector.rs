@@ -226,7 +226,8 @@ impl Detector {
     ) {
         let told: Vec<Finding> = drafts.into_iter().map(|draft| self.tell(cx, window, key, draft)).collect();
         let misbehaves = |finding: &&Finding| {
-            finding.kind.family() == Family::Behaviour && finding.severity >= Severity::Low
+            let bad = finding.severity >= Severity::Low || finding.calibrated;
+            finding.kind.family() == Family::Behaviour && bad
         };
         let lasting = told.iter().filter(misbehaves).any(|finding| never_accepted(finding.kind));
         let misbehaving = told.iter().any(|finding| misbehaves(&finding));
