@@ -162,17 +162,19 @@ impl Calibrated {
         drafts
     }
 
-    /// What may be learned of an edge whose behaviour `was_told` in this window, and with calls that were `flagged`.
+    /// What may be learned of an edge that its normal suspects or not, that the defaults told of in this window
+    /// (`was_told`) or not, with `flagged` calls or without.
     pub(crate) fn teaching(
         &self,
-        reading: &Reading,
+        key: &EdgeKey,
         now: EventTime,
+        suspected: bool,
         was_told: bool,
         flagged: bool,
     ) -> Teaching {
         let recent = |told: &Told| told.last.iter().any(|last| last.present() && now.since(*last) < TOLD);
-        let known = was_told || self.told.get(&reading.key).is_some_and(recent);
-        match reading.scores.suspicious() {
+        let known = was_told || self.told.get(key).is_some_and(recent);
+        match suspected {
             _ if self.storm || flagged => Teaching::Off,
             true if known => Teaching::Told,
             false if was_told => Teaching::Off,

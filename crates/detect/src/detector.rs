@@ -76,7 +76,7 @@ struct WindowState {
     told: FixedSet<(FindingKind, EdgeKey, String)>,
     shapes: FixedSet<(EdgeKey, CallShape)>,
     edges: FixedSet<EdgeKey>,
-    /// Edges whose behaviour was told, for as long as a freeze lasts.
+    /// Edges whose behaviour was told by the defaults, for as long as a freeze lasts.
     misbehaving: FixedSet<EdgeKey>,
     refused_routes: FixedMap<EdgeKey, u64>,
     scans: Scans,
@@ -214,7 +214,7 @@ impl Detector {
         sorted(findings)
     }
 
-    /// Tells what was seen of an edge, and keeps an edge that misbehaves, or is `suspicious`, from being learned.
+    /// Tells what was seen of an edge, and keeps an edge that misbehaves, or is `suspicious`, out of its baseline.
     fn tell_all(
         &mut self,
         cx: &Context<'_>,
@@ -237,7 +237,9 @@ impl Detector {
             if frozen || lasting {
                 state.edges.insert(key);
             }
-            if frozen && misbehaving {
+            // Warnings by the mesh's record are a budget, and most of them are nothing: a job that warns must become known.
+            // The normal trims them, and keeps out what it suspects.
+            if frozen && told.iter().any(|finding| misbehaves(&finding) && !finding.calibrated) {
                 state.misbehaving.insert(key);
             }
         }
@@ -299,15 +301,16 @@ impl Detector {
     }
 
     /// What the normal of an edge may learn of the window that was judged last, given its calls: nothing of a minute in
-    /// which calls of it were flagged, or in which its behaviour was told before the normal itself suspects it; what it
-    /// suspects it keeps out by itself, for a bounded time.
+    /// which calls of it were flagged, or in which the defaults told of it before the normal itself suspects it; what it
+    /// suspects it keeps out by itself, for a bounded time, and for longer what somebody was told of at page level.
     #[must_use]
     pub fn teaching(&self, reading: &Reading, calls: Option<&EdgeWindow>) -> Teaching {
         let state = self.judged.and_then(|window| self.windows.get(&window));
         let now = self.judged.map_or(EventTime::ABSENT, |window| window.end);
         let told = state.is_some_and(|state| state.misbehaving.contains(&reading.key));
         let flagged = state.zip(calls).is_some_and(|(state, calls)| state.flags(&reading.key, calls));
-        self.calibrated.teaching(reading, now, told && !self.learning, flagged && !self.learning)
+        let (told, flagged) = (told && !self.learning, flagged && !self.learning);
+        self.calibrated.teaching(&reading.key, now, reading.scores.suspicious(), told, flagged)
     }
 
     /// Forgets what was told about a window, and all older ones.

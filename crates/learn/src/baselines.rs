@@ -83,7 +83,10 @@ impl Baselines {
             let before = baseline.routes_overflowed();
             learn_edge(baseline, &shapes);
             self.routes_overflowed += baseline.routes_overflowed() - before;
-            self.norms.follow(key, window.end);
+            // What is counted together has nothing in common.
+            if key != key.pooled() {
+                self.norms.follow(key, window.end);
+            }
         }
     }
 

@@ -73,6 +73,33 @@ fn in_a_storm_and_with_a_broken_record_edges_wake_nobody_and_the_mesh_is_ill() {
     assert!(!calibrated.ill());
 }
 
+/// Guarantees: flagged calls and storms teach nothing, what was told teaches as told while it is suspected, and a page is
+/// remembered for six hours.
+#[test]
+fn what_may_be_learned_follows_from_what_was_told() {
+    let mut calibrated = Calibrated::new(Budgets::default());
+    severity(&mut calibrated, 1, MeasureClass::Volume, 0);
+    use Teaching::{Off, Quiet, Told};
+    let cases = [
+        // Edge, minutes, suspected, told by the defaults, flagged calls.
+        ((2, 5, false, false, false), Quiet),
+        ((2, 5, true, false, false), Quiet),
+        ((2, 5, false, true, false), Off),
+        ((2, 5, true, true, false), Told),
+        ((2, 5, true, true, true), Off),
+        ((2, 5, false, false, true), Off),
+        ((1, 5, true, false, false), Told),
+        ((1, 5, false, false, false), Quiet),
+        ((1, 7 * 60, true, false, false), Quiet),
+    ];
+    for ((edge, minutes, suspected, was_told, flagged), expected) in cases {
+        let found = calibrated.teaching(&key(edge), at(minutes), suspected, was_told, flagged);
+        assert_eq!(found, expected, "edge {edge} after {minutes} min, {suspected} {was_told} {flagged}");
+    }
+    calibrated.storm = true;
+    assert_eq!(calibrated.teaching(&key(2), at(5), false, false, false), Off);
+}
+
 /// Guarantees: what is remembered is bounded, and past the bound nothing wakes anybody.
 #[test]
 fn a_flood_of_edges_is_remembered_up_to_the_bound() {
