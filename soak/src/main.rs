@@ -5,12 +5,12 @@
 
 mod causes;
 mod control;
-mod cost;
 mod null;
 mod poison;
 mod power;
 mod rig;
 mod table;
+mod wired;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -54,7 +54,9 @@ enum What {
     Poison,
     /// Calibration broken on purpose: does the cap hold?
     Control,
-    /// What the wired layer costs: CPU an edge and window, bytes an edge.
+    /// What the layer tells of quiet weeks when it is driven as the pipeline does.
+    Wired,
+    /// What it costs then: CPU an edge and window, bytes an edge.
     Cost,
     /// What the largest scores of calm weeks come from.
     Causes,
@@ -76,7 +78,8 @@ fn main() -> ExitCode {
         What::Power => power::run(&args),
         What::Poison => poison::run(&args),
         What::Control => control::run(&args),
-        What::Cost => cost::run(&args),
+        What::Wired => wired::quiet(&args),
+        What::Cost => wired::cost(&args),
         What::Causes => causes::run(&args),
         What::Short => short(args),
     };
