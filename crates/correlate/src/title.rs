@@ -124,6 +124,9 @@ fn say_what_is_new_or_wrong(finding: &Finding, source: &str, destination: &str, 
         FindingKind::BytesHigh => {
             with_numbers(format!("{source} and {destination} move unusually many bytes"), finding)
         }
+        FindingKind::ErrorRateHigh if finding.subject == "refused" => {
+            with_numbers(format!("{destination} refuses many calls of {source}"), finding)
+        }
         FindingKind::ErrorRateHigh => with_numbers(format!("{destination} is failing"), finding),
         FindingKind::LatencyHigh => with_numbers(format!("{destination} is slow"), finding),
         FindingKind::RequestRateHigh => with_numbers(format!("{source} floods {destination}"), finding),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use selvedge_model::{EventTime, Evidence, Exemplar, FindingKind, IdentitySource, Severity, Symbol};
 
+use crate::statistics::RETURN_PERIOD_SECONDS_MAX;
+
 /// More steps than there are severities: lowers anything to `info`.
 const TO_INFO: i32 = -8;
 
@@ -97,7 +99,8 @@ impl Draft {
     /// Gives it the severity that the mesh's own record says, and why it is no worse, when something held it back.
     pub(crate) fn grade(mut self, severity: Severity, why: &str, return_period: Option<Duration>) -> Self {
         self.graded = Some(severity);
-        self.return_period_seconds = return_period.map(|period| period.as_secs_f64());
+        self.return_period_seconds =
+            return_period.map(|period| period.as_secs_f64().min(RETURN_PERIOD_SECONDS_MAX));
         self.note("lowered_because", why)
     }
 

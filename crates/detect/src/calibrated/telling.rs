@@ -119,17 +119,16 @@ fn bytes(case: &EdgeCase<'_>, seen: &Seen) -> Draft {
 
 fn latency(case: &EdgeCase<'_>, measure: Measure, seen: &Seen) -> Draft {
     let cuts = case.cx.baselines.norms().cuts(&case.key).map_or([0; 4], |cuts| cuts.nanos());
-    let (what, limit) = match measure {
-        Measure::OverMedian => ("usual median", cuts[0]),
-        Measure::OverQ90 => ("usual 90th percentile", cuts[1]),
-        Measure::OverQ99 => ("usual 99th percentile", cuts[2]),
-        _ => ("double of the usual 99th percentile", cuts[3]),
+    let (what, limit, own) = match measure {
+        Measure::OverMedian => ("usual median", cuts[0], 0),
+        Measure::OverQ90 => ("usual 90th percentile", cuts[1], 1),
+        Measure::OverQ99 => ("usual 99th percentile", cuts[2], 2),
+        _ => ("double of the usual 99th percentile", cuts[3], 2),
     };
     let share = |count: f64| number(100.0 * count / seen.exposure.max(1.0));
     let (now, usual) = (share(seen.counted), share(seen.usual));
     let ms = |nanos: u64| number(as_f64(nanos) / 1e6);
-    let latency = case.edge.latency();
-    let mut draft = case
+    let draft = case
         .draft(FindingKind::LatencyHigh, &|_, stats| stats.latency.count_above(limit) > 0)
         .summary(format!(
             "{now} % of the calls from {} to {} take longer than {} ms, the {what}; usual are {usual} %",
@@ -137,16 +136,18 @@ fn latency(case: &EdgeCase<'_>, measure: Measure, seen: &Seen) -> Draft {
             case.callee(),
             ms(limit)
         ));
-    for (name, quantile, cut) in [
-        ("latency_ms_p90", 0.9, cuts[1]),
-        ("latency_ms_p50", 0.5, cuts[0]),
-        ("latency_ms_p99", 0.99, cuts[2]),
-    ] {
-        if let Some(nanos) = latency.quantile(quantile) {
-            draft = draft.fact(name, ms(nanos), ms(cut));
-        }
-    }
-    draft.fact("slow_calls_percent", now, usual)
+    let latency = case.edge.latency();
+    let quantiles = [("latency_ms_p50", 0.5), ("latency_ms_p90", 0.9), ("latency_ms_p99", 0.99)];
+    let in_ms = |draft: Draft, which: usize| {
+        let (name, quantile) = quantiles[which];
+        let nanos = latency.quantile(quantile);
+        nanos.map(|nanos| draft.clone().fact(name, ms(nanos), ms(cuts[which]))).unwrap_or(draft)
+    };
+    let in_percent = |draft: Draft| draft.fact("slow_calls_percent", now, usual);
+    // The first fact stands in the title of an incident: milliseconds where this window shows it, else the share.
+    let shows = latency.quantile(quantiles[own].1).is_some_and(|nanos| cuts[own] < nanos);
+    let draft = if shows { in_percent(in_ms(draft, own)) } else { in_ms(in_percent(draft), own) };
+    (0..quantiles.len()).filter(|which| *which != own).fold(draft, in_ms)
 }
 
 fn errors(case: &EdgeCase<'_>, reading: &Reading, measure: Measure, seen: &Seen) -> Draft {
