@@ -10,6 +10,7 @@ mod poison;
 mod power;
 mod rig;
 mod table;
+mod wired;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -53,6 +54,10 @@ enum What {
     Poison,
     /// Calibration broken on purpose: does the cap hold?
     Control,
+    /// What the layer tells of quiet weeks when it is driven as the pipeline does.
+    Wired,
+    /// What it costs then: CPU an edge and window, bytes an edge.
+    Cost,
     /// What the largest scores of calm weeks come from.
     Causes,
     /// All of it on a small scale, with checks; fails when something is far off.
@@ -73,6 +78,8 @@ fn main() -> ExitCode {
         What::Power => power::run(&args),
         What::Poison => poison::run(&args),
         What::Control => control::run(&args),
+        What::Wired => wired::quiet(&args),
+        What::Cost => wired::cost(&args),
         What::Causes => causes::run(&args),
         What::Short => short(args),
     };

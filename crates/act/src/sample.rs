@@ -64,6 +64,7 @@ pub(crate) fn finding() -> Finding {
         onset: ONSET,
         detected: ONSET.after(std::time::Duration::from_secs(1)),
         return_period_seconds: Some(604_800.000_01),
+        calibrated: false,
         summary: "plaintext where 812 calls used mutual TLS".to_owned(),
         evidence: vec![Evidence {
             name: "security".to_owned(),

@@ -18,7 +18,9 @@ const EDGES_MAX: usize = 16;
 /// Quarantines shown.
 const QUARANTINES_MAX: usize = 16;
 /// Until a mesh has history of its own, thresholds are the rules' defaults (design section 7).
-const CALIBRATION: &str = "default";
+const DEFAULT: &str = "default";
+/// Thresholds and return periods come from the mesh's own record.
+const CALIBRATED: &str = "calibrated";
 
 /// The lines of the rules that say what to do next.
 pub(crate) type Runbooks<'a> = &'a dyn Fn(FindingKind) -> Option<String>;
@@ -65,7 +67,7 @@ impl Case {
             highlights: Vec::new(),
             quarantines: Vec::new(),
             runbook: Vec::new(),
-            calibration: CALIBRATION,
+            calibration: DEFAULT,
         };
         Self { incident, quiet_from: now, kept: Vec::new() }
     }
@@ -126,6 +128,7 @@ impl Case {
         incident.onset = told.iter().map(|finding| finding.onset).min().unwrap_or(now);
         incident.return_period_seconds =
             findings.iter().filter_map(|finding| finding.return_period_seconds).max_by(f64::total_cmp);
+        incident.calibration = calibration(&findings);
         incident.suspects = suspects::rank(told);
         incident.edges = edges(&findings, incident.suspects.first());
         incident.title = title::sentence(told, &incident.suspects);
@@ -181,6 +184,15 @@ fn by_age(left: &Kept, right: &Kept) -> std::cmp::Ordering {
 
 fn age_key(finding: &Finding) -> (bool, EventTime, &str) {
     (finding.severity == Severity::Info, finding.onset, &finding.id)
+}
+
+/// What the return period of an incident rests on: the mesh's record only when nothing of it rests on defaults.
+fn calibration(findings: &[&Finding]) -> &'static str {
+    let mut rated = findings
+        .iter()
+        .filter(|finding| finding.return_period_seconds.is_some() || finding.calibrated)
+        .peekable();
+    if rated.peek().is_some() && rated.all(|finding| finding.calibrated) { CALIBRATED } else { DEFAULT }
 }
 
 /// Kinds, most telling first; what is only context comes last.

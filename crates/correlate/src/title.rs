@@ -102,6 +102,9 @@ fn say(finding: &Finding, subjects: &str) -> String {
 }
 
 fn say_what_is_new_or_wrong(finding: &Finding, source: &str, destination: &str, bracket: &str) -> String {
+    if finding.subject == "mesh" && !names_somebody(finding) {
+        return finding.summary.clone();
+    }
     match finding.kind {
         FindingKind::NewEgress => format!("{source} sends data to {destination}, a host never seen before"),
         FindingKind::PathScan => format!("{source} probes many paths on {destination}{bracket}"),
@@ -120,6 +123,9 @@ fn say_what_is_new_or_wrong(finding: &Finding, source: &str, destination: &str, 
         FindingKind::DeniedBurst => format!("{destination} denies many calls of {source}"),
         FindingKind::BytesHigh => {
             with_numbers(format!("{source} and {destination} move unusually many bytes"), finding)
+        }
+        FindingKind::ErrorRateHigh if finding.subject == "refused" => {
+            with_numbers(format!("{destination} refuses many calls of {source}"), finding)
         }
         FindingKind::ErrorRateHigh => with_numbers(format!("{destination} is failing"), finding),
         FindingKind::LatencyHigh => with_numbers(format!("{destination} is slow"), finding),

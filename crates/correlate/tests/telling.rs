@@ -174,3 +174,33 @@ fn an_alert_gets_its_lines_bounded_sorted_and_once() {
     ]);
     assert_eq!(periods.return_period_seconds, Some(86_400.0));
 }
+
+/// Guarantees: an incident says `calibrated` only when all that its return period rests on comes from the mesh's record.
+#[test]
+fn an_incident_is_calibrated_when_nothing_of_it_rests_on_defaults() {
+    let rated = |kind, calibrated| {
+        with(finding(kind, "web", "cart", 1), |finding| {
+            finding.return_period_seconds = Some(60.0);
+            finding.calibrated = calibrated;
+        })
+    };
+    let unrated = finding(K::NewEdge, "web", "cart", 1);
+    let cases = [
+        (vec![rated(K::LatencyHigh, true)], "calibrated"),
+        (vec![rated(K::LatencyHigh, true), unrated.clone()], "calibrated"),
+        (vec![rated(K::LatencyHigh, true), rated(K::ErrorRateHigh, false)], "default"),
+        (vec![unrated], "default"),
+    ];
+    for (findings, expected) in cases {
+        assert_eq!(only_incident(&findings).calibration, expected, "{findings:#?}");
+    }
+}
+
+/// Guarantees: what is said of the whole mesh is not said of an unidentified client.
+#[test]
+fn a_finding_about_the_whole_mesh_is_told_in_its_own_words() {
+    let storm = with(about(finding(K::RequestRateLow, "", "", 1), "mesh"), |finding| {
+        finding.summary = "37 of 240 edges deviate at once".to_owned();
+    });
+    assert_eq!(only_incident(&[storm]).title, "37 of 240 edges deviate at once");
+}

@@ -1,7 +1,8 @@
 //! Behaviour of one edge in one closed window: latency, errors, volume, bytes, beats, denials.
 //!
 //! The seam: [`Behaviour::judge_edge`] is all that the rest of the crate knows. The statistics behind it are
-//! conservative defaults that are safe on a minute of history; a calibrated layer will take their place.
+//! conservative defaults that are safe on a minute of history; on edges that are known for two weeks, in a mesh that has a
+//! record, `calibrated.rs` judges volume, latency, errors and sent bytes in their place.
 
 use std::time::Duration;
 
@@ -154,19 +155,25 @@ impl Behaviour {
         self.beats.unfollowed()
     }
 
-    /// All checks of behaviour of one edge in one closed window. Windows come in order.
-    pub(crate) fn judge_edge(&mut self, case: &EdgeCase<'_>) -> Judgement {
+    /// All checks of behaviour of one edge in one closed window; less what the calibrated layer judges, where it does.
+    /// Windows come in order.
+    pub(crate) fn judge_edge(&mut self, case: &EdgeCase<'_>, calibrated: bool) -> Judgement {
         let mut drafts = Vec::new();
-        let slowness = case.known.map_or_else(Slowness::default, |known| slowness(case, known));
+        let known = case.known.filter(|_| !calibrated);
+        let slowness = known.map_or_else(Slowness::default, |known| slowness(case, known));
         let now = counts(case, &slowness);
         let recent = self.remember(case, now);
-        drafts.extend(latency_high(case, &slowness, now, recent));
-        drafts.extend(error_rate_high(case, now, recent));
-        drafts.extend(request_rate_high(case));
-        volume::bytes_high(case, &mut drafts);
+        if !calibrated {
+            drafts.extend(latency_high(case, &slowness, now, recent));
+            drafts.extend(error_rate_high(case, now, recent));
+            drafts.extend(request_rate_high(case));
+            drafts.extend(volume::request_bytes_high(case));
+        }
+        drafts.extend(volume::response_bytes_high(case));
         drafts.extend(self.beacon(case));
         denied(case, &mut drafts);
-        Judgement { drafts, suspicious: suspicious(case, &slowness, now, recent) }
+        let suspicious = !calibrated && suspicious(case, &slowness, now, recent);
+        Judgement { drafts, suspicious }
     }
 
     /// Forgets edges that are no longer recent.
@@ -355,7 +362,7 @@ fn error_rate_high(case: &EdgeCase<'_>, now: Counts, recent: Counts) -> Option<D
 }
 
 /// How calls failed, most frequent first: `500 (8), grpc 14 (2)`.
-fn failures(case: &EdgeCase<'_>) -> String {
+pub(crate) fn failures(case: &EdgeCase<'_>) -> String {
     let mut by_status: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
     for (shape, stats) in case.shapes().filter(|(shape, _)| shape.failed()) {
         let status = match (shape.status, shape.grpc_status) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use selvedge_learn::normal::{Ended, Reading, Teaching};
 use selvedge_model::finding::Family;
 use selvedge_model::hash::{FixedMap, FixedSet, StableHasher, fixed_state};
 use selvedge_model::{
@@ -10,6 +11,8 @@ use selvedge_model::{
 };
 
 use crate::behaviour::{Behaviour, EdgeCase, Judgement};
+use crate::calibrated::{Calibrated, HeldBack};
+use crate::calibration::Budgets;
 use crate::case::{Case, Context, Sighting};
 use crate::draft::Draft;
 use crate::rules::RuleSet;
@@ -50,6 +53,7 @@ pub struct Detector {
     judged: Option<Window>,
     learning: bool,
     behaviour: Behaviour,
+    calibrated: Calibrated,
     frozen: FixedMap<EdgeKey, Freeze>,
     told: [EventTime; 2],
     overflows: Overflows,
@@ -72,6 +76,8 @@ struct WindowState {
     told: FixedSet<(FindingKind, EdgeKey, String)>,
     shapes: FixedSet<(EdgeKey, CallShape)>,
     edges: FixedSet<EdgeKey>,
+    /// Edges whose behaviour was told by the defaults, for as long as a freeze lasts.
+    misbehaving: FixedSet<EdgeKey>,
     refused_routes: FixedMap<EdgeKey, u64>,
     scans: Scans,
 }
@@ -88,6 +94,7 @@ impl Default for WindowState {
             told: FixedSet::with_hasher(fixed_state()),
             shapes: FixedSet::with_hasher(fixed_state()),
             edges: FixedSet::with_hasher(fixed_state()),
+            misbehaving: FixedSet::with_hasher(fixed_state()),
             refused_routes: FixedMap::with_hasher(fixed_state()),
             scans: Scans::default(),
         }
@@ -97,13 +104,14 @@ impl Default for WindowState {
 impl Detector {
     /// A detector that has told nothing.
     #[must_use]
-    pub fn new(rules: RuleSet) -> Self {
+    pub fn new(rules: RuleSet, budgets: Budgets) -> Self {
         Self {
             rules,
             windows: BTreeMap::new(),
             judged: None,
             learning: false,
             behaviour: Behaviour::default(),
+            calibrated: Calibrated::new(budgets),
             frozen: FixedMap::with_hasher(fixed_state()),
             told: [EventTime::ABSENT; 2],
             overflows: Overflows::default(),
@@ -120,6 +128,29 @@ impl Detector {
     #[must_use]
     pub fn overflows(&self) -> Overflows {
         Overflows { unfollowed: self.overflows.unfollowed + self.behaviour.unfollowed(), ..self.overflows }
+    }
+
+    /// Findings that would have woken somebody, and did not.
+    #[must_use]
+    pub fn held_back(&self) -> HeldBack {
+        self.calibrated.held_back()
+    }
+
+    /// True while so many edges deviate that nothing may be cut on the word of behaviour.
+    #[must_use]
+    pub fn mesh_is_ill(&self) -> bool {
+        self.calibrated.ill()
+    }
+
+    /// Takes in hours and days that ended, before the window after them is judged.
+    pub fn end(&mut self, cx: &Context<'_>, ended: &Ended) -> Vec<Finding> {
+        let drafts = self.calibrated.end(cx, &self.rules, ended);
+        if cx.learning {
+            return Vec::new();
+        }
+        let at = ended.day.unwrap_or(cx.now);
+        let window = Window { start: at, end: at };
+        sorted(drafts.into_iter().map(|(key, draft)| self.tell(cx, window, key, draft)).collect())
     }
 
     /// Judges shapes that are new on their edge in their window: deterministic checks and novelty.
@@ -171,25 +202,50 @@ impl Detector {
         }
         for (key, edge) in edges {
             let case = EdgeCase::new(cx, &self.rules, window, *key, edge);
-            let Judgement { mut drafts, suspicious } = self.behaviour.judge_edge(&case);
+            let calibrated = self.calibrated.judges(cx.baselines.norms(), key);
+            let Judgement { mut drafts, suspicious } = self.behaviour.judge_edge(&case, calibrated);
             drafts.extend(witness::overflowed_shapes(&case));
-            let told: Vec<Finding> =
-                drafts.into_iter().map(|draft| self.tell(cx, window, *key, draft)).collect();
-            let misbehaves = |finding: &&Finding| {
-                finding.kind.family() == Family::Behaviour && finding.severity >= Severity::Low
-            };
-            let lasting = told.iter().filter(misbehaves).any(|finding| never_accepted(finding.kind));
-            if suspicious || told.iter().any(|finding| misbehaves(&finding)) {
-                let frozen = self.freezes(key, window);
-                if frozen || lasting {
-                    window_state(&mut self.windows, window, &mut self.overflows).edges.insert(*key);
-                }
-            }
-            for finding in told {
-                findings.extend(self.once(window, *key, finding));
-            }
+            let suspicious = suspicious || (calibrated && Calibrated::suspects(cx.baselines.norms(), key));
+            self.tell_all(cx, window, *key, drafts, suspicious, &mut findings);
+        }
+        for (key, draft) in self.calibrated.judge_window(cx, &self.rules, window, edges) {
+            self.tell_all(cx, window, key, vec![draft], false, &mut findings);
         }
         sorted(findings)
+    }
+
+    /// Tells what was seen of an edge, and keeps an edge that misbehaves, or is `suspicious`, out of its baseline.
+    fn tell_all(
+        &mut self,
+        cx: &Context<'_>,
+        window: Window,
+        key: EdgeKey,
+        drafts: Vec<Draft>,
+        suspicious: bool,
+        findings: &mut Vec<Finding>,
+    ) {
+        let told: Vec<Finding> = drafts.into_iter().map(|draft| self.tell(cx, window, key, draft)).collect();
+        let misbehaves = |finding: &&Finding| {
+            let bad = finding.severity >= Severity::Low || finding.calibrated;
+            finding.kind.family() == Family::Behaviour && bad
+        };
+        let lasting = told.iter().filter(misbehaves).any(|finding| never_accepted(finding.kind));
+        let misbehaving = told.iter().any(|finding| misbehaves(&finding));
+        if suspicious || misbehaving {
+            let frozen = self.freezes(&key, window);
+            let state = window_state(&mut self.windows, window, &mut self.overflows);
+            if frozen || lasting {
+                state.edges.insert(key);
+            }
+            // Warnings by the mesh's record are a budget, and most of them are nothing: a job that warns must become known.
+            // The normal trims them, and keeps out what it suspects.
+            if frozen && told.iter().any(|finding| misbehaves(&finding) && !finding.calibrated) {
+                state.misbehaving.insert(key);
+            }
+        }
+        for finding in told {
+            findings.extend(self.once(window, key, finding));
+        }
     }
 
     /// Judges telemetry as a whole, by what was counted since the last time.
@@ -244,6 +300,19 @@ impl Detector {
             })
     }
 
+    /// What the normal of an edge may learn of the window that was judged last, given its calls: nothing of a minute in
+    /// which calls of it were flagged, or in which the defaults told of it before the normal itself suspects it; what it
+    /// suspects it keeps out by itself, for a bounded time, and for longer what somebody was told of at page level.
+    #[must_use]
+    pub fn teaching(&self, reading: &Reading, calls: Option<&EdgeWindow>) -> Teaching {
+        let state = self.judged.and_then(|window| self.windows.get(&window));
+        let now = self.judged.map_or(EventTime::ABSENT, |window| window.end);
+        let told = state.is_some_and(|state| state.misbehaving.contains(&reading.key));
+        let flagged = state.zip(calls).is_some_and(|(state, calls)| state.flags(&reading.key, calls));
+        let (told, flagged) = (told && !self.learning, flagged && !self.learning);
+        self.calibrated.teaching(&reading.key, now, reading.scores.suspicious(), told, flagged)
+    }
+
     /// Forgets what was told about a window, and all older ones.
     pub fn window_done(&mut self, window: Window) {
         let open = self.windows.split_off(&window);
@@ -274,6 +343,7 @@ impl Detector {
             hasher = hasher.field(name.as_bytes());
         }
         let id = hasher.field(draft.subject.as_bytes()).field(&window.start.0.to_le_bytes()).hex();
+        let calibrated = draft.calibrated();
         let severity = draft.severity(rule.map_or(Severity::Info, |rule| rule.level()));
         let mut exemplars = Vec::new();
         for exemplar in draft.exemplars.iter().filter(|exemplar| exemplar.trace_id.present()) {
@@ -291,6 +361,7 @@ impl Detector {
             onset: draft.onset,
             detected: cx.now,
             return_period_seconds: draft.return_period_seconds,
+            calibrated,
             summary: draft.summary,
             evidence: draft.evidence,
             source_identity: draft.source_identity,
@@ -317,6 +388,13 @@ impl Detector {
 }
 
 impl WindowState {
+    /// True when some call of an edge was flagged for what it is, whatever its behaviour.
+    fn flags(&self, key: &EdgeKey, calls: &EdgeWindow) -> bool {
+        let shape =
+            |shape: &CallShape| self.shapes.contains(&(*key, *shape)) || self.scans.covers(key, shape);
+        !(self.shapes.is_empty() && self.scans.none()) && calls.shapes.keys().any(shape)
+    }
+
     /// Refused new routes of an edge are told a few times, and not at all once they are known to be a scan.
     fn wants(&mut self, draft: &Draft, case: &Case<'_>) -> bool {
         if draft.kind != FindingKind::NewRoute || !case.shape.refused() {

@@ -1,6 +1,10 @@
 //! A finding in the making: a check says what it saw, the detector adds the rule, the edge and the time.
 
+use std::time::Duration;
+
 use selvedge_model::{EventTime, Evidence, Exemplar, FindingKind, IdentitySource, Severity, Symbol};
+
+use crate::statistics::RETURN_PERIOD_SECONDS_MAX;
 
 /// More steps than there are severities: lowers anything to `info`.
 const TO_INFO: i32 = -8;
@@ -20,6 +24,8 @@ pub(crate) struct Draft {
     pub(crate) claimed_principal: Symbol,
     pub(crate) return_period_seconds: Option<f64>,
     steps: i32,
+    /// Its severity follows from the mesh's record, and not from the rule's level.
+    graded: Option<Severity>,
 }
 
 impl Draft {
@@ -37,6 +43,7 @@ impl Draft {
             claimed_principal: Symbol::NONE,
             return_period_seconds: None,
             steps: 0,
+            graded: None,
         }
     }
 
@@ -89,8 +96,24 @@ impl Draft {
         self
     }
 
-    /// The rule's level, moved by what raised and lowered it.
+    /// Gives it the severity that the mesh's own record says, and why it is no worse, when something held it back.
+    pub(crate) fn grade(mut self, severity: Severity, why: &str, return_period: Option<Duration>) -> Self {
+        self.graded = Some(severity);
+        self.return_period_seconds =
+            return_period.map(|period| period.as_secs_f64().min(RETURN_PERIOD_SECONDS_MAX));
+        self.note("lowered_because", why)
+    }
+
+    /// True when its severity and return period come from the mesh's own record.
+    pub(crate) fn calibrated(&self) -> bool {
+        self.graded.is_some()
+    }
+
+    /// The rule's level, moved by what raised and lowered it; or what the mesh's record says.
     pub(crate) fn severity(&self, level: Severity) -> Severity {
+        if let Some(graded) = self.graded {
+            return graded;
+        }
         let at = Severity::ALL.iter().position(|severity| *severity == level).unwrap_or(0);
         let steps = usize::try_from(self.steps.unsigned_abs()).unwrap_or(usize::MAX);
         let moved = if self.steps < 0 { at.saturating_sub(steps) } else { at.saturating_add(steps) };

@@ -4,11 +4,13 @@
 //! window must not be learned. Never learns, never decides what belongs together, never acts; no I/O, no clock.
 //! An identity that nobody verified is told as a claim and never as a source.
 //! Depends on `model` and `learn`. Start reading at `detector.rs`, then `case.rs`, then any check:
-//! `transport.rs`, `certificate.rs`, `identity.rs`, `novelty.rs`, `scan.rs`, `witness.rs`, `behaviour.rs`, `volume.rs`.
+//! `transport.rs`, `certificate.rs`, `identity.rs`, `novelty.rs`, `scan.rs`, `witness.rs`, `behaviour.rs`, `volume.rs`;
+//! what takes their place once the mesh has a record: `calibrated.rs`, `calibration.rs`.
 
 mod authorization;
 mod beacon;
 mod behaviour;
+mod calibrated;
 pub mod calibration;
 mod case;
 mod certificate;
@@ -26,6 +28,7 @@ mod transport;
 mod volume;
 mod witness;
 
+pub use calibrated::HeldBack;
 pub use case::{Context, Sighting};
 pub use detector::{Detector, Overflows, TelemetryCounts};
 pub use parameters::*;

@@ -227,6 +227,10 @@ parameters! {
         /// Chance of so many requests when nothing is wrong.
         tail_probability_max: Probability,
     }
+    /// Fewer requests than usual at this time.
+    request_rate_low: RequestRateLow {}
+    /// No requests any more.
+    edge_silent: EdgeSilent {}
     /// Many more bytes than ever before.
     bytes_high: BytesHigh {
         /// Times the baseline's largest body or window total.

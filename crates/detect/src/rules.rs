@@ -70,6 +70,8 @@ shipped! {
     "latency_high.yml",
     "error_rate_high.yml",
     "request_rate_high.yml",
+    "request_rate_low.yml",
+    "edge_silent.yml",
     "bytes_high.yml",
     "path_scan.yml",
     "beacon.yml",

@@ -88,6 +88,11 @@ impl Scans {
         self.unfollowed
     }
 
+    /// True when nobody was reported.
+    pub(crate) fn none(&self) -> bool {
+        !self.scanners.values().any(|scan| scan.reported)
+    }
+
     /// True when a refused unknown route is part of a scan that was reported.
     pub(crate) fn covers(&self, key: &EdgeKey, shape: &CallShape) -> bool {
         let scan = self.scanners.get(&scanner(key, shape)).filter(|scan| scan.reported);

@@ -5,7 +5,7 @@ use statrs::function::gamma::ln_gamma;
 
 /// Longest return period that is claimed: no baseline here speaks of more than a year.
 pub(crate) const RETURN_PERIOD_SECONDS_MAX: f64 = 365.25 * 86_400.0;
-/// Trials or events past which a sum is cut: terms beyond are smaller than rounding.
+/// Terms past which a sum is cut in any case.
 const TERMS_MAX: u64 = 100_000;
 
 /// Chance of at least `hits` of `trials` when the baseline had `known_hits` of `known_trials`: beta-binomial with
@@ -18,16 +18,22 @@ pub(crate) fn beta_binomial_tail(hits: u64, trials: u64, known_hits: u64, known_
     let hits = hits.min(trials);
     let alpha = known_hits as f64 + 0.5;
     let beta = known_trials.saturating_sub(known_hits) as f64 + 0.5;
-    let ln_choose = |k: f64| {
-        let n = trials as f64;
-        ln_gamma(n + 1.0) - ln_gamma(k + 1.0) - ln_gamma(n - k + 1.0)
-    };
-    let term = |k: u64| {
-        let (k, n) = (k as f64, trials as f64);
-        (ln_choose(k) + ln_beta(alpha + k, beta + n - k) - ln_beta(alpha, beta)).exp()
-    };
-    let last = trials.min(hits.saturating_add(TERMS_MAX));
-    (hits..=last).map(term).sum::<f64>().clamp(0.0, 1.0)
+    let n = trials as f64;
+    let (ln_all, ln_prior) = (ln_gamma(n + 1.0), ln_beta(alpha, beta));
+    let ln_choose = |k: f64| ln_all - ln_gamma(k + 1.0) - ln_gamma(n - k + 1.0);
+    let term = |k: f64| (ln_choose(k) + ln_beta(alpha + k, beta + n - k) - ln_prior).exp();
+    let mut sum = 0.0_f64;
+    for k in hits..=trials.min(hits.saturating_add(TERMS_MAX)) {
+        let k = k as f64;
+        let larger = sum + term(k);
+        // Terms that fall, and that rounding swallows, are followed by smaller ones: a unimodal law.
+        let falls = 1.0 <= beta && (n - k) * (alpha + k) < (k + 1.0) * (beta + n - k - 1.0);
+        if falls && larger <= sum {
+            break;
+        }
+        sum = larger;
+    }
+    sum.clamp(0.0, 1.0)
 }
 
 /// Chance of at least `count` events when windows bring `mean` of them with variance `mean + dispersion * mean^2`:
@@ -84,6 +90,37 @@ mod tests {
     fn beta_binomial_with_a_long_history_is_the_binomial() {
         // 10 % of a million; P(X >= 3 of 4) = 4 * 0.1^3 * 0.9 + 0.1^4.
         assert!((beta_binomial_tail(3, 4, 100_000, 1_000_000) - 0.0037).abs() < 1e-5);
+    }
+
+    /// Guarantees: a sum that stops early is the whole one, to the last digit.
+    #[test]
+    fn what_is_left_out_of_a_beta_binomial_tail_is_lost_in_rounding() {
+        for (hits, trials, known_hits, known_trials) in [
+            (1_u32, 5_000_u32, 3_u32, 9_000_u32),
+            (600, 5_000, 900, 9_000),
+            (40, 50, 0, 3),
+            (1, 900, 9, 9),
+            (3, 400, 0, 0),
+        ] {
+            let (alpha, beta) = (f64::from(known_hits) + 0.5, f64::from(known_trials - known_hits) + 0.5);
+            let n = f64::from(trials);
+            let term = |k: f64| {
+                let ways = ln_gamma(n + 1.0) - ln_gamma(k + 1.0) - ln_gamma(n - k + 1.0);
+                (ways + ln_beta(alpha + k, beta + n - k) - ln_beta(alpha, beta)).exp()
+            };
+            let whole: f64 = (hits..=trials).map(|k| term(f64::from(k))).sum();
+            let found = beta_binomial_tail(
+                u64::from(hits),
+                u64::from(trials),
+                u64::from(known_hits),
+                u64::from(known_trials),
+            );
+            assert_eq!(
+                found.to_bits(),
+                whole.clamp(0.0, 1.0).to_bits(),
+                "{hits} of {trials}: {found} {whole}"
+            );
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use selvedge_correlate::CorrelateConfig;
 use selvedge_decode::DecodeConfig;
+use selvedge_detect::calibration::Budgets;
 use selvedge_join::JoinConfig;
 use selvedge_learn::LearnConfig;
 use selvedge_policy::PolicyConfig;
@@ -30,6 +31,8 @@ pub struct EngineConfig {
     pub join: JoinConfig,
     /// Baselines.
     pub learn: LearnConfig,
+    /// How often people may be told of what is nothing: thresholds of behaviour follow from it.
+    pub budgets: Budgets,
     /// Incidents.
     pub correlate: CorrelateConfig,
     /// Bytes of the symbol table.
@@ -53,6 +56,7 @@ impl Default for EngineConfig {
             decode: DecodeConfig::default(),
             join: JoinConfig::default(),
             learn: LearnConfig::default(),
+            budgets: Budgets::default(),
             correlate: CorrelateConfig::default(),
             symbol_bytes_max: SYMBOL_BYTES_MAX_DEFAULT,
             window_entries_max: WINDOW_ENTRIES_MAX_DEFAULT,

@@ -27,6 +27,7 @@ pub use recorder::Recorded;
 pub use retention::Handed;
 pub use selvedge_correlate::IncidentChange;
 pub use selvedge_decode::Encoding;
+pub use selvedge_detect::calibration::Budgets;
 pub use selvedge_detect::{RuleError, RuleSet};
 pub use selvedge_policy::{
     CommandError, ContainmentEvent, Now, PolicyConfig, PolicyMode, PushReport, TrafficRow,

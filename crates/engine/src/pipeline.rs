@@ -13,7 +13,9 @@ use selvedge_decode::{DecodeError, Encoding};
 use selvedge_detect::{Context, Detector, RuleSet, TelemetryCounts};
 use selvedge_join::JoinConfig;
 use selvedge_learn::{Baselines, Provenance};
-use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severity, SignalKind, SteadyTime};
+use selvedge_model::{
+    Action, EventTime, Finding, Incident, Node, ObservedTime, Severity, SignalKind, SteadyTime,
+};
 use selvedge_policy::{ContainmentEvent, Now};
 use selvedge_query::{HistoryEnds, Learned};
 
@@ -109,7 +111,7 @@ impl Pipeline {
             windows: Windows::new(config.window_entries_max),
             recorder: Recorder::new(config.record.as_ref()),
             baselines: Baselines::new(config.learn.clone()),
-            detector: Detector::new(rules),
+            detector: Detector::new(rules, config.budgets),
             correlator: Correlator::new(config.correlate.clone()),
             containment: Containment::new(config.policy.clone()),
             clock: None,
@@ -153,6 +155,7 @@ impl Pipeline {
         let points = self.router.decoded().points.len() as u64;
         self.stats.count_records(batch.signal, points, self.router.decoded().rejected_before(records));
         self.router.admit_points(&mut self.stats);
+        self.hear_points();
         self.recorder.points(&self.router.decoded().points);
         Ok(self.router.decoded())
     }
@@ -174,6 +177,7 @@ impl Pipeline {
         self.take(deltas);
         self.judge(now, EventTime(u64::MAX), effects);
         self.router.restart_after_gap();
+        self.baselines.norms_mut().gap();
         self.correlator.gap();
     }
 
@@ -227,6 +231,7 @@ impl Pipeline {
 
     fn overloads(&self) -> Vec<Overload> {
         let (known, told) = (self.baselines.overflows(), self.detector.overflows());
+        let (norms, held) = (self.baselines.norms().overflows(), self.detector.held_back());
         let mut overloads = self.router.overloads().to_vec();
         overloads.extend([
             Overload::new("tick_edges", "pool_newest", self.stats.calls_pooled),
@@ -239,6 +244,12 @@ impl Pipeline {
             Overload::new("detector_windows", "oldest_window_first", told.windows),
             Overload::new("frozen_edges", "stay_frozen", told.frozen),
             Overload::new("followed_callers", "keep_known", told.unfollowed),
+            Overload::new("hot_edges", "stay_cold", norms.hot),
+            Overload::new("normal_windows", "skip_older", norms.windows),
+            Overload::new("pages_budget", "warn_instead", held.over_budget),
+            Overload::new("pages_repeated", "warn_instead", held.repeated),
+            Overload::new("pages_storm", "tell_mesh_once", held.storm),
+            Overload::new("pages_broken_calibration", "tell_mesh_once", held.broken),
             Overload::new("incidents", "oldest", self.correlator.forgotten()),
             Overload::new("recent_traffic", "oldest_minute", self.containment.overflows().minutes),
             Overload::new("recent_traffic_rows", "keep_known", self.containment.overflows().calls),
@@ -293,8 +304,13 @@ impl Pipeline {
         let closed_any = !all_closed.is_empty();
         for closed in all_closed {
             let ClosedWindow { window, edges } = &closed;
+            let refs = closed.refs();
+            let ended = self.baselines.norms_mut().judge(*window, &refs);
             let cx = Context { symbols, baselines: &self.baselines, now, learning };
-            findings.extend(self.detector.judge_window(&cx, *window, &closed.refs()));
+            findings.extend(self.detector.end(&cx, &ended));
+            findings.extend(self.detector.judge_window(&cx, *window, &refs));
+            let teaching = |reading: &_, calls: Option<&_>| self.detector.teaching(reading, calls);
+            self.baselines.norms_mut().learn(*window, &refs, &teaching);
             let provenance = if learning { Provenance::Approved } else { Provenance::Learned };
             for (key, edge) in edges {
                 self.stats.shapes_overflowed += edge.shapes_overflowed;
@@ -311,6 +327,14 @@ impl Pipeline {
             self.containment.consider_again();
         }
         self.decide(now, effects);
+    }
+
+    /// A proxy that sends metrics is there, even when it has no request to tell of.
+    fn hear_points(&mut self) {
+        let frontier = self.router.frontier();
+        for point in &self.router.decoded().points {
+            self.baselines.norms_mut().hear(&Node::of(&point.reporter), point.time.min(frontier));
+        }
     }
 
     fn correlate(&mut self, findings: Vec<Finding>, now: EventTime, effects: &mut Vec<Effect>) {

@@ -9,6 +9,7 @@ use crate::Provenance;
 use crate::config::LearnConfig;
 use crate::edge::EdgeBaseline;
 use crate::mesh::MeshBaseline;
+use crate::normal::Norms;
 
 /// Baselines of all edges and of the mesh.
 pub struct Baselines {
@@ -17,6 +18,7 @@ pub struct Baselines {
     edges_overflowed: u64,
     routes_overflowed: u64,
     mesh: MeshBaseline,
+    norms: Norms,
 }
 
 /// What found no room in the baselines.
@@ -34,13 +36,14 @@ impl Baselines {
     /// Baselines that know nothing.
     #[must_use]
     pub fn new(config: LearnConfig) -> Self {
-        let mesh = MeshBaseline::new(&config);
+        let (mesh, norms) = (MeshBaseline::new(&config), Norms::new(config.hot_bytes_max));
         Self {
             config,
             edges: FixedMap::with_hasher(fixed_state()),
             edges_overflowed: 0,
             routes_overflowed: 0,
             mesh,
+            norms,
         }
     }
 
@@ -49,7 +52,7 @@ impl Baselines {
     /// A failed handshake is no call: of approved ones the callee remembers the reason, else nothing is learned.
     pub fn learn(
         &mut self,
-        _window: Window,
+        window: Window,
         key: EdgeKey,
         edge: &EdgeWindow,
         flagged: &dyn Fn(&CallShape) -> bool,
@@ -80,6 +83,10 @@ impl Baselines {
             let before = baseline.routes_overflowed();
             learn_edge(baseline, &shapes);
             self.routes_overflowed += baseline.routes_overflowed() - before;
+            // What is counted together has nothing in common.
+            if key != key.pooled() {
+                self.norms.follow(key, window.end);
+            }
         }
     }
 
@@ -104,6 +111,17 @@ impl Baselines {
     #[must_use]
     pub fn mesh(&self) -> &MeshBaseline {
         &self.mesh
+    }
+
+    /// What the edges with a baseline normally do.
+    #[must_use]
+    pub fn norms(&self) -> &Norms {
+        &self.norms
+    }
+
+    /// The same, to judge and to learn a window.
+    pub fn norms_mut(&mut self) -> &mut Norms {
+        &mut self.norms
     }
 
     /// True when no further edge can be learned: then an unknown edge is not a new one.

@@ -9,6 +9,9 @@ pub struct LearnConfig {
     pub edges_max: usize,
     /// Callers and callees that can be learned, each.
     pub nodes_max: usize,
+    /// Bytes that busy edges take for what they normally do, beside the 2.5 KB of every edge; past it further ones are
+    /// known as quiet ones are, less sharply (policy `stay_cold`).
+    pub hot_bytes_max: usize,
     /// Routes kept for one edge.
     pub edge_routes_max: usize,
     /// Routes kept for one callee, over all its callers.
@@ -27,8 +30,10 @@ pub struct LearnConfig {
 impl Default for LearnConfig {
     fn default() -> Self {
         Self {
-            // About 5 KB for a busy edge, 1 KB for a quiet one: 200 MB at most.
+            // About 7 KB for a busy edge, 3.5 KB for a quiet one: 500 MB at most.
             edges_max: 100_000,
+            // 27,000 edges with a request a minute or more.
+            hot_bytes_max: 64 << 20,
             nodes_max: 20_000,
             edge_routes_max: 128,
             callee_routes_max: 1_024,

@@ -15,23 +15,33 @@
 //! The first two are standardised by the edge's own record. They are no probabilities: thresholds come from the pooled record of
 //! the mesh (`detect::calibration`). [`EdgeNorm::judge`] comes before [`EdgeNorm::learn`], always. Learning is trimmed,
 //! stops under suspicion (`T >= 8`), and accepts what goes on after four hours; a new version gets an amnesty.
+//!
+//! [`Norms`] drives the edges of a mesh by closed windows; [`counts_of`] makes counts of a window. Latency is cut at the
+//! edge's own quantiles, which live beside its normal (`counting.rs`) and are frozen.
 //! Source: the research report on detection (sections 3.2 and 3.3), Shin, Ramdas, Rinaldo (e-detectors).
 
+mod counting;
 mod edge;
 mod envelope;
 mod evidence;
 mod hot;
 mod learning;
 mod maths;
+mod norms;
 mod parameters;
+mod presence;
 mod quick;
 mod record;
 mod scores;
 mod season;
 mod usual;
+mod view;
 
+pub use counting::{LatencyCuts, counts_of};
 pub use edge::{DRIFT_MAX, EdgeNorm, Sample, Teaching};
+pub use norms::{Drift, Ended, NormOverflows, Norms, Reading};
 pub use scores::{SCORE_MIN, SIGNALS, Scores, signals_of};
+pub use view::Seen;
 
 #[cfg(test)]
 mod tests;

@@ -209,6 +209,8 @@ pub struct Finding {
     pub detected: EventTime,
     /// How often a finding this extreme is expected when nothing is wrong; `None` for deterministic checks.
     pub return_period_seconds: Option<f64>,
+    /// The return period comes from the mesh's own record; else from the rules' defaults.
+    pub calibrated: bool,
     /// One sentence for a person.
     pub summary: String,
     /// Numbers and facts.
@@ -238,6 +240,7 @@ mod tests {
             onset: EventTime(1),
             detected: EventTime(1),
             return_period_seconds: None,
+            calibrated: false,
             summary: String::new(),
             evidence: Vec::new(),
             source_identity: IdentitySource::None,

@@ -10,6 +10,7 @@ use selvedge_receive::{OtlpSection, ReceiveConfig};
 use selvedge_serve::{ServeConfig, ServeSection};
 use serde::Deserialize;
 
+use crate::detection_section::DetectionSection;
 use crate::exit::Failure;
 use crate::journal_section::{JournalSection, JournalSettings};
 use crate::quarantine_section::{EnforcementSettings, QuarantineSection};
@@ -33,6 +34,7 @@ struct FileSection {
     quarantine: QuarantineSection,
     engine: EngineSection,
     journal: JournalSection,
+    detection: DetectionSection,
     rules: RulesSection,
     alerts: AlertsSection,
     log: LogSection,
@@ -153,6 +155,7 @@ fn check(file: FileSection, folder: &Path) -> Result<Config, InvalidConfig> {
     }
     let serve = ServeConfig::try_from(serve).map_err(|error| problems.push(error.to_string())).ok();
     let mut engine = file.engine.check(&mut problems);
+    file.detection.apply(&mut engine, &mut problems);
     let (policy, enforcement) = file.quarantine.check(folder, &mut problems);
     let yaml = enforcement.as_ref().and_then(|settings| settings.yaml.as_ref());
     let render = yaml.map_or_else(RenderContext::default, |yaml| yaml.context.clone());

@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod commands;
 mod config;
+mod detection_section;
 mod effects;
 mod enforcement;
 mod exit;

@@ -8,6 +8,7 @@
 //! Depends on `model`. Start reading at `mesh.rs`, then `edge.rs`, then `weather.rs`; of the calls,
 //! `signals/mod.rs`; of what sidecars write of them, `otlp/mod.rs`.
 
+mod calls;
 mod config;
 mod draw;
 mod edge;
@@ -23,6 +24,7 @@ mod topology;
 mod weather;
 mod words;
 
+pub use calls::calls_of;
 pub use config::{
     BenignEvents, Between, ByteNoise, Control, ErrorNoise, LatencyNoise, MeshConfig, Occasional, Rates,
     TelemetryNoise, VolumeNoise, between,

@@ -39,6 +39,7 @@ pub(crate) fn finding(kind: FindingKind, source: &str, destination: &str, at: u6
         onset: second(at),
         detected: second(at + 1),
         return_period_seconds: None,
+        calibrated: false,
         summary: format!("{} from {source} to {destination}", kind.name()),
         evidence: Vec::new(),
         source_identity: if source.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use selvedge_detect::calibration::Budgets;
 use selvedge_detect::{Context, Detector, RuleSet, Sighting};
 use selvedge_learn::{Baselines, LearnConfig, Provenance};
 use selvedge_model::time::Window;
@@ -38,7 +39,7 @@ impl Mesh {
         Self {
             symbols: SymbolTable::new(1 << 22),
             baselines: Baselines::new(LearnConfig::default()),
-            detector: Detector::new(RuleSet::shipped()),
+            detector: Detector::new(RuleSet::shipped(), Budgets::default()),
             clock: 1_700_000_000,
         }
     }

@@ -108,11 +108,13 @@ impl Pipeline {
             .filter(|incident| incident.severity > Severity::Low)
             .flat_map(|incident| &incident.edges)
             .collect();
+        let edges = self.baselines.edges().count();
         MeshState {
             warm: self.baselines.mesh().warm(),
             open_incidents: open.iter().filter(|incident| incident.severity >= Severity::High).count(),
-            edges_deviating: deviating.len(),
-            edges: self.baselines.edges().count(),
+            // While the mesh is ill as a whole, single edges are told less loudly; nothing is cut then.
+            edges_deviating: if self.detector.mesh_is_ill() { edges } else { deviating.len() },
+            edges,
         }
     }
 

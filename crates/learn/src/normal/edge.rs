@@ -65,20 +65,22 @@ pub struct EdgeNorm {
     pub(super) expected: [Expected; Measure::ALL.len()],
     pub(super) evidence: Evidence,
     pub(super) recent: Recent,
-    slow: Record,
-    quick: Record,
+    pub(super) slow: Record,
+    pub(super) quick: Record,
     /// What this minute had so far, and how long it was seen.
     pub(super) minute_counts: EdgeCounts,
     pub(super) minute_seconds: f32,
     pub(super) minute_windows: u32,
+    /// A window of this minute must not be learned, and so the minute must not.
+    minute_off: bool,
     /// The minute that is open, since the epoch.
     pub(super) minute: u32,
     pub(super) learned_minutes: u32,
     requests: u32,
-    seen_until: EventTime,
+    pub(super) seen_until: EventTime,
     /// Requests that should have come since the last one, and for how long none came.
     pub(super) silent_expected: f32,
-    silent_seconds: f32,
+    pub(super) silent_seconds: f32,
     amnesty_until: u32,
     settling_until: u32,
     credit: f32,
@@ -106,6 +108,7 @@ impl EdgeNorm {
             minute_counts: EdgeCounts::default(),
             minute_seconds: 0.0,
             minute_windows: 0,
+            minute_off: false,
             minute: minute_of(first),
             learned_minutes: 0,
             requests: 0,
@@ -155,16 +158,17 @@ impl EdgeNorm {
         scores
     }
 
-    /// Learns a window that was just judged.
+    /// Learns a window that was just judged. One of [`Teaching::Off`] keeps its whole minute from being learned.
     pub fn learn(&mut self, sample: &Sample<'_>, scores: &Scores, teaching: Teaching) {
         let ends = self.minute < minute_of(sample.window.end);
         self.seen_until = self.seen_until.max(sample.window.end);
         let more = u32::try_from(sample.counts.count(Measure::Requests)).unwrap_or(u32::MAX);
         self.requests = self.requests.saturating_add(if scores.heard { more } else { 0 });
+        self.minute_off |= teaching == Teaching::Off;
         if !ends {
             return;
         }
-        if scores.heard && teaching != Teaching::Off {
+        if scores.heard && !self.minute_off {
             let seconds = sample.window.end.since(sample.window.start).as_secs_f64();
             self.learn_minutes(1.0, seconds, scores, teaching);
         }
@@ -190,10 +194,9 @@ impl EdgeNorm {
     /// known for two weeks. `room` says whether a busy edge may take the memory of a hot one.
     pub fn close_hour(&mut self, now: EventTime, window: Duration, room: bool) -> Option<[f32; 5]> {
         self.catch_up(now, window);
-        let a_minute = 60.0 * f64::from(self.expected[0].mean) / f64::from(self.expected[0].season).max(1e-9);
-        if room && self.hot.is_none() && HOT_FROM <= a_minute {
+        if room && self.hot.is_none() && self.busy() {
             self.hot = Some(Box::new(Hot::new(self.minute)));
-        } else if a_minute < COLD_BELOW && 1 < self.slow.days() {
+        } else if self.requests_a_minute() < COLD_BELOW && 1 < self.slow.days() {
             self.hot = None;
         }
         let largest = std::mem::replace(&mut self.hour_quick, [SCORE_MIN; MeasureClass::ALL.len()]);
@@ -240,10 +243,14 @@ impl EdgeNorm {
         exposure * f64::from(expected.mean) * f64::from(expected.level)
     }
 
-    /// Bytes it takes.
+    /// True when it has, or would have with room, the memory of a hot edge.
     #[must_use]
-    pub fn size(&self) -> usize {
-        size_of::<Self>() + self.hot.as_ref().map_or(0, |_| size_of::<Hot>())
+    pub fn busy(&self) -> bool {
+        self.hot.is_some() || HOT_FROM <= self.requests_a_minute()
+    }
+
+    fn requests_a_minute(&self) -> f64 {
+        60.0 * f64::from(self.expected[0].mean) / f64::from(self.expected[0].season).max(1e-9)
     }
 
     fn known(&self) -> bool {
@@ -386,13 +393,15 @@ impl EdgeNorm {
             self.minute_seconds = narrow((f64::from(self.minute_seconds) + seconds) / times);
             let mut scores = Scores { heard: true, ..Scores::NOTHING };
             self.judge_minutes(times, &mut scores);
-            self.learn_minutes(times, window.as_secs_f64(), &scores, Teaching::Quiet);
+            if !self.minute_off {
+                self.learn_minutes(times, window.as_secs_f64(), &scores, Teaching::Quiet);
+            }
             self.open(minute_of(to));
         }
     }
 
     /// Opens a minute: what is normal in it follows from all that was learned.
-    fn open(&mut self, minute: u32) {
+    pub(super) fn open(&mut self, minute: u32) {
         if self.minute / BLOCK_MINUTES != minute / BLOCK_MINUTES {
             self.close_blocks();
         }
@@ -404,10 +413,11 @@ impl EdgeNorm {
         self.minute_counts = EdgeCounts::default();
         self.minute_seconds = 0.0;
         self.minute_windows = 0;
+        self.minute_off = false;
         self.prepare();
     }
 
-    fn prepare(&mut self) {
+    pub(super) fn prepare(&mut self) {
         if let Some(hot) = &mut self.hot {
             hot.enter(self.minute);
         }
@@ -437,6 +447,6 @@ impl EdgeNorm {
 }
 
 /// Minutes since the epoch.
-fn minute_of(at: EventTime) -> u32 {
+pub(super) fn minute_of(at: EventTime) -> u32 {
     u32::try_from(at.0 / MINUTE).unwrap_or(u32::MAX)
 }

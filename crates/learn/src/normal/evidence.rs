@@ -87,6 +87,22 @@ impl Evidence {
         }
     }
 
+    /// True when what there is of evidence speaks for more, and not for less.
+    pub(super) fn upward(&self, parameters: &Parameters) -> bool {
+        let alternatives = parameters.alternatives.iter().zip(&self.sums[parameters.first..]);
+        let largest = |up: bool| {
+            let of = alternatives.clone().filter(|(alternative, _)| up == (alternative.factor > 1.0));
+            of.map(|(_, &sum)| sum).fold(0.0, f32::max)
+        };
+        largest(false) <= largest(true)
+    }
+
+    /// Forgets a measure altogether.
+    pub(super) fn restart(&mut self, parameters: &Parameters) {
+        self.clear(parameters);
+        self.means[parameters.first..parameters.first + parameters.alternatives.len()].fill(1.0);
+    }
+
     /// Starts anew.
     pub(super) fn clear(&mut self, parameters: &Parameters) {
         self.sums[parameters.first..parameters.first + parameters.alternatives.len()].fill(0.0);

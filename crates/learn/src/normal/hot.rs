@@ -72,6 +72,14 @@ impl Hot {
         }
     }
 
+    /// Forgets all that a ratio did: what it counts has changed.
+    pub(super) fn restart(&mut self, measure: Measure) {
+        let Some(ratio) = (measure as usize).checked_sub(OVER_TIME) else { return };
+        self.days[ratio] = [UNSEEN; DAY_HOURS];
+        self.ratio_up[ratio] = Side::EMPTY;
+        self.allowed_up[measure as usize] = 0.0;
+    }
+
     /// Forgets what a measure did since a minute: it was told, and excuses nothing tomorrow.
     pub(super) fn forget(&mut self, measure: Measure, since: u32) {
         let (from, to, index) = (usize::from(slot_of(since)), usize::from(self.slot), measure as usize);

@@ -54,6 +54,11 @@ impl Recent {
         }
     }
 
+    /// Forgets the counts of a measure.
+    pub(super) fn forget(&mut self, measure: Measure) {
+        self.windows.iter_mut().for_each(|window| window[measure as usize] = 0);
+    }
+
     pub(super) fn sums(&self, window_seconds: f64) -> Sums {
         let mut sums = Sums { counts: [[0.0; COLUMNS]; 3], seconds: [0.0; 3] };
         let mut running = [0_u64; COLUMNS];
@@ -111,11 +116,31 @@ impl Recent {
 impl Sums {
     /// The largest deviance of the scales, against what is still normal.
     pub(super) fn score(&self, measure: Measure, expected: &Expected) -> f64 {
+        self.largest(measure, expected).0
+    }
+
+    /// Counts and exposure of the scale with the largest deviance; of all windows when there is none.
+    pub(super) fn telling(&self, measure: Measure, expected: &Expected) -> [f64; 2] {
+        let (_, scale) = self.largest(measure, expected);
+        let over_time = measure.over_time();
+        let exposure = if over_time { self.seconds[scale] } else { self.counts[scale][EXPOSURE] };
+        [self.counts[scale][measure as usize], exposure]
+    }
+
+    /// Counts and exposure of all windows.
+    pub(super) fn all(&self, measure: Measure) -> [f64; 2] {
+        let last = SCALES.len() - 1;
+        let exposure = if measure.over_time() { self.seconds[last] } else { self.counts[last][EXPOSURE] };
+        [self.counts[last][measure as usize], exposure]
+    }
+
+    /// The largest deviance and its scale.
+    fn largest(&self, measure: Measure, expected: &Expected) -> (f64, usize) {
+        let mut largest = (0.0_f64, SCALES.len() - 1);
         if expected.up <= 0.0 {
-            return 0.0;
+            return largest;
         }
         let column = measure as usize;
-        let mut largest = 0.0_f64;
         for (scale, windows) in SCALES.into_iter().enumerate() {
             let x = self.counts[scale][column];
             let up = f64::from(expected.up);
@@ -136,7 +161,9 @@ impl Sums {
             } else {
                 negative_binomial_deviance(x, up * m, phi)
             };
-            largest = largest.max(deviance);
+            if largest.0 < deviance {
+                largest = (deviance, scale);
+            }
         }
         largest
     }

@@ -53,6 +53,7 @@ pub fn finding(kind: FindingKind, source: &str, destination: &str) -> Finding {
         onset: at(ONSET),
         detected: at(ONSET + 1),
         return_period_seconds: None,
+        calibrated: false,
         summary: format!("{source} did {} to {destination}", kind.name()),
         evidence: Vec::new(),
         source_identity: IdentitySource::MtlsCertificate,

@@ -199,6 +199,7 @@ pub(crate) fn watched(learned: Learned) -> Watched {
         onset: EventTime(START + SECOND),
         detected: EventTime(START + 2 * SECOND),
         return_period_seconds: None,
+        calibrated: false,
         summary: "shop/cart talks to bank/payments in plaintext".into(),
         evidence: vec![Evidence {
             name: "security".into(),

@@ -1,0 +1,115 @@
+//! Weeks of a simulated mesh as closed windows, given to detectors and baselines as the pipeline gives them.
+
+use std::time::Duration;
+
+use selvedge_detect::calibration::Budgets;
+use selvedge_detect::{Context, Detector, RuleSet};
+use selvedge_learn::{Baselines, LearnConfig, Provenance};
+use selvedge_model::{
+    CallShape, EdgeKey, EdgeWindow, EventTime, Finding, Node, ShapeStats, Symbol, SymbolTable, Window,
+};
+use selvedge_simulate::{EdgeSpec, Mesh, MeshConfig, WindowOf, calls_of};
+
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+pub(crate) const DAY: Duration = Duration::from_hours(24);
+
+/// A simulated mesh, and engines that see the same of it.
+pub(crate) struct Weeks {
+    pub(crate) mesh: Mesh,
+    pub(crate) symbols: SymbolTable,
+    pub(crate) keys: Vec<EdgeKey>,
+    pub(crate) engines: Vec<Engine>,
+}
+
+/// Detector and baselines behind so many shards.
+pub(crate) struct Engine {
+    pub(crate) baselines: Baselines,
+    pub(crate) detector: Detector,
+    pub(crate) findings: Vec<Finding>,
+    shards: usize,
+}
+
+impl Weeks {
+    /// One engine for each number of shards.
+    pub(crate) fn new(config: MeshConfig, shards: &[usize]) -> Self {
+        let mesh = Mesh::new(config);
+        let mut symbols = SymbolTable::new(1 << 20);
+        let names: Vec<Symbol> = mesh.services().iter().map(|name| symbols.intern(name)).collect();
+        let node = |service: usize| Node { workload: names[service], ..Node::default() };
+        let key = |spec: &EdgeSpec| EdgeKey {
+            source: node(spec.caller),
+            destination: node(spec.callee),
+            external: false,
+        };
+        let keys = mesh.edges().iter().map(key).collect();
+        Self { mesh, symbols, keys, engines: shards.iter().map(|&shards| Engine::new(shards)).collect() }
+    }
+
+    pub(crate) fn run_until(&mut self, end: EventTime) {
+        let mut windows = Vec::new();
+        while self.mesh.now() < end {
+            let window = self.mesh.next_window(&mut windows);
+            let calls: Vec<_> = windows.iter().map(|of| calls_of(&of.counts, window)).collect();
+            for engine in &mut self.engines {
+                engine.hear(window, &windows, &self.keys);
+                engine.window(window, &self.keys, &calls, &self.symbols);
+            }
+        }
+    }
+}
+
+impl Engine {
+    fn new(shards: usize) -> Self {
+        Self {
+            baselines: Baselines::new(LearnConfig::default()),
+            detector: Detector::new(RuleSet::shipped(), Budgets::default()),
+            findings: Vec::new(),
+            shards,
+        }
+    }
+
+    /// A proxy without requests still sends its metrics.
+    fn hear(&mut self, window: Window, windows: &[WindowOf], keys: &[EdgeKey]) {
+        for (_, key) in windows.iter().zip(keys).filter(|(of, _)| of.heartbeat) {
+            self.baselines.norms_mut().hear(&key.destination, window.start);
+        }
+    }
+
+    /// One closed window: judged, told, learned, in the pipeline's order.
+    fn window(
+        &mut self,
+        window: Window,
+        keys: &[EdgeKey],
+        calls: &[Vec<(CallShape, ShapeStats)>],
+        symbols: &SymbolTable,
+    ) {
+        let busy = keys.iter().zip(calls).filter(|(_, calls)| !calls.is_empty());
+        let mut edges: Vec<(EdgeKey, EdgeWindow)> =
+            busy.map(|(key, calls)| (*key, merged(calls, self.shards))).collect();
+        edges.sort_by_cached_key(|(key, _)| key.names(symbols).map(str::to_owned));
+        let refs: Vec<(EdgeKey, &EdgeWindow)> = edges.iter().map(|(key, edge)| (*key, edge)).collect();
+        let ended = self.baselines.norms_mut().judge(window, &refs);
+        let cx = Context { symbols, baselines: &self.baselines, now: window.end, learning: false };
+        self.findings.extend(self.detector.end(&cx, &ended));
+        self.findings.extend(self.detector.judge_window(&cx, window, &refs));
+        let teaching = |reading: &_, calls: Option<&_>| self.detector.teaching(reading, calls);
+        self.baselines.norms_mut().learn(window, &refs, &teaching);
+        for (key, edge) in &edges {
+            let flagged = |shape: &CallShape| self.detector.flagged(key, shape);
+            self.baselines.learn(window, *key, edge, &flagged, Provenance::Learned, symbols);
+        }
+        self.baselines.finish_window(window);
+        self.detector.window_done(window);
+    }
+}
+
+/// The calls of a window as so many shards count them, which meet in reverse.
+fn merged(calls: &[(CallShape, ShapeStats)], shards: usize) -> EdgeWindow {
+    let mut parts: Vec<EdgeWindow> = (0..shards).map(|_| EdgeWindow::default()).collect();
+    for (at, (shape, stats)) in calls.iter().enumerate() {
+        parts[at % shards].add(*shape, stats.clone());
+    }
+    let mut whole = EdgeWindow::default();
+    parts.iter().rev().for_each(|part| whole.merge(part));
+    whole
+}
