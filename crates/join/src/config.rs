@@ -62,7 +62,7 @@ pub struct JoinConfig {
     pub directory_max: usize,
     /// Bytes of metric series; past it new series are refused (policy `keep_known`).
     pub series_bytes_max: usize,
-    /// Completed calls are handed out one by one beside their counts, for who keeps them ([`crate::TickDelta::completed`]).
+    /// Completed calls are handed out one by one beside their counts, for who keeps them.
     pub hand_out_calls: bool,
 }
 
