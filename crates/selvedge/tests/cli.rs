@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use selvedge_testkit::free_addresses;
+
 fn selvedge(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_selvedge")).args(args).env("NO_COLOR", "1").output().unwrap()
 }
@@ -214,12 +216,6 @@ fn completions_and_rules_are_printed() {
     assert!(stdout(&rules).contains("mtls_downgrade"));
 }
 
-/// Addresses on which nobody listens.
-fn free() -> [SocketAddr; 3] {
-    let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|listener| listener.local_addr().unwrap())
-}
-
 fn live_config(folder: &tempfile::TempDir, [grpc, http, api]: [SocketAddr; 3]) -> PathBuf {
     let protocols = format!("{{grpc: {{endpoint: \"{grpc}\"}}, http: {{endpoint: \"{http}\"}}}}");
     let text = format!(
@@ -242,7 +238,7 @@ fn readiness(api: SocketAddr) -> Option<u16> {
 fn a_taken_port_ends_run_before_a_baseline_is_learned() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let [grpc, _, api] = free();
+    let [grpc, _, api] = free_addresses();
     let config = live_config(&folder, [grpc, taken.local_addr().unwrap(), api]);
     let (config, capture) = (config.to_str().unwrap(), fixture("normal_1.otlpcap.zst"));
     let output = selvedge(&["run", "--config", config, "--learn", &capture]);
@@ -257,7 +253,7 @@ fn a_taken_port_ends_run_before_a_baseline_is_learned() {
 #[expect(clippy::disallowed_methods, reason = "the patience of a test with another process is real time")]
 fn nothing_is_received_before_the_baseline_is_learned() {
     let folder = tempfile::tempdir().unwrap();
-    let addresses = free();
+    let addresses = free_addresses();
     let [grpc, http, api] = addresses;
     let (config, capture) = (live_config(&folder, addresses), fixture("normal_1.otlpcap.zst"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));

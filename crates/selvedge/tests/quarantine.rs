@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use selvedge_replay::capture::CaptureReader;
+use selvedge_testkit::free_addresses;
 use serde_json::Value;
 
 /// How long another process may take.
@@ -42,8 +43,7 @@ impl Live {
     /// An engine that knows the mesh, with a token for the API, and more configuration.
     #[expect(clippy::disallowed_methods, reason = "the patience of a test with another process is real time")]
     fn start(folder: &Path, more: &str) -> Self {
-        let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [http, api] = held.map(|listener| listener.local_addr().unwrap());
+        let [http, api] = free_addresses();
         std::fs::write(folder.join("token"), "s3cret\n").unwrap();
         let config = format!(
             "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"{http}\"}}}}}}}}\nsql: {{enabled: false}}\njournal: {{path: journal}}\n\
@@ -195,10 +195,8 @@ fn a_proposal_is_listed_previewed_and_lifted_by_the_holder_of_the_token() {
 #[expect(clippy::disallowed_methods, reason = "the patience of a test with another process is real time")]
 fn an_approval_survives_a_crash_and_is_audited() {
     let folder = tempfile::tempdir().unwrap();
-    let held = TcpListener::bind("127.0.0.1:0").unwrap();
-    let more =
-        format!("quarantine: {{folder: state, xds: {{endpoint: \"{}\"}}}}", held.local_addr().unwrap());
-    drop(held);
+    let [xds] = free_addresses();
+    let more = format!("quarantine: {{folder: state, xds: {{endpoint: \"{xds}\"}}}}");
     std::fs::create_dir(folder.path().join("state")).unwrap();
     let live = Live::start(folder.path(), &more);
     let proposed = live.proposed();
@@ -239,7 +237,7 @@ fn an_approval_survives_a_crash_and_is_audited() {
 
 #[test]
 fn no_engine_to_ask_is_a_runtime_failure_that_says_what_to_do() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let [free] = free_addresses();
     let output = Command::new(env!("CARGO_BIN_EXE_selvedge"))
         .args(["quarantine", "list", "--url", &format!("http://{free}")])
         .output()

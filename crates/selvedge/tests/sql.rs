@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use selvedge_replay::capture::{CaptureReader, FrameEncoding};
+use selvedge_testkit::free_addresses;
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge"));
@@ -90,7 +91,7 @@ fn a_statement_comes_from_standard_input_and_the_format_from_the_file_s_name() {
 
 #[test]
 fn no_engine_to_ask_is_a_runtime_failure_that_says_what_to_do() {
-    let free = free();
+    let [free] = free_addresses();
     let output = sql(&["--url", &format!("http://{free}"), "SELECT 1"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("--capture"), "{}", text(&output.stderr));
@@ -116,10 +117,6 @@ fn the_sql_section_is_checked() {
     assert!(told.contains(":2:3: ") && told.contains("did you mean `rows_max`?"), "{told}");
 }
 
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// Ends with the test.
 struct Live {
     child: Child,
@@ -138,8 +135,7 @@ impl Drop for Live {
 impl Live {
     #[expect(clippy::disallowed_methods, reason = "the patience of a test with another process is real time")]
     fn start(folder: &Path) -> Self {
-        let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [http, api, wire] = held.map(|listener| listener.local_addr().unwrap());
+        let [http, api, wire] = free_addresses();
         let config = format!(
             "receivers: {{otlp: {{protocols: {{http: {{endpoint: \"{http}\"}}}}}}}}\nserve: {{endpoint: \"{api}\"}}\n\
              sql: {{endpoint: \"{wire}\", rows_max: 100000, history: {{folder: history}}}}\njournal: {{path: journal}}\n"

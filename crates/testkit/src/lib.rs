@@ -1,9 +1,10 @@
 //! Test tools: seeds in, telemetry out; captures in, the same telemetry in other batches or under other names out.
 //!
-//! Owns the traffic builder, `recut`, `rename` and the golden helper. Never part of a shipped binary (dev-dependency
-//! only); everything but the golden helper is a pure function of its arguments and seed.
+//! Owns the traffic builder, `recut`, `rename`, the golden helper and free addresses. Never part of a shipped binary
+//! (dev-dependency only); everything but the last two is a pure function of its arguments and seed.
 //! Depends on `model`, and on `simulate` for the words of sidecars. Start reading at `traffic.rs`.
 
+mod address;
 mod frame;
 pub mod golden;
 mod recut;
@@ -12,6 +13,7 @@ mod rng;
 mod traffic;
 mod wire;
 
+pub use address::free_addresses;
 pub use frame::RawFrame;
 pub use golden::check as check_golden;
 pub use recut::recut;

@@ -14,7 +14,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use self::server::{Server, Sql};
+use self::server::{Server, Variant};
 use crate::steps;
 use crate::workspace::Workspace;
 
@@ -24,6 +24,8 @@ const WARM_UP_SPANS: u64 = 3_000_000;
 
 /// The profile of a server that nobody tuned: optimised, crate by crate. What the yardstick is defined by.
 const RELEASE: &str = "release";
+/// So much dearer is every batch when it is on disk before it is acknowledged, at most.
+const JOURNAL_RATIO_MAX: f64 = 1.25;
 /// A query a second may make ingestion so much dearer, at most, the query's own threads apart.
 const ASKED_RATIO_MAX: f64 = 1.15;
 /// What ours may cost at most, as a share of another server's cost, by spans a request. Half of the plain server is the
@@ -113,9 +115,10 @@ pub(crate) fn run(flags: &[&str]) -> Result<()> {
     if options.yardstick_only {
         servers.push(Server::plain(&programs, &scratch, "plain", "plain again")?);
     } else {
-        servers.push(Server::selvedge(&programs, &scratch, "selvedge", Sql::On)?);
-        servers.push(Server::selvedge(&programs, &scratch, "asked", Sql::Asked)?);
-        servers.push(Server::selvedge(&programs, &scratch, "without SQL", Sql::Off)?);
+        servers.push(Server::selvedge(&programs, &scratch, "selvedge", Variant::Usual)?);
+        servers.push(Server::selvedge(&programs, &scratch, "asked", Variant::Asked)?);
+        servers.push(Server::selvedge(&programs, &scratch, "without SQL", Variant::WithoutSql)?);
+        servers.push(Server::selvedge(&programs, &scratch, "journal", Variant::Journal)?);
     }
     servers.push(Server::plain(&programs, &scratch, "plain", "plain")?);
     servers.push(Server::plain(&programs, &scratch, "floor", "floor")?);
@@ -178,6 +181,7 @@ fn report(options: &Options, servers: &[Server], rounds: &[Vec<f64>]) {
         ("selvedge", "floor", ours("floor")),
         ("without SQL", "plain", None),
         ("asked", "selvedge", Some(ASKED_RATIO_MAX)),
+        ("journal", "selvedge", Some(JOURNAL_RATIO_MAX)),
         ("plain again", "plain", None),
         ("plain, glibc", "plain", None),
     ];

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -25,15 +25,17 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(250);
 /// the kernel more than filling it costs us, and a server that runs for a day has done that long ago.
 const SQL_BYTES: usize = 192 << 20;
 
-/// What a server of ours has to do with SQL.
+/// What a server of ours has to do beside its work.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sql {
-    /// Keeps calls, and nobody asks: the default.
-    On,
+pub(super) enum Variant {
+    /// Keeps calls for SQL, and nobody asks. Without a journal, as what it is compared with has none.
+    Usual,
     /// A query a second comes.
     Asked,
-    /// Keeps nothing.
-    Off,
+    /// Keeps nothing for SQL.
+    WithoutSql,
+    /// Stores every batch before it acknowledges it.
+    Journal,
 }
 
 /// A server under load. Ends with its owner.
@@ -54,21 +56,29 @@ impl Server {
         Self::start(name, address, &mut command, scratch)
     }
 
-    /// Our own program, with its defaults but for the ports and the room for SQL, and without a journal, as what it is
-    /// compared with has none.
-    pub(super) fn selvedge(programs: &Path, scratch: &Path, name: &'static str, with: Sql) -> Result<Self> {
+    /// Our own program, with its defaults but for the ports, the room for SQL and the journal.
+    pub(super) fn selvedge(
+        programs: &Path,
+        scratch: &Path,
+        name: &'static str,
+        variant: Variant,
+    ) -> Result<Self> {
         let [grpc, http, api, sql] = free_addresses()?;
         let config = scratch.join(format!("{}.yaml", name.replace(' ', "-")));
+        let journal = match variant {
+            Variant::Journal => format!("{{path: {}}}", fresh_folder(scratch, "journal")?.display()),
+            Variant::Usual | Variant::Asked | Variant::WithoutSql => "off".to_owned(),
+        };
         let text = format!(
             "receivers:\n  otlp:\n    protocols:\n      grpc:\n        endpoint: {grpc}\n      http:\n        \
-             endpoint: {http}\nserve:\n  endpoint: {api}\nsql:\n  endpoint: {sql}\n  enabled: {}\n  bytes_max: {SQL_BYTES}\njournal: off\n",
-            with != Sql::Off
+             endpoint: {http}\nserve:\n  endpoint: {api}\nsql:\n  endpoint: {sql}\n  enabled: {}\n  bytes_max: {SQL_BYTES}\njournal: {journal}\n",
+            variant != Variant::WithoutSql
         );
         std::fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
         let mut command = Command::new(programs.join("selvedge"));
         command.arg("run").arg("--config").arg(&config);
         let mut server = Self::start(name, grpc, &mut command, scratch)?;
-        server.asking = (with == Sql::Asked).then(|| Asking::of(api));
+        server.asking = (variant == Variant::Asked).then(|| Asking::of(api));
         Ok(server)
     }
 
@@ -175,6 +185,15 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(user + system)
+}
+
+/// A folder with nothing in it: what a run before left would be read again.
+fn fresh_folder(scratch: &Path, name: &str) -> Result<PathBuf> {
+    let folder = scratch.join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    Ok(folder)
 }
 
 /// Addresses on loopback that were free a moment ago, all different.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use selvedge_testkit::free_addresses;
 
 /// Long enough for a slow machine, short enough to notice a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,8 +60,7 @@ impl Place {
     /// `more` is added to the configuration.
     pub(crate) fn new(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [grpc, http, api, wire] = held.map(|listener| listener.local_addr().unwrap());
+        let [grpc, http, api, wire] = free_addresses();
         let text = format!(
             "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"{grpc}\"}}, http: {{endpoint: \"{http}\"}}}}}}}}\n\
              serve: {{endpoint: \"{api}\"}}\nsql: {{endpoint: \"{wire}\", rows_max: 1000000, time_limit: 60s}}\n{more}"
