@@ -11,8 +11,8 @@ use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use crate::config::duration;
 use crate::paths;
 
-/// Bytes of all segments unless configured.
-const BYTES_DEFAULT: u64 = 2 << 30;
+/// Bytes of all segments unless configured. Open windows need what arrives in forty seconds: 100 MB a second fit.
+const BYTES_DEFAULT: u64 = 4 << 30;
 /// The largest request must fit beside a segment that is still needed, many times over.
 const BYTES_MIN: u64 = 4 * FRAME_BYTES_MAX as u64;
 /// Bytes of one segment unless configured.

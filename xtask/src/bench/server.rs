@@ -25,6 +25,9 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(250);
 /// the kernel more than filling it costs us, and a server that runs for a day has done that long ago.
 const SQL_BYTES: usize = 192 << 20;
 
+/// Room for what open windows need while millions of spans come in seconds; it has to be on a disk.
+const JOURNAL_BYTES: u64 = 12 << 30;
+
 /// What a server of ours has to do beside its work.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Variant {
@@ -66,7 +69,10 @@ impl Server {
         let [grpc, http, api, sql] = free_addresses()?;
         let config = scratch.join(format!("{}.yaml", name.replace(' ', "-")));
         let journal = match variant {
-            Variant::Journal => format!("{{path: {}}}", fresh_folder(scratch, "journal")?.display()),
+            Variant::Journal => {
+                let folder = fresh_folder(scratch, "journal")?;
+                format!("{{path: {}, bytes_max: {JOURNAL_BYTES}, replay: 1m}}", folder.display())
+            }
             Variant::Usual | Variant::Asked | Variant::WithoutSql => "off".to_owned(),
         };
         let text = format!(

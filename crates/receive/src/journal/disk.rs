@@ -1,11 +1,28 @@
 //! The few things that the journal does to a disk, behind a trait, so that tests can make each of them fail.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
+
+/// Telemetry is for its owner: paths and names in it say more than people think.
+pub(super) const PRIVATE_FILE: u32 = 0o600;
+const PRIVATE_FOLDER: u32 = 0o700;
+
+/// Makes a folder, and those it is in, where they are missing. Their names are on the device when this returns: else a power
+/// cut could take the folder with everything that was stored in it.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
+    DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(folder)?;
+    for parent in missing.iter().filter_map(|path| path.parent()) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
 
 /// A segment that is being written.
 pub(crate) trait SegmentFile: Send {
@@ -34,7 +51,7 @@ pub(crate) struct SystemDisk;
 
 impl Disk for SystemDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        let file = OpenOptions::new().append(true).create_new(true).open(path)?;
+        let file = OpenOptions::new().append(true).create_new(true).mode(PRIVATE_FILE).open(path)?;
         Ok(Box::new(SystemFile(file)))
     }
 
@@ -71,5 +88,24 @@ impl SegmentFile for SystemFile {
 
     fn cut(&mut self, bytes: u64) -> io::Result<()> {
         self.0.set_len(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn nobody_but_the_owner_reads_the_journal() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("state/journal");
+        make_folder(&inner).unwrap();
+        make_folder(&inner).unwrap();
+        drop(SystemDisk.create(&inner.join("segment")).unwrap());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&inner), 0o700);
+        assert_eq!(mode(&inner.join("segment")), 0o600);
     }
 }

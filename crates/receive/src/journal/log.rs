@@ -24,6 +24,9 @@ use super::stats::JournalStats;
 /// a flood of attempts.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
+/// How often it is said that the budget is spent on what is needed.
+const FULL_PAUSE: Duration = Duration::from_mins(1);
+
 /// How large and how old things get.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -95,6 +98,8 @@ pub(super) struct Log {
     next: u64,
     /// The disk failed: why, and when it is tried again.
     blocked: Option<(Unstored, SteadyTime)>,
+    /// Until when it need not be said again that there is no room.
+    full_told: Option<SteadyTime>,
     needs: Arc<Needs>,
     stats: Arc<JournalStats>,
 }
@@ -112,8 +117,19 @@ impl Log {
         let sealed: VecDeque<Sealed> =
             segments.iter().map(|&(first, bytes)| Sealed { first, bytes }).collect();
         let sealed_bytes = sealed.iter().map(|segment| segment.bytes).sum();
-        let (needs, active, blocked) = (Arc::default(), None, None);
-        let log = Self { disk, folder, limits, sealed, sealed_bytes, active, next, blocked, needs, stats };
+        let log = Self {
+            disk,
+            folder,
+            limits,
+            sealed,
+            sealed_bytes,
+            active: None,
+            next,
+            blocked: None,
+            full_told: None,
+            needs: Arc::default(),
+            stats,
+        };
         log.count();
         log
     }
@@ -146,7 +162,10 @@ impl Log {
                 self.count();
                 Ok(first)
             }
-            Err(Failure::Full) => Err(Unstored::Budget),
+            Err(Failure::Full) => {
+                self.tell_full(now);
+                Err(Unstored::Budget)
+            }
             Err(Failure::Disk(error)) => Err(self.fail(&error, now)),
         }
     }
@@ -208,6 +227,18 @@ impl Log {
             self.sealed_bytes += bytes;
         } else if let Err(error) = self.disk.remove(&segment::path(&self.folder, first)) {
             tracing::debug!(%error, first, "an empty segment stays behind");
+        }
+    }
+
+    fn tell_full(&mut self, now: SteadyTime) {
+        if self.full_told.is_none_or(|until| until <= now) {
+            self.full_told = Some(now.after(FULL_PAUSE));
+            let (folder, bytes_max) = (self.folder.display(), self.limits.bytes_max);
+            tracing::error!(
+                %folder,
+                bytes_max,
+                "open windows need all of the journal: batches are refused; raise journal.bytes_max, or send less"
+            );
         }
     }
 

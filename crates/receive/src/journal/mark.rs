@@ -5,9 +5,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Position;
+use super::disk::PRIVATE_FILE;
 
 const NAME: &str = "delivered";
 const FRESH: &str = "delivered.new";
@@ -45,7 +47,8 @@ impl DeliveredMark {
     pub fn write(&self, before: Position) -> io::Result<()> {
         let fresh = self.folder.join(FRESH);
         let number = before.0.to_le_bytes();
-        let mut file = File::create(&fresh)?;
+        let mut options = File::options();
+        let mut file = options.write(true).create(true).truncate(true).mode(PRIVATE_FILE).open(&fresh)?;
         file.write_all(&[number.as_slice(), &crc32fast::hash(&number).to_le_bytes()].concat())?;
         file.sync_data()?;
         fs::rename(&fresh, self.folder.join(NAME))?;

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use selvedge_model::{ObservedTime, SignalKind};
 
 use super::Position;
+use super::disk;
 use super::error::JournalError;
 use super::segment::{self, Next, SegmentReader};
 use super::stats::JournalStats;
@@ -20,9 +22,10 @@ const LOCK: &str = "lock";
 /// Makes the folder ours for as long as the file lives.
 pub(super) fn lock(folder: &Path) -> Result<File, JournalError> {
     let failed = |source| JournalError::Open { folder: folder.to_owned(), source };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let file =
-        File::options().create(true).write(true).truncate(false).open(folder.join(LOCK)).map_err(failed)?;
+    disk::make_folder(folder).map_err(failed)?;
+    let mut options = File::options();
+    options.create(true).write(true).truncate(false).mode(disk::PRIVATE_FILE);
+    let file = options.open(folder.join(LOCK)).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(JournalError::Locked { folder: folder.to_owned() }),
