@@ -39,13 +39,13 @@ impl TraceService for DecodeAndDrop {
 
 /// Takes the bytes of a request, acknowledges them and drops them.
 #[derive(Clone)]
-struct Drop;
+struct DropBytes;
 
-impl NamedService for Drop {
+impl NamedService for DropBytes {
     const NAME: &'static str = "opentelemetry.proto.collector.trace.v1.TraceService";
 }
 
-impl UnaryService<Bytes> for Drop {
+impl UnaryService<Bytes> for DropBytes {
     type Response = Bytes;
     type Future = std::future::Ready<Result<Response<Bytes>, Status>>;
 
@@ -56,7 +56,7 @@ impl UnaryService<Bytes> for Drop {
     }
 }
 
-impl Service<http::Request<Body>> for Drop {
+impl Service<http::Request<Body>> for DropBytes {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<Self::Response, Self::Error>;
@@ -97,7 +97,7 @@ pub fn serve(yardstick: Yardstick, address: SocketAddr) -> anyhow::Result<()> {
             Yardstick::Plain => server.add_service(
                 TraceServiceServer::new(DecodeAndDrop).max_decoding_message_size(MESSAGE_BYTES_MAX),
             ),
-            Yardstick::Floor => server.add_service(Drop),
+            Yardstick::Floor => server.add_service(DropBytes),
         };
         router.serve(address).await
     })?;

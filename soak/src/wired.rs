@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 use selvedge_detect::{Context, Detector, RuleSet};
 use selvedge_learn::normal::EdgeNorm;
 use selvedge_learn::{Baselines, LearnConfig, Provenance};
-use selvedge_model::{
-    EdgeKey, EdgeWindow, EventTime, Finding, FindingKind, Node, Severity, Symbol, SymbolTable, Window,
-};
-use selvedge_simulate::{EdgeSpec, Mesh, TelemetryNoise, WindowOf, calls_of};
+use selvedge_model::{EdgeKey, EdgeWindow, EventTime, Finding, FindingKind, Severity, SymbolTable, Window};
+use selvedge_simulate::{Mesh, TelemetryNoise, WindowOf, calls_of, keys_of};
 
 use crate::rig::DAY;
 use crate::table::{line, rate};
@@ -112,15 +110,8 @@ impl Wired {
         config.telemetry.sampling = TelemetryNoise::none().sampling;
         let mesh = Mesh::new(config);
         let mut symbols = SymbolTable::new(1 << 22);
-        let names: Vec<Symbol> = mesh.services().iter().map(|name| symbols.intern(name)).collect();
-        let node = |service: usize| Node { workload: names[service], ..Node::default() };
-        let key = |spec: &EdgeSpec| EdgeKey {
-            source: node(spec.caller),
-            destination: node(spec.callee),
-            external: false,
-        };
         Self {
-            keys: mesh.edges().iter().map(key).collect(),
+            keys: keys_of(&mesh, &mut symbols),
             mesh,
             symbols,
             windows: Vec::new(),

@@ -29,8 +29,8 @@ use crate::snapshot::{EdgeSummary, edge_summaries};
 use crate::stats::Stats;
 use crate::windows::{ClosedWindow, Windows};
 
-/// Between two processes: a shorter time is no gap for incidents. It ends none that would not have ended, and what is
-/// seen on both sides of it belongs together.
+/// Between two processes: a shorter time is no gap. It ends no incident that would not have ended, and what is seen on both
+/// sides of it belongs together.
 const GAP_MIN: Duration = Duration::from_mins(1);
 
 /// One `Export*ServiceRequest` as it came in.
@@ -177,6 +177,11 @@ impl Pipeline {
         self.take(deltas);
         self.judge(now, EventTime(u64::MAX), effects);
         self.router.restart_after_gap();
+        self.gap();
+    }
+
+    /// Nobody was heard for an unknown time: nothing was silent in it, and nothing went on.
+    fn gap(&mut self) {
         self.baselines.norms_mut().gap();
         self.correlator.gap();
     }
@@ -195,7 +200,7 @@ impl Pipeline {
         self.recorder.skip_until(HistoryEnds::default());
         self.router.resume(now);
         if away >= GAP_MIN {
-            self.correlator.gap();
+            self.gap();
         }
         self.containment.forget_waiting();
         for incident in self.correlator.incidents() {

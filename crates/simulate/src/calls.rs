@@ -2,14 +2,26 @@
 //! of single calls.
 
 use selvedge_model::{
-    CallShape, EdgeCounts, IdentitySource, LogHistogram, Measure, Reported, ShapeStats, Window,
+    CallShape, EdgeCounts, EdgeKey, IdentitySource, LogHistogram, Measure, Node, Reported, ShapeStats,
+    Symbol, SymbolTable, Window,
 };
+
+use crate::mesh::Mesh;
 
 /// Latencies in ms: up to the median, the 0.9 and the 0.99 quantile, twice that, and beyond.
 const CELLS_MS: [(u64, u64); 5] = [(2, 20), (20, 80), (80, 200), (200, 400), (400, 1_600)];
 /// Latencies that the calls of a cell are spread over.
 const SPREAD: u64 = 8;
 const MS: u64 = 1_000_000;
+
+/// The edges of a mesh as the engine names them, in their order: services are workloads without a namespace.
+#[must_use]
+pub fn keys_of(mesh: &Mesh, symbols: &mut SymbolTable) -> Vec<EdgeKey> {
+    let names: Vec<Symbol> = mesh.services().iter().map(|name| symbols.intern(name)).collect();
+    let node = |service: usize| Node { workload: names[service], ..Node::default() };
+    let key = |caller, callee| EdgeKey { source: node(caller), destination: node(callee), external: false };
+    mesh.edges().iter().map(|spec| key(spec.caller, spec.callee)).collect()
+}
 
 /// Calls with the counts of a window, as the callee's proxy reports them: a quantile of many windows lies where the
 /// simulator's cut is, and failures are 404, 503 or the gRPC status 14. Few entries, however many calls; a shape comes

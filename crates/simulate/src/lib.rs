@@ -24,7 +24,7 @@ mod topology;
 mod weather;
 mod words;
 
-pub use calls::calls_of;
+pub use calls::{calls_of, keys_of};
 pub use config::{
     BenignEvents, Between, ByteNoise, Control, ErrorNoise, LatencyNoise, MeshConfig, Occasional, Rates,
     TelemetryNoise, VolumeNoise, between,

@@ -5,10 +5,8 @@ use std::time::Duration;
 use selvedge_detect::calibration::Budgets;
 use selvedge_detect::{Context, Detector, RuleSet};
 use selvedge_learn::{Baselines, LearnConfig, Provenance};
-use selvedge_model::{
-    CallShape, EdgeKey, EdgeWindow, EventTime, Finding, Node, ShapeStats, Symbol, SymbolTable, Window,
-};
-use selvedge_simulate::{EdgeSpec, Mesh, MeshConfig, WindowOf, calls_of};
+use selvedge_model::{CallShape, EdgeKey, EdgeWindow, EventTime, Finding, ShapeStats, SymbolTable, Window};
+use selvedge_simulate::{Mesh, MeshConfig, WindowOf, calls_of, keys_of};
 
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 pub(crate) const DAY: Duration = Duration::from_hours(24);
@@ -34,14 +32,7 @@ impl Weeks {
     pub(crate) fn new(config: MeshConfig, shards: &[usize]) -> Self {
         let mesh = Mesh::new(config);
         let mut symbols = SymbolTable::new(1 << 20);
-        let names: Vec<Symbol> = mesh.services().iter().map(|name| symbols.intern(name)).collect();
-        let node = |service: usize| Node { workload: names[service], ..Node::default() };
-        let key = |spec: &EdgeSpec| EdgeKey {
-            source: node(spec.caller),
-            destination: node(spec.callee),
-            external: false,
-        };
-        let keys = mesh.edges().iter().map(key).collect();
+        let keys = keys_of(&mesh, &mut symbols);
         Self { mesh, symbols, keys, engines: shards.iter().map(|&shards| Engine::new(shards)).collect() }
     }
 
