@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("selvedge-simulate", 1),
     ("selvedge-detect", 2),
     ("selvedge-policy", 2),
+    ("selvedge-checkpoint", 3),
     ("selvedge-receive", 3),
     ("selvedge-act", 3),
     ("selvedge-enforce", 3),

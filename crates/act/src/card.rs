@@ -98,7 +98,7 @@ fn identity(incident: &Incident) -> String {
         let seconds = seconds.clamp(0.0, 3.15e9);
         format!(" · once in {}", format_duration(std::time::Duration::from_secs_f64(seconds)))
     });
-    format!("{} · {findings} {noun}{period} · calibration: {}", incident.id, incident.calibration)
+    format!("{} · {findings} {noun}{period} · calibration: {}", incident.id, incident.calibration.name())
 }
 
 /// The first of a list, and how many more there are.

@@ -222,7 +222,7 @@ impl From<&Incident> for IncidentDocument {
             quarantines: incident.quarantines.iter().map(QuarantineRefDocument::from).collect(),
             highlights: incident.highlights.clone(),
             runbook: incident.runbook.clone(),
-            calibration: incident.calibration.to_owned(),
+            calibration: incident.calibration.name().to_owned(),
         }
     }
 }

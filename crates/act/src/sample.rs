@@ -49,7 +49,7 @@ pub(crate) fn incident() -> Incident {
         ],
         quarantines: Vec::new(),
         runbook: vec!["Check PeerAuthentication of bank, and whether web lost its sidecar.".to_owned()],
-        calibration: "default",
+        calibration: selvedge_model::Calibration::Default,
     }
 }
 

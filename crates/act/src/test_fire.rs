@@ -68,6 +68,6 @@ fn incident(status: AlertStatus, began: u64, now: u64) -> Incident {
         highlights: vec!["Somebody ran `selvedge alerts test`.".to_owned()],
         quarantines: Vec::new(),
         runbook: vec!["Nothing to do: this alert resolves at once.".to_owned()],
-        calibration: "default",
+        calibration: selvedge_model::Calibration::Default,
     }
 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_model::hash::StableHasher;
 use selvedge_model::{
-    Edge, Endpoint, EventTime, Finding, FindingKind, Incident, IncidentStatus, QuarantineRef, Severity,
-    Suspect,
+    Calibration, Edge, Endpoint, EventTime, Finding, FindingKind, Incident, IncidentStatus, QuarantineRef,
+    Severity, Suspect,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::config::CorrelateConfig;
 use crate::grouping::TRACES_MAX;
@@ -17,22 +18,19 @@ use crate::{suspects, title};
 const EDGES_MAX: usize = 16;
 /// Quarantines shown.
 const QUARANTINES_MAX: usize = 16;
-/// Until a mesh has history of its own, thresholds are the rules' defaults (design section 7).
-const DEFAULT: &str = "default";
-/// Thresholds and return periods come from the mesh's own record.
-const CALIBRATED: &str = "calibrated";
 
 /// The lines of the rules that say what to do next.
 pub(crate) type Runbooks<'a> = &'a dyn Fn(FindingKind) -> Option<String>;
 
 /// A finding of an incident, with the time of its first detection: a finding that is detected again keeps its place.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Kept {
     finding: Finding,
     first_detected: EventTime,
 }
 
 /// An incident and what it is made of.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Case {
     /// As people see it.
     pub(crate) incident: Incident,
@@ -67,7 +65,7 @@ impl Case {
             highlights: Vec::new(),
             quarantines: Vec::new(),
             runbook: Vec::new(),
-            calibration: DEFAULT,
+            calibration: Calibration::Default,
         };
         Self { incident, quiet_from: now, kept: Vec::new() }
     }
@@ -187,12 +185,16 @@ fn age_key(finding: &Finding) -> (bool, EventTime, &str) {
 }
 
 /// What the return period of an incident rests on: the mesh's record only when nothing of it rests on defaults.
-fn calibration(findings: &[&Finding]) -> &'static str {
+fn calibration(findings: &[&Finding]) -> Calibration {
     let mut rated = findings
         .iter()
         .filter(|finding| finding.return_period_seconds.is_some() || finding.calibrated)
         .peekable();
-    if rated.peek().is_some() && rated.all(|finding| finding.calibrated) { CALIBRATED } else { DEFAULT }
+    if rated.peek().is_some() && rated.all(|finding| finding.calibrated) {
+        Calibration::Calibrated
+    } else {
+        Calibration::Default
+    }
 }
 
 /// Kinds, most telling first; what is only context comes last.

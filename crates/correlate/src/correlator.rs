@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use selvedge_model::{
     EventTime, Finding, FindingKind, Incident, IncidentStatus, Quarantine, QuarantineRef, Severity,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::case::{Case, Runbooks};
 use crate::config::CorrelateConfig;
@@ -46,7 +47,9 @@ impl IncidentChange {
 }
 
 /// Groups findings into incidents. One owner; every answer depends only on the sequence of calls.
+#[derive(Serialize, Deserialize)]
 pub struct Correlator {
+    #[serde(skip)]
     config: CorrelateConfig,
     cases: BTreeMap<String, Case>,
     /// Incidents that left the list in the last fold: still answered for, so that their alerts can be withdrawn.
@@ -59,6 +62,11 @@ pub struct Correlator {
 }
 
 impl Correlator {
+    /// Takes the limits of `config`, as after a restart with another configuration.
+    pub fn configure(&mut self, config: CorrelateConfig) {
+        self.config = config;
+    }
+
     /// A correlator without incidents.
     #[must_use]
     pub fn new(config: CorrelateConfig) -> Self {

@@ -167,7 +167,7 @@ fn an_alert_gets_its_lines_bounded_sorted_and_once() {
     assert_eq!(incident.highlights, ["new_route: new_route from web to cart (and 19 more)"]);
     assert_eq!(incident.runbook, ["look at new_route"]);
     assert_eq!(incident.edges.len(), 1);
-    assert_eq!(incident.calibration, "default");
+    assert_eq!(incident.calibration.name(), "default");
     let periods = only_incident(&[
         with(finding(K::NewRoute, "web", "cart", 1), |finding| finding.return_period_seconds = Some(60.0)),
         with(finding(K::NewEdge, "web", "cart", 1), |finding| finding.return_period_seconds = Some(86_400.0)),
@@ -192,7 +192,7 @@ fn an_incident_is_calibrated_when_nothing_of_it_rests_on_defaults() {
         (vec![unrated], "default"),
     ];
     for (findings, expected) in cases {
-        assert_eq!(only_incident(&findings).calibration, expected, "{findings:#?}");
+        assert_eq!(only_incident(&findings).calibration.name(), expected, "{findings:#?}");
     }
 }
 

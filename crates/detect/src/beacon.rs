@@ -5,6 +5,7 @@ use std::time::Duration;
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::time::nanos;
 use selvedge_model::{EdgeKey, EventTime};
+use serde::{Deserialize, Serialize};
 
 use crate::parameters::Beacon;
 
@@ -16,7 +17,9 @@ const BEATS_MAX: usize = 32;
 const BEAT_WIDTH: Duration = Duration::from_secs(1);
 
 /// Beats of calls to outside hosts.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Beats {
+    #[serde(with = "selvedge_model::hash::listed")]
     edges: FixedMap<EdgeKey, Vec<EventTime>>,
     unfollowed: u64,
 }

@@ -12,6 +12,7 @@ use selvedge_model::time::nanos;
 use selvedge_model::{
     CallShape, EdgeKey, EdgeWindow, EventTime, FindingKind, LogHistogram, ShapeStats, Symbol, Window,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::beacon::Beats;
 use crate::case::{Context, human};
@@ -56,13 +57,15 @@ pub(crate) struct Judgement {
 }
 
 /// State of behaviour between windows.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Behaviour {
+    #[serde(with = "selvedge_model::hash::listed")]
     recent: FixedMap<EdgeKey, [Counts; RECENT_WINDOWS]>,
     beats: Beats,
 }
 
 /// What one window of an edge had.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Counts {
     window: u64,
     calls: u64,

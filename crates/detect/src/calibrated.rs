@@ -15,6 +15,7 @@ use std::time::Duration;
 use selvedge_learn::normal::{EdgeNorm, Ended, Norms, Reading, Seen, Teaching};
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{EdgeKey, EdgeWindow, EventTime, FindingKind, Measure, MeasureClass, Severity, Window};
+use serde::{Deserialize, Serialize};
 
 use crate::behaviour::EdgeCase;
 use crate::calibration::{Admission, Budgets, Calibration, Level, Pace, Valve};
@@ -35,7 +36,7 @@ const TOLD: Duration = Duration::from_hours(6);
 const TOLD_MAX: usize = 4_096;
 
 /// Findings at page level that woke nobody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldBack {
     /// The budget of pages was spent.
     pub over_budget: u64,
@@ -48,10 +49,12 @@ pub struct HeldBack {
 }
 
 /// The mesh's record and what was told by it.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Calibrated {
     calibration: Calibration,
     valve: Valve,
     ready: bool,
+    #[serde(with = "selvedge_model::hash::listed")]
     told: FixedMap<EdgeKey, Told>,
     minute: u64,
     /// Edges at page level since the last minute ended.
@@ -61,14 +64,14 @@ pub(crate) struct Calibrated {
 }
 
 /// Page-level findings of one edge, by class.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Told {
     last: [EventTime; CLASSES],
     grade: [Option<Grade>; CLASSES],
 }
 
 /// What becomes of a finding at page level.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Grade {
     Page,
     OverBudget,
@@ -102,6 +105,11 @@ impl Calibrated {
             storm: false,
             held_back: HeldBack::default(),
         }
+    }
+
+    pub(crate) fn configure(&mut self, budgets: Budgets) {
+        self.calibration.configure(budgets);
+        self.valve.configure(budgets.pages_a_week);
     }
 
     /// True when it judges an edge, in the place of the defaults.

@@ -19,6 +19,7 @@ mod valve;
 use std::time::Duration;
 
 use selvedge_model::MeasureClass;
+use serde::{Deserialize, Serialize};
 
 use pool::Pool;
 pub use valve::{Admission, Valve};
@@ -61,7 +62,7 @@ pub enum Level {
 }
 
 /// What the user gives instead of thresholds, for the whole mesh.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Budgets {
     /// False pages a week.
     pub pages_a_week: f64,
@@ -80,7 +81,7 @@ pub struct Rating {
 }
 
 /// The mesh's record, and the thresholds that follow from it. Bounded: histograms of 28 days, whatever the mesh.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Calibration {
     budgets: Budgets,
     pools: [[Pool; CLASSES]; 2],
@@ -105,6 +106,11 @@ impl Calibration {
             thresholds: DEFAULTS.map(|levels| [levels; CLASSES]),
             pressure: [0.0; CLASSES],
         }
+    }
+
+    /// Takes other budgets: thresholds follow at the end of the day.
+    pub fn configure(&mut self, budgets: Budgets) {
+        self.budgets = budgets;
     }
 
     /// Adds one block of one edge: the largest score of each class in an hour (quick) or a day (slow). Not those of

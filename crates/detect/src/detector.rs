@@ -9,6 +9,7 @@ use selvedge_model::hash::{FixedMap, FixedSet, StableHasher, fixed_state};
 use selvedge_model::{
     CallShape, EdgeKey, EdgeWindow, EventTime, Finding, FindingKind, Node, Severity, Window,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::behaviour::{Behaviour, EdgeCase, Judgement};
 use crate::calibrated::{Calibrated, HeldBack};
@@ -36,7 +37,7 @@ const THAW_AFTER: Duration = Duration::from_mins(5);
 const TELEMETRY_REPEAT: Duration = Duration::from_mins(5);
 
 /// What happened to telemetry as a whole since the last time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TelemetryCounts {
     /// Signals received.
     pub received: u64,
@@ -47,20 +48,23 @@ pub struct TelemetryCounts {
 }
 
 /// Judges. Holds rules, what was told already, and what must not be learned.
+#[derive(Serialize, Deserialize)]
 pub struct Detector {
+    #[serde(skip)]
     rules: RuleSet,
     windows: BTreeMap<Window, WindowState>,
     judged: Option<Window>,
     learning: bool,
     behaviour: Behaviour,
     calibrated: Calibrated,
+    #[serde(with = "selvedge_model::hash::listed")]
     frozen: FixedMap<EdgeKey, Freeze>,
     told: [EventTime; 2],
     overflows: Overflows,
 }
 
 /// What the detector's limits did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overflows {
     /// Findings that were not told because their window had too many.
     pub findings: u64,
@@ -72,17 +76,23 @@ pub struct Overflows {
     pub unfollowed: u64,
 }
 
+#[derive(Serialize, Deserialize)]
 struct WindowState {
+    #[serde(with = "selvedge_model::hash::listed_set")]
     told: FixedSet<(FindingKind, EdgeKey, String)>,
+    #[serde(with = "selvedge_model::hash::listed_set")]
     shapes: FixedSet<(EdgeKey, CallShape)>,
+    #[serde(with = "selvedge_model::hash::listed_set")]
     edges: FixedSet<EdgeKey>,
     /// Edges whose behaviour was told by the defaults, for as long as a freeze lasts.
+    #[serde(with = "selvedge_model::hash::listed_set")]
     misbehaving: FixedSet<EdgeKey>,
+    #[serde(with = "selvedge_model::hash::listed")]
     refused_routes: FixedMap<EdgeKey, u64>,
     scans: Scans,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Freeze {
     since: EventTime,
     last: EventTime,
@@ -116,6 +126,12 @@ impl Detector {
             told: [EventTime::ABSENT; 2],
             overflows: Overflows::default(),
         }
+    }
+
+    /// Takes rules and budgets, as after a restart with another configuration.
+    pub fn configure(&mut self, rules: RuleSet, budgets: Budgets) {
+        self.rules = rules;
+        self.calibrated.configure(budgets);
     }
 
     /// The rules.

@@ -20,7 +20,7 @@ pub struct Rule {
 }
 
 /// All rules, one a kind.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RuleSet {
     rules: BTreeMap<FindingKind, Rule>,
 }

@@ -3,6 +3,7 @@
 use selvedge_learn::RouteKey;
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{CallShape, EdgeKey, FindingKind, IdentitySource, Node, Symbol};
+use serde::{Deserialize, Serialize};
 
 use crate::case::Case;
 use crate::draft::Draft;
@@ -16,13 +17,15 @@ const ROUTES_MAX: usize = 256;
 const ROUTES_TOLD: usize = 8;
 
 /// Callers with unknown routes in one window.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Scans {
+    #[serde(with = "selvedge_model::hash::listed")]
     scanners: FixedMap<Scanner, Scan>,
     unfollowed: u64,
 }
 
 /// Who scans: a workload wherever it calls, or, when nobody knows it, whoever calls one callee.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 enum Place {
     Workload(Node),
     Unknown(EdgeKey),
@@ -30,14 +33,14 @@ enum Place {
 
 /// A place and what was proven there: what a sidecar invents or says under another name is nobody else's scan, and does
 /// not make a proven one doubtful.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Scanner {
     place: Place,
     principal: Symbol,
     proof: IdentitySource,
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Scan {
     refused: Vec<(EdgeKey, RouteKey, CallShape)>,
     served: u64,

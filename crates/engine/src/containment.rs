@@ -84,6 +84,17 @@ impl Containment {
         }
     }
 
+    /// The recent traffic, as plain data.
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// Takes over recent traffic that another process knew.
+    pub(crate) fn load(&mut self, mut recent: Recent) {
+        recent.configure(self.config.recent.clone());
+        self.recent = recent;
+    }
+
     /// What a process before us had stored.
     pub(crate) fn restore(&mut self, stored: Vec<Quarantine>, now: Now) {
         self.ledger = Ledger::restore(stored, &self.config, now);

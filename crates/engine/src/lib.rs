@@ -19,16 +19,17 @@ mod stats;
 mod windows;
 
 pub use config::EngineConfig;
-pub use live::{Engine, HistoryWriter, LiveSnapshots, run};
+pub use live::{CheckpointPlan, CheckpointWriter, Engine, HistoryWriter, LiveSnapshots, run};
 pub use orders::{LiveOrders, OrderError};
 pub use overload::Overload;
-pub use pipeline::{Effect, IngestError, Mode, Pipeline, RawBatch};
+pub use pipeline::{Effect, IngestError, KNOWLEDGE, Mode, Pick, Pipeline, RawBatch, StateError};
 pub use recorder::Recorded;
 pub use retention::Handed;
 pub use selvedge_correlate::IncidentChange;
 pub use selvedge_decode::Encoding;
 pub use selvedge_detect::calibration::Budgets;
 pub use selvedge_detect::{RuleError, RuleSet};
+pub use selvedge_learn::Provenance;
 pub use selvedge_policy::{
     CommandError, ContainmentEvent, Now, PolicyConfig, PolicyMode, PushReport, TrafficRow,
 };

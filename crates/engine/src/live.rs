@@ -1,5 +1,6 @@
 //! The engine on live input: an async `select` only chooses the next event, a synchronous `apply` changes all state.
 
+mod checkpoints;
 mod recovery;
 
 use std::collections::VecDeque;
@@ -19,6 +20,8 @@ use crate::overload::Overload;
 use crate::pipeline::{Effect, Pipeline, RawBatch};
 use crate::retention::Keeper;
 use crate::snapshot::Snapshot;
+
+pub use checkpoints::{CheckpointPlan, CheckpointWriter};
 
 /// How often the clock is looked at when nothing arrives.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(250);
@@ -71,6 +74,8 @@ pub struct Engine {
     sealed: Option<mpsc::Sender<Vec<SealedSegment>>>,
     /// What of the journal is still needed, when there is one.
     journal: Option<Keeper>,
+    /// When what is known is written down, when it is.
+    checkpoints: Option<checkpoints::Taking>,
 }
 
 impl Engine {
@@ -88,6 +93,7 @@ impl Engine {
             audit: None,
             sealed: None,
             journal: None,
+            checkpoints: None,
             view: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             latest: Snapshot::default(),
             findings: VecDeque::new(),
@@ -332,11 +338,15 @@ pub async fn run(
             submission = submissions.recv() => submission.map_or(Event::InputEnded, Event::Submission),
         };
         let ended = matches!(event, Event::InputEnded);
+        if ended {
+            engine.last_checkpoint(clock.as_ref()).await;
+        }
         engine.pipeline.set_clock(Now { steady: clock.steady(), wall: clock.now() });
         engine.apply(event, clock.steady(), &mut effects);
         effects.drain(..).for_each(&mut act);
         engine.handed_over();
         engine.reply();
+        engine.checkpoint(clock.as_ref());
         if ended {
             engine.close_history().await;
             return;

@@ -4,6 +4,8 @@
 //! depends on where a batch was cut, on the number of shards, or on speed.
 
 mod containing;
+mod knowing;
+mod saving;
 
 use std::time::Duration;
 
@@ -28,6 +30,9 @@ use crate::shards::Shards;
 use crate::snapshot::{EdgeSummary, edge_summaries};
 use crate::stats::Stats;
 use crate::windows::{ClosedWindow, Windows};
+
+pub use knowing::Pick;
+pub use saving::{KNOWLEDGE, StateError};
 
 /// Between two processes: a shorter time is no gap. It ends no incident that would not have ended, and what is seen on both
 /// sides of it belongs together.

@@ -33,12 +33,16 @@ pub(crate) struct Keeper {
     step: Duration,
     /// Event time, and the position up to which batches were taken by then. Oldest first, a step apart.
     samples: VecDeque<(EventTime, Position)>,
+    /// What is before it is older than the span.
+    old: Position,
     /// When the last batch was received: it stands in for event time where nothing tells that, as in a stream of metrics.
     received: ObservedTime,
     /// There is event time.
     timed: bool,
     next: Position,
     handed: Handed,
+    /// The position of the checkpoint that a restart would begin with, when there are checkpoints.
+    checkpoint: Option<Arc<AtomicU64>>,
 }
 
 impl Keeper {
@@ -50,11 +54,28 @@ impl Keeper {
             windows,
             step: (replay / SAMPLES).max(Duration::from_millis(1)),
             samples: VecDeque::new(),
+            old: Position::default(),
             received: ObservedTime::default(),
             timed: false,
             next: Position::default(),
             handed: Handed::default(),
+            checkpoint: None,
         }
+    }
+
+    /// From now on nothing is released behind the checkpoint that a restart would begin with, whose position is in `begin`.
+    pub(crate) fn await_checkpoints(&mut self, begin: Arc<AtomicU64>) {
+        self.checkpoint = Some(begin);
+    }
+
+    /// What is before `position` was taken by another process.
+    pub(crate) fn begin_at(&mut self, position: Position) {
+        self.next = position;
+    }
+
+    /// The position behind the last batch that was taken.
+    pub(crate) fn next(&self) -> Position {
+        self.next
     }
 
     pub(crate) fn handed(&self) -> Handed {
@@ -87,13 +108,15 @@ impl Keeper {
     pub(crate) fn release(&mut self, frontier: EventTime, watermark: EventTime) {
         let watermark = if frontier.present() { watermark } else { self.now(frontier) };
         let frontier = self.now(frontier);
+        let begin = self.checkpoint.as_ref().map_or(u64::MAX, |begin| begin.load(Ordering::Acquire));
         while let Some((at, position)) = self.samples.front().copied()
             && at.after(self.replay) <= frontier
             && at.after(self.windows) <= watermark
         {
-            self.retention.released(position);
+            self.old = position;
             self.samples.pop_front();
         }
+        self.retention.released(self.old.min(Position(begin)));
         let closed = self.samples.iter().take_while(|(at, _)| at.after(self.windows) <= watermark);
         if let Some((_, position)) = closed.last() {
             self.retention.expendable(*position);
@@ -149,6 +172,31 @@ mod tests {
             assert!(expendable.0 <= second.saturating_sub(41), "{expendable:?} at {second}");
             assert!(expendable.0 + 42 + 11 >= second, "{expendable:?} at {second}");
         }
+    }
+
+    /// Guarantees: with checkpoints nothing behind the one that a restart begins with is released, however old, and no more
+    /// than without them; the byte budget may still have what no window needs.
+    #[test]
+    fn a_position_is_released_when_a_checkpoint_that_a_restart_begins_with_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut keeper, retention) = keeper(folder.path());
+        let begin = Arc::new(AtomicU64::new(0));
+        keeper.await_checkpoints(Arc::clone(&begin));
+        let go = |keeper: &mut Keeper, seconds: std::ops::Range<u64>| {
+            for second in seconds {
+                keeper.took(Position(second), at(second), RECEIVED);
+                keeper.release(at(second), at(second));
+            }
+            retention.needed()
+        };
+        let (released, expendable) = go(&mut keeper, 0..2_000);
+        assert_eq!(released, Position(0));
+        assert!(expendable.0 >= 1_940, "{expendable:?}");
+        begin.store(900, Ordering::Release);
+        assert_eq!(go(&mut keeper, 2_000..2_010).0, Position(900));
+        begin.store(2_005, Ordering::Release);
+        let (released, _) = go(&mut keeper, 2_010..2_020);
+        assert!((1_355..=1_380).contains(&released.0), "{released:?}");
     }
 
     /// Guarantees: a watermark that stands still keeps everything that its windows need, however long.

@@ -10,6 +10,7 @@ use selvedge_join::{Aliases, Directory, JoinConfig, Progress, Reporters, SeriesS
 use selvedge_learn::RouteLearner;
 use selvedge_model::time::nanos;
 use selvedge_model::{EventTime, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable};
+use serde::{Deserialize, Serialize};
 
 use crate::config::EngineConfig;
 use crate::overload::Overload;
@@ -25,6 +26,13 @@ pub(crate) struct Router {
     symbols: SymbolTable,
     decoder: Decoder,
     decoded: Decoded,
+    stream: Stream,
+    idle_grace: Duration,
+}
+
+/// What the sequential part knows, beside names. What the decoder remembers changes no result.
+#[derive(Serialize, Deserialize)]
+struct Stream {
     progress: Progress,
     aliases: Aliases,
     directory: Directory,
@@ -35,11 +43,15 @@ pub(crate) struct Router {
     ticked: EventTime,
     arrival: Arrival,
     heard: Heard,
-    idle_grace: Duration,
 }
 
+/// The same, as a checkpoint has it.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct SavedStream(Stream);
+
 /// When the batch in hand came in, by both clocks.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Arrival {
     observed: ObservedTime,
     steady: SteadyTime,
@@ -61,7 +73,7 @@ impl Arrival {
 }
 
 /// The last record that moved event time: when it came in, and how far event time was.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Heard {
     at: SteadyTime,
     frontier: EventTime,
@@ -74,24 +86,55 @@ impl Router {
             symbols: SymbolTable::new(config.symbol_bytes_max),
             decoder: Decoder::new(config.decode.clone()),
             decoded: Decoded::default(),
-            progress: Progress::new(join),
-            aliases: Aliases::new(join),
-            directory: Directory::new(join),
-            reporters: Reporters::new(join),
-            routes: RouteLearner::new(&config.learn),
-            series: SeriesStore::new(join),
-            records_pooled: 0,
-            ticked: EventTime::ABSENT,
-            arrival: Arrival::default(),
-            heard: Heard::default(),
+            stream: Stream {
+                progress: Progress::new(join),
+                aliases: Aliases::new(join),
+                directory: Directory::new(join),
+                reporters: Reporters::new(join),
+                routes: RouteLearner::new(&config.learn),
+                series: SeriesStore::new(join),
+                records_pooled: 0,
+                ticked: EventTime::ABSENT,
+                arrival: Arrival::default(),
+                heard: Heard::default(),
+            },
             idle_grace: config.idle_grace,
         }
     }
 
+    /// What it knows beside names, as plain data.
+    pub(crate) fn save(&self) -> &impl Serialize {
+        &self.stream
+    }
+
+    /// Takes over names. Before anything is decoded.
+    pub(crate) fn know(&mut self, symbols: SymbolTable) {
+        self.symbols = symbols;
+    }
+
+    /// Takes over what another process knew, whose clock counted from another beginning: from now on times are those of
+    /// receipt, as whoever reads its journal says them.
+    pub(crate) fn load(&mut self, stream: SavedStream, config: &EngineConfig) {
+        let mut stream = stream.0;
+        let Arrival { observed, steady } = stream.arrival;
+        let recorded = SteadyTime::recorded(observed);
+        let silent = u64::try_from(steady.since(stream.heard.at).as_nanos()).unwrap_or(u64::MAX);
+        stream.heard.at = SteadyTime(recorded.0.saturating_sub(silent));
+        stream.arrival.steady = recorded;
+        stream.progress.configure(&config.join);
+        stream.aliases.configure(&config.join);
+        stream.directory.configure(&config.join);
+        stream.reporters.configure(&config.join);
+        stream.series.configure(&config.join);
+        stream.routes.configure(&config.learn);
+        self.stream = stream;
+    }
+
     pub(crate) fn decode(&mut self, batch: &RawBatch<'_>) -> Result<(), IngestError> {
-        self.arrival = self.arrival.next(batch);
-        let Self { decoder, symbols, decoded, arrival, .. } = self;
-        decoder.decode(batch.signal, batch.encoding, batch.body, arrival.observed, symbols, decoded)
+        self.stream.arrival = self.stream.arrival.next(batch);
+        let Self { decoder, symbols, decoded, stream, .. } = self;
+        let observed = stream.arrival.observed;
+        decoder.decode(batch.signal, batch.encoding, batch.body, observed, symbols, decoded)
     }
 
     pub(crate) fn decoded(&self) -> &Decoded {
@@ -103,21 +146,22 @@ impl Router {
     }
 
     pub(crate) fn frontier(&self) -> EventTime {
-        self.progress.frontier()
+        self.stream.progress.frontier()
     }
 
     pub(crate) fn watermark(&self) -> EventTime {
-        self.progress.watermark()
+        self.stream.progress.watermark()
     }
 
     /// Lets the record at `at` move event time; the tick that is due because of it, if any.
     pub(crate) fn advance(&mut self, at: usize) -> Option<EventTime> {
         let observation = &self.decoded.observations[at];
-        let before = self.progress.frontier();
-        self.progress.observe(observation.origin, observation.end, self.arrival.observed);
-        if before < self.progress.frontier() {
+        let before = self.stream.progress.frontier();
+        self.stream.progress.observe(observation.origin, observation.end, self.stream.arrival.observed);
+        if before < self.stream.progress.frontier() {
             // Old records are no sign of life: a backlog must not keep the stream's time from going on.
-            self.heard = Heard { at: self.arrival.steady, frontier: self.progress.frontier() };
+            self.stream.heard =
+                Heard { at: self.stream.arrival.steady, frontier: self.stream.progress.frontier() };
         }
         self.due_tick()
     }
@@ -125,34 +169,33 @@ impl Router {
     /// Lets a silent stream's event time follow the time that passes. Only elapsed time counts, not what a wall clock
     /// says: ours and the senders' may be hours apart, and ours may be set while nothing arrives.
     pub(crate) fn advance_clock(&mut self, now: SteadyTime) -> Option<EventTime> {
-        let beyond = now.since(self.heard.at).checked_sub(self.idle_grace)?;
-        if !self.heard.frontier.present() {
+        let beyond = now.since(self.stream.heard.at).checked_sub(self.idle_grace)?;
+        if !self.stream.heard.frontier.present() {
             return None;
         }
-        self.progress.advance_to(self.heard.frontier.after(beyond));
+        self.stream.progress.advance_to(self.stream.heard.frontier.after(beyond));
         self.due_tick()
     }
 
     /// The stream goes on in another process, whose clock says `now`: silence is measured from here, and arrivals by
     /// its clocks. Event time stands where it stood.
     pub(crate) fn resume(&mut self, now: SteadyTime) {
-        self.arrival = Arrival::default();
-        self.heard = Heard { at: now, frontier: self.progress.frontier() };
+        self.stream.arrival = Arrival::default();
+        self.stream.heard = Heard { at: now, frontier: self.stream.progress.frontier() };
     }
 
     pub(crate) fn restart_after_gap(&mut self) {
-        self.progress.restart_after_gap();
-        self.reporters.restart_after_gap();
-        self.ticked = EventTime::ABSENT;
-        self.arrival = Arrival::default();
-        self.heard = Heard::default();
+        self.stream.progress.restart_after_gap();
+        self.stream.reporters.restart_after_gap();
+        self.stream.ticked = EventTime::ABSENT;
+        self.stream.arrival = Arrival::default();
+        self.stream.heard = Heard::default();
     }
 
     /// Names the record at `at`, where it lies, and finds the request it belongs to; `None` when it names none.
     pub(crate) fn route(&mut self, at: usize) -> (Option<u128>, &Observation) {
-        let Self {
-            decoded, directory, reporters, progress, routes, aliases, symbols, records_pooled, ..
-        } = self;
+        let Self { decoded, symbols, stream, .. } = self;
+        let Stream { directory, reporters, progress, routes, aliases, records_pooled, .. } = stream;
         let observation = &mut decoded.observations[at];
         let key = aliases.key_of(observation.trace_id, observation.request_id);
         directory.meet(observation, key);
@@ -168,16 +211,16 @@ impl Router {
     /// Records so far with a name that found no room. Counted by record, when it is reached: names are looked up by
     /// batch, and how often one is asked for depends on where batches are cut.
     pub(crate) fn records_pooled(&self) -> u64 {
-        self.records_pooled
+        self.stream.records_pooled
     }
 
     /// Settles the metric points of the batch just decoded.
     pub(crate) fn admit_points(&mut self, stats: &mut Stats) {
         for point in &self.decoded.points {
-            self.progress.heartbeat(point.origin);
-            let update = self.series.admit(point);
+            self.stream.progress.heartbeat(point.origin);
+            let update = self.stream.series.admit(point);
             let pooled = [point.name, point.origin].contains(&Symbol::OVERFLOW);
-            self.records_pooled += u64::from(pooled || point.reporter.pooled() || point.peer.pooled());
+            self.stream.records_pooled += u64::from(pooled || point.reporter.pooled() || point.peer.pooled());
             stats.ledger.receive(selvedge_model::SignalKind::Metrics, 1);
             stats.ledger.settle(selvedge_model::SignalKind::Metrics, update.fate, 1);
         }
@@ -188,23 +231,27 @@ impl Router {
         [
             Overload::new("symbols", "pool", self.symbols.overflowed()),
             Overload::new("record_patterns", "keep_known", self.decoder.unlearned()),
-            Overload::new("origins", "untracked", self.progress.untracked()),
-            Overload::new("clock_ahead", "moves_nothing", self.progress.wild()),
-            Overload::new("request_ids", "forget_older_half", self.aliases.forgotten()),
-            Overload::new("directory", "keep_first", self.directory.refused()),
-            Overload::new("directory_contests", "oldest_contest_first", self.directory.contests_ended()),
-            Overload::new("reporters", "await_log", self.reporters.unknown()),
-            Overload::new("route_templates", "keep_known", self.routes.overflowed()),
+            Overload::new("origins", "untracked", self.stream.progress.untracked()),
+            Overload::new("clock_ahead", "moves_nothing", self.stream.progress.wild()),
+            Overload::new("request_ids", "forget_older_half", self.stream.aliases.forgotten()),
+            Overload::new("directory", "keep_first", self.stream.directory.refused()),
+            Overload::new(
+                "directory_contests",
+                "oldest_contest_first",
+                self.stream.directory.contests_ended(),
+            ),
+            Overload::new("reporters", "await_log", self.stream.reporters.unknown()),
+            Overload::new("route_templates", "keep_known", self.stream.routes.overflowed()),
         ]
     }
 
     fn due_tick(&mut self) -> Option<EventTime> {
-        let frontier = self.progress.frontier();
+        let frontier = self.stream.progress.frontier();
         let now = EventTime(frontier.0 - frontier.0 % nanos(TICK));
-        if now <= self.ticked {
+        if now <= self.stream.ticked {
             return None;
         }
-        self.ticked = now;
+        self.stream.ticked = now;
         Some(now)
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use selvedge_join::{CallStore, JoinConfig, Oldest, Pressure, TickDelta};
+use selvedge_join::{CallStore, JoinConfig, Oldest, Pressure, SavedCalls, TickDelta};
 use selvedge_model::hash::partition;
 use selvedge_model::{Call, EventTime, FateLedger, Observation};
+use serde::{Deserialize, Serialize};
 
 /// Records handed to a shard's thread at once: enough to make the hand-over cheap, little enough to stay in cache.
 const HANDOVER_MAX: usize = 256;
@@ -40,6 +41,14 @@ enum Kind {
     Threads(Vec<Worker>),
 }
 
+/// All shards as plain data, for a checkpoint.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SavedShards {
+    calls: SavedCalls,
+    watermark: EventTime,
+    unsettled: u32,
+}
+
 /// A record with the key of its request.
 type Record = (Option<u128>, Observation);
 
@@ -59,6 +68,8 @@ enum Work {
     MakeRoom(Oldest, u8),
     Advance(EventTime),
     Flush,
+    Save,
+    Load(Box<SavedCalls>),
 }
 
 struct Reply {
@@ -66,6 +77,7 @@ struct Reply {
     completed: Vec<Call>,
     ledger: FateLedger,
     pressure: Pressure,
+    saved: Option<SavedCalls>,
 }
 
 impl Shards {
@@ -178,6 +190,51 @@ impl Shards {
         TickDelta::bounded(deltas, &self.config)
     }
 
+    /// What is open in all shards; and what they counted since the last tick, which is not open any more.
+    pub(crate) fn save(&mut self) -> (SavedShards, Vec<TickDelta>) {
+        let (parts, deltas) = match &mut self.kind {
+            Kind::Inline(store) => {
+                let delta = store.take_counted();
+                store.take_completed(&mut self.completed);
+                (vec![store.save()], vec![delta])
+            }
+            Kind::Threads(workers) => {
+                workers.iter_mut().for_each(|worker| worker.send(Work::Save));
+                let replies: Vec<Reply> = workers.iter_mut().map(Worker::receive).collect();
+                let (mut parts, mut deltas) = (Vec::new(), Vec::new());
+                for mut reply in replies {
+                    self.completed.append(&mut reply.completed);
+                    parts.extend(reply.saved);
+                    deltas.push(reply.delta);
+                }
+                (parts, deltas)
+            }
+        };
+        let Self { watermark, unsettled, .. } = *self;
+        let saved = SavedShards { calls: SavedCalls::merge(parts), watermark, unsettled };
+        (saved, TickDelta::bounded(deltas, &self.config))
+    }
+
+    /// Takes over what other shards had open. To be called before anything is admitted.
+    pub(crate) fn load(&mut self, saved: SavedShards) {
+        let SavedShards { calls, watermark, unsettled } = saved;
+        self.bytes = match &mut self.kind {
+            Kind::Inline(store) => {
+                store.load(calls);
+                store.bytes()
+            }
+            Kind::Threads(workers) => {
+                let parts = calls.split(workers.len());
+                let load = |(worker, part): (&mut Worker, SavedCalls)| {
+                    worker.send(Work::Load(Box::new(part)));
+                    worker.receive().pressure.bytes
+                };
+                workers.iter_mut().zip(parts).map(load).sum()
+            }
+        };
+        (self.watermark, self.unsettled) = (watermark, unsettled);
+    }
+
     /// Bytes that count against the budget: exact after a meeting of the shards, at most so many until the next.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
@@ -280,6 +337,7 @@ impl Drop for Worker {
 fn serve(store: &mut CallStore, inbox: &Receiver<Work>, outbox: &SyncSender<Reply>) {
     let mut watermark = EventTime::ABSENT;
     for work in inbox {
+        let mut saved = None;
         let delta = match work {
             Work::Admit(batch) => {
                 for (key, observation) in &batch {
@@ -300,6 +358,16 @@ fn serve(store: &mut CallStore, inbox: &Receiver<Work>, outbox: &SyncSender<Repl
                 watermark = to;
                 store.advance(to)
             }
+            Work::Save => {
+                let delta = store.take_counted();
+                saved = Some(store.save());
+                delta
+            }
+            Work::Load(calls) => {
+                watermark = calls.watermark();
+                store.load(*calls);
+                TickDelta::default()
+            }
             Work::Flush => {
                 watermark = EventTime::ABSENT;
                 store.flush()
@@ -307,7 +375,7 @@ fn serve(store: &mut CallStore, inbox: &Receiver<Work>, outbox: &SyncSender<Repl
         };
         let mut completed = Vec::new();
         store.take_completed(&mut completed);
-        let reply = Reply { delta, completed, ledger: *store.ledger(), pressure: store.pressure() };
+        let reply = Reply { delta, completed, ledger: *store.ledger(), pressure: store.pressure(), saved };
         if outbox.send(reply).is_err() {
             return;
         }

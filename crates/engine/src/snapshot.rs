@@ -55,7 +55,7 @@ pub(crate) fn edge_summaries(baselines: &Baselines, symbols: &SymbolTable) -> Ve
 }
 
 impl EdgeSummary {
-    fn of(key: &EdgeKey, baseline: &EdgeBaseline, symbols: &SymbolTable) -> Self {
+    pub(crate) fn of(key: &EdgeKey, baseline: &EdgeBaseline, symbols: &SymbolTable) -> Self {
         let source = usual(&baseline.source_principals, symbols);
         let destination = usual(&baseline.destination_principals, symbols);
         Self {

@@ -3,12 +3,13 @@
 use selvedge_decode::Decoded;
 use selvedge_detect::TelemetryCounts;
 use selvedge_model::{EventTime, Fate, FateLedger, SignalKind};
+use serde::{Deserialize, Serialize};
 
 use crate::overload::Overload;
 use crate::pipeline::RawBatch;
 
 /// Totals since the start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Stats {
     /// Batches taken.
     pub batches: u64,
@@ -37,6 +38,7 @@ pub struct Stats {
     /// Calls of windows whose shape found no room (policy `count_only`).
     pub shapes_overflowed: u64,
     /// What each limit did (added when asked).
+    #[serde(skip)]
     pub overloads: Vec<Overload>,
     /// Bytes that open calls hold, and those that completed while records of them may still come; at most, between ticks.
     pub join_bytes: usize,

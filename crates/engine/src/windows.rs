@@ -6,6 +6,7 @@ use selvedge_detect::Sighting;
 use selvedge_join::TickDelta;
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{CallShape, EdgeKey, EdgeWindow, EventTime, SymbolTable, Window};
+use serde::{Deserialize, Serialize};
 
 use crate::stats::Stats;
 
@@ -14,15 +15,20 @@ use crate::stats::Stats;
 /// Bounded by the edges and shapes in them: past `entries_max` the edges whose names became known last are counted
 /// together, as [`EdgeKey::pooled`] (policy `pool_newest`). That is decided when all shards have met, so their number
 /// has no say, and a flood of invented names pools itself, not what is known.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Windows {
+    #[serde(skip)]
     entries_max: usize,
     /// Edges, and shapes of edges, in all windows.
     entries: usize,
     pooled: u64,
-    open: BTreeMap<Window, FixedMap<EdgeKey, EdgeWindow>>,
+    open: BTreeMap<Window, Edges>,
     /// Shapes seen for the first time on their edge in their window since they were last judged.
     unsighted: Vec<(Window, EdgeKey, CallShape)>,
 }
+
+#[derive(Serialize, Deserialize)]
+struct Edges(#[serde(with = "selvedge_model::hash::listed")] FixedMap<EdgeKey, EdgeWindow>);
 
 /// A window that will not change any more, edges in the order of their names.
 pub(crate) struct ClosedWindow {
@@ -39,6 +45,10 @@ impl ClosedWindow {
 impl Windows {
     pub(crate) fn new(entries_max: usize) -> Self {
         Self { entries_max, entries: 0, pooled: 0, open: BTreeMap::new(), unsighted: Vec::new() }
+    }
+
+    pub(crate) fn configure(&mut self, entries_max: usize) {
+        self.entries_max = entries_max;
     }
 
     /// Edges of windows that found no room.
@@ -69,7 +79,8 @@ impl Windows {
     }
 
     fn add(&mut self, window: Window, key: EdgeKey, edge: &EdgeWindow) {
-        let edges = self.open.entry(window).or_insert_with(|| FixedMap::with_hasher(fixed_state()));
+        let Edges(edges) =
+            self.open.entry(window).or_insert_with(|| Edges(FixedMap::with_hasher(fixed_state())));
         let edges_before = edges.len();
         let merged = edges.entry(key).or_default();
         let shapes_before = merged.shapes.len();
@@ -82,7 +93,7 @@ impl Windows {
 
     /// Pools the edges with the newest names until there is room. The pools themselves are few, and stay.
     fn make_room(&mut self) {
-        let keys = |(window, edges): (&Window, &FixedMap<EdgeKey, EdgeWindow>)| {
+        let keys = |(window, Edges(edges)): (&Window, &Edges)| {
             edges.keys().map(|key| (*key, *window)).collect::<Vec<_>>()
         };
         let mut keys: Vec<(EdgeKey, Window)> = self.open.iter().flat_map(keys).collect();
@@ -91,7 +102,7 @@ impl Windows {
         while self.entries > self.entries_max
             && let Some((key, window)) = keys.pop()
         {
-            let Some(edge) = self.open.get_mut(&window).and_then(|edges| edges.remove(&key)) else {
+            let Some(edge) = self.open.get_mut(&window).and_then(|edges| edges.0.remove(&key)) else {
                 continue;
             };
             self.entries -= entries(&edge);
@@ -106,7 +117,7 @@ impl Windows {
             .unsighted
             .iter()
             .filter_map(|(window, key, _shape)| {
-                let (shape, stats) = self.open.get(window)?.get(key)?.shapes.get_key_value(_shape)?;
+                let (shape, stats) = self.open.get(window)?.0.get(key)?.shapes.get_key_value(_shape)?;
                 Some(Sighting { key: *key, window: *window, shape, stats })
             })
             .collect();
@@ -129,7 +140,7 @@ impl Windows {
             if watermark < entry.key().end {
                 break;
             }
-            let (window, edges) = entry.remove_entry();
+            let (window, Edges(edges)) = entry.remove_entry();
             self.entries -= edges.values().map(entries).sum::<usize>();
             let mut edges: Vec<(EdgeKey, EdgeWindow)> = edges.into_iter().collect();
             edges.sort_by_cached_key(|(key, _)| (key.names(symbols).map(str::to_owned), key.external));

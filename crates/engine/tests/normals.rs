@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use selvedge_checkpoint::Checkpoint;
 use selvedge_engine::{Encoding, EngineConfig, Mode, Pipeline, RawBatch, RuleSet};
 use selvedge_model::SteadyTime;
 use selvedge_testkit::{RawFrame, Request, Traffic, recut};
@@ -24,6 +25,11 @@ fn pipeline(shards: usize) -> Pipeline {
 }
 
 fn feed(pipeline: &mut Pipeline, frames: &[RawFrame]) {
+    take(pipeline, frames);
+    pipeline.finish(&mut Vec::new());
+}
+
+fn take(pipeline: &mut Pipeline, frames: &[RawFrame]) {
     let mut effects = Vec::new();
     for frame in frames {
         let batch = RawBatch {
@@ -35,7 +41,6 @@ fn feed(pipeline: &mut Pipeline, frames: &[RawFrame]) {
         };
         pipeline.ingest(batch, &mut effects).unwrap();
     }
-    pipeline.finish(&mut effects);
 }
 
 fn overload(pipeline: &Pipeline, limit: &str) -> u64 {
@@ -63,4 +68,28 @@ fn hours_of_edges_end_in_event_time_for_any_shards_and_batches() {
         .collect();
     assert!(found.iter().all(|of| *of == found[0]), "{found:?}");
     assert!(found[0][0] >= 2 && found[0][1] > 300, "two edges and an hour, then all windows: {found:?}");
+}
+
+/// Scenario: the same hours, with a checkpoint in the middle of them that another process goes on from, with another number
+/// of shards.
+/// Guarantees: in the end it knows, byte for byte, what a process knows that never died: normals, thresholds, baselines,
+/// incidents, open calls and windows, counts.
+#[test]
+fn what_is_known_after_a_checkpoint_is_what_was_known_without_one() {
+    let frames = an_hour_and_more();
+    let config = |shards| EngineConfig { shards, ..EngineConfig::default() };
+    let mut undisturbed = Pipeline::new(&config(1), RuleSet::shipped());
+    take(&mut undisturbed, &frames);
+    let expected = undisturbed.save();
+    for (part, shards) in [(1, 1), (3, 2), (6, 3)] {
+        let (before, after) = frames.split_at(frames.len() * part / 7);
+        let mut first = Pipeline::new(&config(4 - shards), RuleSet::shipped());
+        take(&mut first, before);
+        let checkpoint = Checkpoint { sections: first.save(), ..Checkpoint::default() };
+        let mut next = Pipeline::resume(&config(shards), RuleSet::shipped(), &checkpoint).unwrap();
+        take(&mut next, after);
+        for (section, expected) in next.save().iter().zip(&expected) {
+            assert!(section == expected, "section `{}` differs, cut at {part} of 7", section.name);
+        }
+    }
 }

@@ -5,12 +5,14 @@
 
 use selvedge_model::hash::StableHasher;
 use selvedge_model::{RequestId, TraceId};
+use serde::{Deserialize, Serialize};
 
 use crate::config::JoinConfig;
 use crate::generations::Generations;
 
 /// Which request a record belongs to. Bounded; past the bound the older half is forgotten, and records whose only
 /// id was in it become calls of their own.
+#[derive(Serialize, Deserialize)]
 pub struct Aliases {
     requests: Generations<RequestId, Known>,
     /// Only traces whose key is not their own number: those that a request id was seen for before.
@@ -23,7 +25,7 @@ pub struct Aliases {
 const UNASKED_MAX: usize = 1 << 16;
 
 /// Both ids of the latest records, in a ring: written one after the other, which costs next to nothing.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Unasked {
     ids: Vec<(TraceId, RequestId)>,
     next: usize,
@@ -50,7 +52,7 @@ impl Unasked {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Known {
     key: u128,
     /// A trace has claimed this request id. Another trace with the same id is another request: ids can be constant
@@ -59,6 +61,12 @@ struct Known {
 }
 
 impl Aliases {
+    /// Takes the limits of `config`, as after a restart with another configuration.
+    pub fn configure(&mut self, config: &JoinConfig) {
+        self.requests.configure(config.aliases_max);
+        self.traces.configure(config.aliases_max);
+    }
+
     /// Nothing known.
     #[must_use]
     pub fn new(config: &JoinConfig) -> Self {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use selvedge_model::Node;
+use serde::{Deserialize, Serialize};
 
 /// Calls watched at once, for one principal: a call is decided when so many newer ones were seen. Both sides of a call
 /// report within seconds, in either order.
@@ -13,13 +14,14 @@ const CALLS_AGREED: u8 = 3;
 const WORKLOADS_MAX: usize = 8;
 
 /// A principal that more than one workload claims.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Contest {
     calls: VecDeque<Call>,
     agreed: Vec<(Node, u8)>,
 }
 
 /// What was said of the principal on one call.
+#[derive(Serialize, Deserialize)]
 struct Call {
     key: u128,
     claimant: Option<Node>,

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{IdentitySource, Node, Observation, Party, Symbol};
+use serde::{Deserialize, Serialize};
 
 use crate::config::JoinConfig;
 use crate::contest::Contest;
@@ -20,22 +21,25 @@ use crate::contest::Contest;
 const CONTESTS_MAX: usize = 1_024;
 
 /// Workload by principal.
+#[derive(Serialize, Deserialize)]
 pub struct Directory {
+    #[serde(with = "selvedge_model::hash::listed")]
     entries: FixedMap<Symbol, Entry>,
     entries_max: usize,
+    #[serde(with = "selvedge_model::hash::listed")]
     contests: FixedMap<Symbol, Contest>,
     contest_order: VecDeque<Symbol>,
     refused: u64,
     contests_ended: u64,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 enum Entry {
     One(Holder),
     Shared,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Holder {
     node: Node,
     /// Other ends of its calls bore it out.
@@ -45,6 +49,11 @@ struct Holder {
 }
 
 impl Directory {
+    /// Takes the limits of `config`, as after a restart with another configuration.
+    pub fn configure(&mut self, config: &JoinConfig) {
+        self.entries_max = config.directory_max;
+    }
+
     /// Nobody known.
     #[must_use]
     pub fn new(config: &JoinConfig) -> Self {

@@ -3,10 +3,18 @@
 use std::hash::Hash;
 
 use selvedge_model::hash::{FixedMap, fixed_state};
+use serde::{Deserialize, Serialize};
 
 /// Keeps what was used lately: a hit in the old half moves the entry to the young one.
+#[derive(Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "K: Serialize + Ord, V: Serialize",
+    deserialize = "K: Deserialize<'de> + Eq + Hash, V: Deserialize<'de>"
+))]
 pub(crate) struct Generations<K, V> {
+    #[serde(with = "selvedge_model::hash::listed")]
     young: FixedMap<K, V>,
+    #[serde(with = "selvedge_model::hash::listed")]
     old: FixedMap<K, V>,
     young_max: usize,
     forgotten: u64,
@@ -21,6 +29,10 @@ impl<K: Copy + Eq + Hash, V: Copy> Generations<K, V> {
             young_max: (entries_max / 2).max(1),
             forgotten: 0,
         }
+    }
+
+    pub(crate) fn configure(&mut self, entries_max: usize) {
+        self.young_max = (entries_max / 2).max(1);
     }
 
     pub(crate) fn get(&mut self, key: &K) -> Option<V> {

@@ -1,11 +1,12 @@
 //! All records of one request: the open ones, stubs of what was counted, and who only waits to belong.
 
 use selvedge_model::{EventTime, Observation, Side, SignalKind};
+use serde::{Deserialize, Serialize};
 
 use crate::slab::{NIL, Slab};
 
 /// One request's state; its records and stubs are lists in the store's slabs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Group {
     /// The request's canonical key.
     pub(crate) key: u128,
@@ -85,6 +86,11 @@ impl Group {
     pub(crate) fn wait(&mut self, signal: SignalKind) {
         let slot = usize::from(signal == SignalKind::Logs);
         self.waiting[slot] += 1;
+    }
+
+    /// Those who wait, by signal.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (SignalKind, u64)> + use<> {
+        SIGNALS.into_iter().zip(self.waiting.map(u64::from))
     }
 
     /// Those who waited, by signal; nobody waits any more.

@@ -41,5 +41,5 @@ pub use delta::{Completeness, TickDelta};
 pub use directory::Directory;
 pub use reporters::Reporters;
 pub use series::{SeriesStore, SeriesUpdate};
-pub use store::{Admission, CallStore, Oldest, Pressure};
+pub use store::{Admission, CallStore, Oldest, Pressure, SavedCalls};
 pub use watermark::Progress;

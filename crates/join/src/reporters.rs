@@ -8,13 +8,17 @@
 
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{EventTime, IdentitySource, Node, Observation, ObservationKind, Side};
+use serde::{Deserialize, Serialize};
 
 use crate::config::JoinConfig;
 
 /// Workloads that report, and which of them send access logs. Bounded; of those past the bound a log is always
 /// expected (policy `await_log`), which costs time and loses nothing.
+#[derive(Serialize, Deserialize)]
 pub struct Reporters {
+    #[serde(skip)]
     config: JoinConfig,
+    #[serde(with = "selvedge_model::hash::listed")]
     known: FixedMap<Node, Habit>,
     /// The one asked about last: records of one sender come together.
     last: Option<(Node, Habit)>,
@@ -22,7 +26,7 @@ pub struct Reporters {
 }
 
 /// What a workload's records have been like.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Habit {
     /// Event time when it was first heard.
     since: EventTime,
@@ -44,6 +48,11 @@ impl Habit {
 }
 
 impl Reporters {
+    /// Takes the limits of `config`, as after a restart with another configuration.
+    pub fn configure(&mut self, config: &JoinConfig) {
+        self.config = *config;
+    }
+
     /// Nobody heard yet.
     #[must_use]
     pub fn new(config: &JoinConfig) -> Self {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{EventTime, Fate, LogHistogram, MetricPoint, MetricValue, Temporality};
+use serde::{Deserialize, Serialize};
 
 use crate::config::JoinConfig;
 
@@ -31,7 +32,9 @@ pub struct SeriesUpdate {
 }
 
 /// The last point of every series. Bounded in bytes.
+#[derive(Serialize, Deserialize)]
 pub struct SeriesStore {
+    #[serde(with = "selvedge_model::hash::listed")]
     series: FixedMap<u64, Series>,
     bytes: usize,
     bytes_max: usize,
@@ -39,6 +42,7 @@ pub struct SeriesStore {
     swept: EventTime,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Series {
     time: EventTime,
     start: EventTime,
@@ -47,6 +51,11 @@ struct Series {
 }
 
 impl SeriesStore {
+    /// Takes the limits of `config`, as after a restart with another configuration.
+    pub fn configure(&mut self, config: &JoinConfig) {
+        self.bytes_max = config.series_bytes_max;
+    }
+
     /// No series known.
     #[must_use]
     pub fn new(config: &JoinConfig) -> Self {

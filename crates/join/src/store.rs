@@ -172,6 +172,11 @@ impl CallStore {
         delta
     }
 
+    /// Hands out what was counted since the last tick, before the next one is due.
+    pub fn take_counted(&mut self) -> TickDelta {
+        self.tally.take()
+    }
+
     /// Fates of everything admitted so far.
     #[must_use]
     pub fn ledger(&self) -> &FateLedger {
@@ -481,8 +486,11 @@ impl CallStore {
 
 #[path = "store_eviction.rs"]
 mod eviction;
+#[path = "saved.rs"]
+mod saved;
 
 pub use eviction::{Oldest, Pressure};
+pub use saved::SavedCalls;
 
 #[cfg(test)]
 #[path = "store_tests.rs"]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use selvedge_model::time::nanos;
 use selvedge_model::{EventTime, Observation, Party, RequestId, Side, SpanId, Symbol};
+use serde::{Deserialize, Serialize};
 
 use crate::agreement::{PAIR_SKEW_MAX, RETRY_SKEW_MAX, agree};
 use crate::assembly::SCAN_MAX;
@@ -11,7 +12,7 @@ use crate::hop::Hop;
 use crate::slab::{NIL, Slab};
 
 /// A counted call: ids and names only.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Stub {
     client: View,
     server: View,
@@ -23,7 +24,7 @@ pub(crate) struct Stub {
 }
 
 /// One side of a counted call.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct View {
     span: SpanId,
     parent: SpanId,

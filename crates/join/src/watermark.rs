@@ -9,6 +9,7 @@ use std::time::Duration;
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::time::nanos;
 use selvedge_model::{EventTime, ObservedTime, Symbol};
+use serde::{Deserialize, Serialize};
 
 use crate::config::JoinConfig;
 
@@ -19,8 +20,11 @@ const MEASURE_STEP: Duration = Duration::from_millis(100);
 const FORGET_AFTER: Duration = Duration::from_mins(10);
 
 /// Event-time progress of all origins.
+#[derive(Serialize, Deserialize)]
 pub struct Progress {
+    #[serde(skip)]
     config: JoinConfig,
+    #[serde(with = "selvedge_model::hash::listed")]
     origins: FixedMap<Symbol, Origin>,
     frontier: EventTime,
     watermark: EventTime,
@@ -28,7 +32,7 @@ pub struct Progress {
     wild: u64,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Origin {
     /// Its newest record's end; absent for one that only sends metrics.
     own: EventTime,
@@ -39,6 +43,11 @@ struct Origin {
 }
 
 impl Progress {
+    /// Takes the limits of `config`, as after a restart with another configuration.
+    pub fn configure(&mut self, config: &JoinConfig) {
+        self.config = *config;
+    }
+
     /// Nothing seen yet: frontier and watermark are absent.
     #[must_use]
     pub fn new(config: &JoinConfig) -> Self {

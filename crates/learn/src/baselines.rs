@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{CallShape, EdgeKey, EdgeWindow, ShapeStats, SymbolTable, Window};
+use serde::{Deserialize, Serialize};
 
 use crate::Provenance;
 use crate::config::LearnConfig;
@@ -12,8 +13,11 @@ use crate::mesh::MeshBaseline;
 use crate::normal::Norms;
 
 /// Baselines of all edges and of the mesh.
+#[derive(Serialize, Deserialize)]
 pub struct Baselines {
+    #[serde(skip)]
     config: LearnConfig,
+    #[serde(with = "selvedge_model::hash::listed")]
     edges: FixedMap<EdgeKey, EdgeBaseline>,
     edges_overflowed: u64,
     routes_overflowed: u64,
@@ -45,6 +49,13 @@ impl Baselines {
             mesh,
             norms,
         }
+    }
+
+    /// Takes the limits of `config`, as after a restart with another configuration. What is there stays.
+    pub fn configure(&mut self, config: LearnConfig) {
+        self.mesh.configure(&config);
+        self.norms.configure(config.hot_bytes_max);
+        self.config = config;
     }
 
     /// Learns one edge of a closed window, without the shapes that were `flagged` when it was judged.
@@ -94,6 +105,20 @@ impl Baselines {
     /// reporter alive is a gap, not silence.
     pub fn finish_window(&mut self, window: Window) {
         self.mesh.close_window(window.end.since(window.start));
+    }
+
+    /// Has an edge known from now on as `provenance` says.
+    pub fn mark(&mut self, key: &EdgeKey, provenance: Provenance) {
+        if let Some(edge) = self.edges.get_mut(key) {
+            edge.provenance = provenance;
+            self.mesh.approved |= provenance == Provenance::Approved;
+        }
+    }
+
+    /// Forgets an edge, and what it normally does.
+    pub fn forget(&mut self, key: &EdgeKey) {
+        self.edges.remove(key);
+        self.norms.forget(key);
     }
 
     /// What is known of an edge.

@@ -2,6 +2,7 @@
 
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{CallShape, EventTime, LogHistogram, ShapeStats, Symbol};
+use serde::{Deserialize, Serialize};
 
 use crate::Provenance;
 use crate::tally::Tally;
@@ -15,7 +16,7 @@ const FACTS_MAX: usize = 64;
 const REFUSED_ROUTES_MAX: usize = 32;
 
 /// A route with its method.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RouteKey {
     /// HTTP method or the RPC word for it.
     pub method: Symbol,
@@ -32,7 +33,7 @@ impl RouteKey {
 }
 
 /// What is known of one route of one edge.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RouteBaseline {
     /// Calls.
     pub calls: u64,
@@ -53,7 +54,7 @@ impl RouteBaseline {
 }
 
 /// Count, sum and maximum of a number per window, enough for mean and variance.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
     /// Windows.
     pub windows: u64,
@@ -95,7 +96,7 @@ impl Moments {
 }
 
 /// Body bytes in one direction.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Volume {
     /// Largest body.
     pub call_max: u64,
@@ -115,7 +116,7 @@ impl Volume {
 }
 
 /// What one edge is known to do. Numbers come from unflagged calls only.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EdgeBaseline {
     /// How it came to be: the most trusted of its windows.
     pub provenance: Provenance,
@@ -161,6 +162,7 @@ pub struct EdgeBaseline {
     pub not_after_max: EventTime,
     /// Requests by [`selvedge_model::Reported`], in its order.
     pub reported: [u64; 3],
+    #[serde(with = "selvedge_model::hash::listed")]
     routes: FixedMap<RouteKey, RouteBaseline>,
     routes_max: usize,
     routes_overflowed: u64,

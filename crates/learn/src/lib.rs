@@ -7,6 +7,8 @@
 //! Depends on `model`. Start reading at `baselines.rs`, then `edge.rs`, `mesh.rs`, `routes.rs`;
 //! what an edge counts in a window is in `normal.rs`.
 
+use serde::{Deserialize, Serialize};
+
 mod baselines;
 mod config;
 mod edge;
@@ -25,11 +27,13 @@ pub use routes::{RouteLearner, matches_template};
 pub use tally::Tally;
 
 /// How a baseline came to be. The order is the order of trust.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Provenance {
     /// From live traffic, minus what was flagged.
     #[default]
     Learned,
+    /// Learned by another Selvedge, and brought here by a person.
+    Imported,
     /// A person said that this traffic is what should be.
     Approved,
 }
@@ -40,6 +44,7 @@ impl Provenance {
     pub fn name(self) -> &'static str {
         match self {
             Self::Learned => "learned",
+            Self::Imported => "imported",
             Self::Approved => "approved",
         }
     }

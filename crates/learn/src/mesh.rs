@@ -8,6 +8,7 @@ use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{
     CallShape, EdgeKey, EventTime, IdentitySource, Node, Reported, ShapeStats, Symbol, SymbolTable,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::config::LearnConfig;
 use crate::edge::{Moments, RouteKey, add_present, describes_request, lifetime_nanos};
@@ -29,7 +30,7 @@ const HOLDERS_MAX: usize = 8;
 pub type Place = (Symbol, Symbol);
 
 /// What a callee is known to do, over all its callers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DestinationBaseline {
     /// Calls.
     pub calls: u64,
@@ -56,7 +57,7 @@ pub struct DestinationBaseline {
 }
 
 /// What a caller is known to do, over all its callees.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SourceBaseline {
     /// Calls.
     pub calls: u64,
@@ -82,7 +83,7 @@ pub struct SourceBaseline {
 }
 
 /// Totals of the window that is being learned.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Totals {
     calls: u64,
     request_bytes: u64,
@@ -90,7 +91,7 @@ struct Totals {
 }
 
 /// What the mesh as a whole is known to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MeshBaseline {
     /// Some of it was approved by a person.
     pub approved: bool,
@@ -111,10 +112,15 @@ pub struct MeshBaseline {
     /// Longest certificate lifetime, in nanoseconds.
     pub lifetime_nanos_max: u64,
     trust_domains: BTreeMap<String, u64>,
+    #[serde(with = "selvedge_model::hash::listed")]
     holders: FixedMap<Symbol, Vec<Node>>,
+    #[serde(with = "selvedge_model::hash::listed")]
     fingerprints: FixedMap<Symbol, Node>,
+    #[serde(with = "selvedge_model::hash::listed")]
     destinations: FixedMap<Node, DestinationBaseline>,
+    #[serde(with = "selvedge_model::hash::listed")]
     sources: FixedMap<Node, SourceBaseline>,
+    #[serde(skip)]
     config: LearnConfig,
     overflowed: u64,
 }
@@ -139,6 +145,10 @@ impl MeshBaseline {
             config: config.clone(),
             overflowed: 0,
         }
+    }
+
+    pub(crate) fn configure(&mut self, config: &LearnConfig) {
+        self.config = config.clone();
     }
 
     /// Sightings of identities, callers and callees that found no room.

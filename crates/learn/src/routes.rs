@@ -6,6 +6,7 @@
 
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{Symbol, SymbolTable};
+use serde::{Deserialize, Serialize};
 
 use crate::config::LearnConfig;
 
@@ -35,14 +36,18 @@ const CACHE_MAX: usize = 65_536;
 const TAUGHT_MAX: u32 = 4 * RARE_OBSERVATIONS;
 
 /// Learns route templates per callee. One for all shards, in the order of arrival: what finds room depends on neither.
+#[derive(Serialize, Deserialize)]
 pub struct RouteLearner {
+    #[serde(with = "selvedge_model::hash::listed")]
     tries: FixedMap<Symbol, Trie>,
+    #[serde(with = "selvedge_model::hash::listed")]
     cache: FixedMap<(Symbol, Symbol), Cached>,
     room: Room,
 }
 
 /// What all tries may still grow by. Past it what is known stays, and paths through unknown segments keep their own
 /// text (policy `keep_known`).
+#[derive(Serialize, Deserialize)]
 struct Room {
     bytes: usize,
     bytes_max: usize,
@@ -62,19 +67,21 @@ impl Room {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Cached {
     template: Symbol,
     /// How often the route has taught the trie.
     taught: u32,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Trie {
     nodes: Vec<TrieNode>,
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct TrieNode {
+    #[serde(with = "selvedge_model::hash::listed")]
     children: FixedMap<Box<str>, u32>,
     observations: u32,
     /// The placeholder's node, once the position is variable.
@@ -90,6 +97,11 @@ impl RouteLearner {
             cache: FixedMap::with_hasher(fixed_state()),
             room: Room { bytes: 0, bytes_max: config.route_bytes_max, overflowed: 0 },
         }
+    }
+
+    /// Takes the limits of `config`, as after a restart with another configuration.
+    pub fn configure(&mut self, config: &LearnConfig) {
+        self.room.bytes_max = config.route_bytes_max;
     }
 
     /// Bytes that count against the bound: the tries of all callees.

@@ -3,10 +3,13 @@
 use std::hash::Hash;
 
 use selvedge_model::hash::{FixedMap, fixed_state};
+use serde::{Deserialize, Serialize};
 
 /// Counts by key. Policy `first`: once full, known keys go on counting and new ones are only counted as overflow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound(serialize = "K: Serialize + Ord", deserialize = "K: Deserialize<'de> + Eq + Hash"))]
 pub struct Tally<K> {
+    #[serde(with = "selvedge_model::hash::listed")]
     counts: FixedMap<K, u64>,
     keys_max: usize,
     overflowed: u64,

@@ -5,9 +5,10 @@ use crate::id::{SpanId, TraceId};
 use crate::observation::{Certificate, ForwardedIdentity, IdentitySource, Security};
 use crate::symbol::Symbol;
 use crate::time::EventTime;
+use serde::{Deserialize, Serialize};
 
 /// Which sides reported a call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reported {
     /// Both ends.
     #[default]
@@ -20,7 +21,7 @@ pub enum Reported {
 
 /// Everything about a call that is the same for many calls of its edge. A window counts calls by shape, so that
 /// checks and novelty look at each distinct shape once, however many calls have it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallShape {
     /// HTTP method or the RPC word for it.
     pub method: Symbol,

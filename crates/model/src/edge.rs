@@ -2,10 +2,11 @@
 
 use crate::observation::Party;
 use crate::symbol::{Symbol, SymbolTable};
+use serde::{Deserialize, Serialize};
 
 /// One end of an edge: a workload, without the identity it happens to present. Ordered by the numbers of names, which
 /// follow the order of arrival: only which node finds room may depend on it, never what is put out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Node {
     /// Cluster name.
     pub cluster: Symbol,
@@ -17,7 +18,7 @@ pub struct Node {
 
 /// The key of an edge. The principal is deliberately not part of it: the same workload with another certificate is
 /// the same edge with a new principal, which is a finding, and not a new edge. Ordered as nodes are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EdgeKey {
     /// Caller.
     pub source: Node,
@@ -28,7 +29,7 @@ pub struct EdgeKey {
 }
 
 /// One end of an edge in words.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Cluster name.
     pub cluster: String,
@@ -41,7 +42,7 @@ pub struct Endpoint {
 }
 
 /// An edge in words.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Edge {
     /// Caller.
     pub source: Endpoint,

@@ -1,6 +1,7 @@
 //! What one edge did in one window (or part of it): mergeable counts, never lists of calls.
 
 use hashbrown::hash_map::Entry;
+use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, CallShape};
 use crate::hash::{FixedMap, fixed_state};
@@ -16,7 +17,7 @@ pub const EXEMPLARS_MAX: usize = 4;
 pub const ARRIVALS_MAX: usize = 64;
 
 /// A call to show to people as evidence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Exemplar {
     /// Start of the call; first in order, so the earliest calls are kept, whatever order they came in.
     pub start: EventTime,
@@ -27,7 +28,7 @@ pub struct Exemplar {
 }
 
 /// Counts of the calls of one shape.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShapeStats {
     /// Number of calls.
     pub calls: u64,
@@ -51,9 +52,10 @@ pub struct ShapeStats {
 
 /// One edge in one window, or the change of it since the last tick. Merging is commutative and associative, so
 /// shards can meet in any order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EdgeWindow {
     /// Counts by shape.
+    #[serde(with = "crate::hash::listed")]
     pub shapes: FixedMap<CallShape, ShapeStats>,
     /// Calls whose shape found no room.
     pub shapes_overflowed: u64,

@@ -1,5 +1,7 @@
 //! What became of each signal. Every signal received ends in exactly one fate, and the counts add up.
 
+use serde::{Deserialize, Serialize};
+
 /// The three signals of OpenTelemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SignalKind {
@@ -63,7 +65,7 @@ impl Fate {
 }
 
 /// Counts of fates by signal kind. Mergeable: shards add theirs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FateLedger {
     /// Signals received, by kind: what the fates must add up to.
     received: [u64; 3],
@@ -87,6 +89,17 @@ impl FateLedger {
         debug_assert!(*open >= signals, "more signals closed than were open");
         *open = open.saturating_sub(signals);
         self.settle(kind, fate, signals);
+    }
+
+    /// Open signals whose fate another ledger is going to count.
+    pub fn hand_over(&mut self, to: &mut Self, kind: SignalKind, signals: u64) {
+        let open = &mut self.counts[kind as usize][Fate::Open as usize];
+        debug_assert!(*open >= signals, "more signals handed over than were open");
+        *open = open.saturating_sub(signals);
+        let received = &mut self.received[kind as usize];
+        *received = received.saturating_sub(signals);
+        to.receive(kind, signals);
+        to.settle(kind, Fate::Open, signals);
     }
 
     /// Adds another ledger.

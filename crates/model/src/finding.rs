@@ -6,9 +6,10 @@ use crate::edge::Edge;
 use crate::id::TraceId;
 use crate::observation::IdentitySource;
 use crate::time::EventTime;
+use serde::{Deserialize, Serialize};
 
 /// How bad. The order is the order of urgency.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Severity {
     /// For the record; nobody is told.
     #[default]
@@ -71,10 +72,28 @@ impl Severity {
     }
 }
 
+impl From<FindingKind> for &'static str {
+    fn from(kind: FindingKind) -> Self {
+        kind.name()
+    }
+}
+
+impl TryFrom<String> for FindingKind {
+    type Error = String;
+
+    /// The kind of that name.
+    fn try_from(name: String) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|kind| kind.name() == name);
+        found.copied().ok_or_else(|| format!("there is no finding kind `{name}`"))
+    }
+}
+
 macro_rules! finding_kinds {
     ($($kind:ident = $name:literal, $family:ident;)*) => {
         /// What deviated. A closed list (design section 4) that grows by pull request.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        // By name: what is kept outlives a list that grows in the middle.
+        #[serde(into = "&'static str", try_from = "String")]
         #[expect(missing_docs, reason = "the snake-case name beside each kind says it; rules/ describes each")]
         pub enum FindingKind { $($kind,)* }
 
@@ -178,7 +197,7 @@ impl FindingKind {
 }
 
 /// One number or fact that supports a finding: OCSF's "observed against baseline".
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// What was looked at, snake case with its unit last (`latency_ms_p99`).
     pub name: String,
@@ -189,7 +208,7 @@ pub struct Evidence {
 }
 
 /// One deviation of one edge or identity.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// Content hash of kind, edge, subject and onset: the same deviation always has the same id.
     pub id: String,

@@ -15,6 +15,84 @@ pub type FixedMap<K, V> = hashbrown::HashMap<K, V, FixedState>;
 /// A set with the fixed hasher.
 pub type FixedSet<K> = hashbrown::HashSet<K, FixedState>;
 
+/// Keeps a [`FixedMap`] as a list of pairs, in the order of its keys: the same map has the same bytes.
+pub mod listed {
+    use std::hash::Hash;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{FixedMap, fixed_state};
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<K, V, S>(map: &FixedMap<K, V>, to: S) -> Result<S::Ok, S::Error>
+    where
+        K: Serialize + Ord,
+        V: Serialize,
+        S: Serializer,
+    {
+        let mut pairs: Vec<(&K, &V)> = map.iter().collect();
+        pairs.sort_unstable_by_key(|(key, _)| *key);
+        to.collect_seq(pairs)
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// Those of the deserializer.
+    pub fn deserialize<'de, K, V, D>(from: D) -> Result<FixedMap<K, V>, D::Error>
+    where
+        K: Deserialize<'de> + Eq + Hash,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        let pairs = Vec::<(K, V)>::deserialize(from)?;
+        let mut map = FixedMap::with_capacity_and_hasher(pairs.len(), fixed_state());
+        map.extend(pairs);
+        Ok(map)
+    }
+}
+
+/// The same for a [`FixedSet`].
+pub mod listed_set {
+    use std::hash::Hash;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{FixedSet, fixed_state};
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<K, S>(set: &FixedSet<K>, to: S) -> Result<S::Ok, S::Error>
+    where
+        K: Serialize + Ord,
+        S: Serializer,
+    {
+        let mut keys: Vec<&K> = set.iter().collect();
+        keys.sort_unstable();
+        to.collect_seq(keys)
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// Those of the deserializer.
+    pub fn deserialize<'de, K, D>(from: D) -> Result<FixedSet<K>, D::Error>
+    where
+        K: Deserialize<'de> + Eq + Hash,
+        D: Deserializer<'de>,
+    {
+        let keys = Vec::<K>::deserialize(from)?;
+        let mut set = FixedSet::with_capacity_and_hasher(keys.len(), fixed_state());
+        set.extend(keys);
+        Ok(set)
+    }
+}
+
 /// The fixed state.
 #[must_use]
 pub fn fixed_state() -> FixedState {

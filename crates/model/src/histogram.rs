@@ -3,11 +3,13 @@
 //! Log-linear: eight equal steps inside every factor of two, so a quantile is at most one eighth too high, a cell is
 //! found with two shifts, and merging loses nothing. OpenTelemetry's exponential histograms are mapped onto it.
 
+use serde::{Deserialize, Serialize};
+
 /// Cells per factor of two.
 const CELLS_PER_OCTAVE: u32 = 8;
 
 /// Counts by cell, sparse and sorted: an edge's second holds a handful of calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogHistogram {
     cells: Vec<(u16, u32)>,
 }

@@ -5,9 +5,10 @@ use crate::finding::{FindingKind, Severity};
 use crate::id::TraceId;
 use crate::quarantine::{Quarantine, QuarantineState};
 use crate::time::EventTime;
+use serde::{Deserialize, Serialize};
 
 /// Where an incident is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum IncidentStatus {
     /// Evidence came in within the quiet time.
     Open,
@@ -27,7 +28,7 @@ impl IncidentStatus {
 }
 
 /// A workload that may be the cause, most likely first.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Suspect {
     /// Workload, or external host.
     pub workload: String,
@@ -42,7 +43,7 @@ pub struct Suspect {
 }
 
 /// A quarantine that an incident led to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineRef {
     /// Its id.
     pub id: String,
@@ -61,7 +62,7 @@ impl QuarantineRef {
 }
 
 /// Findings that share calls, identity or neighbouring edges, close in time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
     /// Content hash of the first finding: stable over restarts, the deduplication key of every alert about it.
     pub id: String,
@@ -99,6 +100,27 @@ pub struct Incident {
     pub runbook: Vec<String>,
     /// Quarantines it led to, oldest first.
     pub quarantines: Vec<QuarantineRef>,
-    /// How thresholds were chosen: `default` until a mesh has history of its own.
-    pub calibration: &'static str,
+    /// How thresholds were chosen.
+    pub calibration: Calibration,
+}
+
+/// How thresholds were chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Calibration {
+    /// By the rules: until a mesh has history of its own (design section 7).
+    #[default]
+    Default,
+    /// By the mesh's own record, as return periods are.
+    Calibrated,
+}
+
+impl Calibration {
+    /// Lower-case name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Calibrated => "calibrated",
+        }
+    }
 }

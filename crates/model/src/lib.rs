@@ -33,7 +33,7 @@ pub use fate::{Fate, FateLedger, SignalKind};
 pub use finding::{Evidence, Finding, FindingKind, Severity};
 pub use histogram::LogHistogram;
 pub use id::{RequestId, SpanId, TraceId};
-pub use incident::{Incident, IncidentStatus, QuarantineRef, Suspect};
+pub use incident::{Calibration, Incident, IncidentStatus, QuarantineRef, Suspect};
 pub use measure::{EdgeCounts, Measure, MeasureClass};
 pub use metric::{MetricPoint, MetricValue, Temporality};
 pub use observation::{

@@ -1,6 +1,8 @@
 //! What is counted of an edge in a window, out of which exposure: one kind of number for volume, latency and errors, so
 //! that one kind of detector can judge them all.
 
+use serde::{Deserialize, Serialize};
+
 /// One counted quantity of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -79,7 +81,7 @@ impl MeasureClass {
 }
 
 /// What one edge did in one window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgeCounts {
     /// Requests whose latency and status are known: the exposure of all measures but those over time.
     pub requests: u64,

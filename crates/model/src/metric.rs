@@ -4,6 +4,7 @@ use crate::histogram::LogHistogram;
 use crate::observation::{Party, Side};
 use crate::symbol::Symbol;
 use crate::time::EventTime;
+use serde::{Deserialize, Serialize};
 
 /// How successive points of a series relate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,7 +19,7 @@ pub enum Temporality {
 }
 
 /// The value of one point.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum MetricValue {
     /// A sum or gauge. NaN is kept: a sender that has no value says so.
     Number(f64),

@@ -6,9 +6,10 @@ use crate::fate::SignalKind;
 use crate::id::{RequestId, SpanId, TraceId};
 use crate::symbol::Symbol;
 use crate::time::EventTime;
+use serde::{Deserialize, Serialize};
 
 /// What kind of record an observation was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ObservationKind {
     /// A span.
     #[default]
@@ -22,7 +23,7 @@ pub enum ObservationKind {
 }
 
 /// Which end of the call reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Side {
     /// The caller's proxy, or a CLIENT or PRODUCER span.
     Client,
@@ -35,7 +36,7 @@ pub enum Side {
 
 /// Where the name of a party comes from; the order is the order of trust.
 /// Only [`Self::ProxyMetadata`] and above may lead to a quarantine (design section 6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum IdentitySource {
     /// No name at all.
     #[default]
@@ -68,7 +69,7 @@ impl IdentitySource {
 }
 
 /// One end of a call, as one reporter names it. Absent fields are [`Symbol::NONE`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Party {
     /// Cluster name.
     pub cluster: Symbol,
@@ -85,7 +86,7 @@ pub struct Party {
 }
 
 /// How the connection was protected, as the callee's side saw it (else the caller's).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Security {
     /// The telemetry does not say.
     #[default]
@@ -99,7 +100,7 @@ pub enum Security {
 }
 
 /// The facts of the peer's certificate that the proxy logged. Absent fields are zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Certificate {
     /// SHA-256 fingerprint, as text.
     pub fingerprint: Symbol,
@@ -114,7 +115,7 @@ pub struct Certificate {
 }
 
 /// What a forwarded-certificate header (XFCC) says beside the verified peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ForwardedIdentity {
     /// No such header.
     #[default]
@@ -126,7 +127,7 @@ pub enum ForwardedIdentity {
 }
 
 /// One reporter's word on one call (or connection). Copied by value; all text is in the symbol table.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     /// What record it was.
     pub kind: ObservationKind,

@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::edge::Endpoint;
 use crate::time::ObservedTime;
+use serde::{Deserialize, Serialize};
 
 /// What the id of every quarantine starts with: it is the policy's name at the enforcement point, so telemetry tells ours
 /// from other people's.
@@ -119,7 +120,7 @@ impl Backtest {
 }
 
 /// Where a quarantine is in its life (design section 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum QuarantineState {
     /// A plan that waits for a person or for the mode to change. Enforces nothing.
     Proposed,

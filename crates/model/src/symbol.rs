@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
 
 use crate::hash::quick;
 
 /// A name in a [`SymbolTable`]. Numbers depend on arrival order: sort by the resolved text, never by the number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Symbol(pub u32);
 
 impl Symbol {
@@ -69,6 +70,32 @@ impl SymbolTable {
         table.push("");
         table.push(OVERFLOW_TEXT);
         table
+    }
+
+    /// All names in the order of their numbers, without the two that every table has, and how many found no room.
+    pub fn names(&self) -> (impl Iterator<Item = &str>, u64) {
+        let own =
+            (2..self.ends.len()).map(|slot| slice(&self.text, &self.ends, u32::try_from(slot).unwrap_or(0)));
+        (own, self.overflowed)
+    }
+
+    /// A table with these names under the same numbers, even when that is more than `bytes_max`: what stands elsewhere under
+    /// a number must find it. `None` when a name is there twice, or empty, or there are too many: no table gave those out.
+    #[must_use]
+    pub fn restore<'a>(
+        bytes_max: usize,
+        names: impl Iterator<Item = &'a str>,
+        overflowed: u64,
+    ) -> Option<Self> {
+        let mut table = Self { overflowed, ..Self::new(bytes_max) };
+        for name in names {
+            let fits = table.text.len() + name.len() <= u32::MAX as usize;
+            if name.is_empty() || !fits || table.find(name).is_some() {
+                return None;
+            }
+            table.push(name);
+        }
+        Some(table)
     }
 
     /// The number of `name`; a new name is added while there is room.

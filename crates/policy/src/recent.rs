@@ -12,6 +12,7 @@ use selvedge_model::{
     CallShape, EdgeKey, EdgeWindow, Endpoint, EventTime, IdentitySource, Node, Reported, Security, Symbol,
     SymbolTable, Window,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::traffic::TrafficRow;
 
@@ -43,7 +44,7 @@ impl Default for RecentConfig {
 }
 
 /// What the limits of [`Recent`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentOverflows {
     /// Minutes dropped to make room, before their time.
     pub minutes: u64,
@@ -61,8 +62,11 @@ pub struct Scope {
 }
 
 /// Bounded store of recent traffic.
+#[derive(Serialize, Deserialize)]
 pub struct Recent {
+    #[serde(skip)]
     config: RecentConfig,
+    #[serde(with = "selvedge_model::hash::listed")]
     index: FixedMap<Key, u32>,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -71,7 +75,7 @@ pub struct Recent {
     overflows: RecentOverflows,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Key {
     edge: EdgeKey,
     source_principal: Symbol,
@@ -85,6 +89,7 @@ struct Key {
     normal: bool,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Slot {
     key: Key,
     /// Minutes that count it; the slot is free at 0.
@@ -94,6 +99,7 @@ struct Slot {
     at: u32,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Minute {
     start: u64,
     counts: Vec<(u32, u32)>,
@@ -108,6 +114,11 @@ struct Selected {
 }
 
 impl Recent {
+    /// Takes the limits of `config`, as after a restart with another configuration.
+    pub fn configure(&mut self, config: RecentConfig) {
+        self.config = config;
+    }
+
     /// A store that has seen nothing.
     #[must_use]
     pub fn new(config: RecentConfig) -> Self {

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod baseline;
 mod containment;
 mod simulate;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use baseline::*;
 pub(crate) use containment::*;
 pub(crate) use simulate::*;
 
@@ -31,6 +33,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Ask SQL of a running engine, or of captures and history files without one.
     Sql(SqlArgs),
+    /// See, approve, forget, export and import what was learned.
+    Baseline(BaselineArgs),
     /// See, approve and lift the quarantines of a running engine.
     Quarantine(QuarantineArgs),
     /// Try policies on recorded traffic, write them from it, and test them.

@@ -3,7 +3,7 @@
 use selvedge_act::{Alert, AlertStatus, Dispatcher};
 use selvedge_enforce::Order;
 use selvedge_engine::Effect;
-use selvedge_model::{Action, ActionKind, Incident};
+use selvedge_model::{Action, ActionKind, Incident, IncidentStatus};
 use tokio::sync::mpsc::Sender;
 
 use crate::enforcement;
@@ -37,10 +37,24 @@ pub(crate) fn recovered(dispatcher: &Dispatcher, effect: Effect, told: Told) {
     if let Effect::Action(action, incident) = effect
         && let Some(alert) = alert(&action, *incident)
     {
-        match told {
-            Told::Before => dispatcher.recall(alert),
-            Told::NotYet => dispatcher.notify(alert),
-        }
+        tell(dispatcher, alert, told);
+    }
+}
+
+/// Hands over an incident of a checkpoint that people were alerted to.
+pub(crate) fn alerted(dispatcher: &Dispatcher, incident: Incident, told: Told) {
+    let status = match incident.status {
+        IncidentStatus::Open => AlertStatus::Firing,
+        IncidentStatus::Resolved => AlertStatus::Resolved,
+    };
+    let at = incident.closed.unwrap_or(incident.updated);
+    tell(dispatcher, Alert { status, incident, at }, told);
+}
+
+fn tell(dispatcher: &Dispatcher, alert: Alert, told: Told) {
+    match told {
+        Told::Before => dispatcher.recall(alert),
+        Told::NotYet => dispatcher.notify(alert),
     }
 }
 

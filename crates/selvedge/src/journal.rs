@@ -1,13 +1,15 @@
 //! The journal of a live engine: opened, read again, then written to, with the mark of what people were told.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use selvedge_act::{DeliveryLedger, DeliveryStatus, Dispatcher};
-use selvedge_engine::{Encoding, Engine, EngineConfig, Handed, RawBatch};
+use selvedge_checkpoint::{CheckpointStats, Folder};
+use selvedge_engine::{CheckpointPlan, Encoding, Engine, EngineConfig, Handed, RawBatch, RuleSet};
 use selvedge_model::{ObservedTime, SteadyTime};
 use selvedge_query::HistoryEnds;
 use selvedge_receive::journal::{Committing, DeliveredMark, Journal, JournalError, JournalStats, Position};
@@ -17,9 +19,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::effects::{Told, recovered};
+use crate::checkpoint;
+use crate::effects::{Told, alerted, recovered};
 use crate::journal_section::JournalSettings;
 
+/// The folder of checkpoints, in that of the journal.
+const CHECKPOINTS: &str = "checkpoints";
 /// How often the mark is moved. After a crash alerts of this time may be sent again, under the same key.
 const MARK_INTERVAL: Duration = Duration::from_secs(5);
 /// Stored batches that wait for the engine; bytes are bounded by the receivers' admission.
@@ -31,6 +36,10 @@ pub(crate) struct OpenJournal {
     journal: Journal,
     handed: Handed,
     clock: Arc<dyn Clock>,
+    plan: CheckpointPlan,
+    checkpoints: Arc<CheckpointStats>,
+    /// What is before it is in the checkpoint that was gone on from.
+    from: Position,
 }
 
 impl OpenJournal {
@@ -43,7 +52,7 @@ impl OpenJournal {
         config: &EngineConfig,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Option<Self>> {
-        let Some(JournalSettings { mut journal, replay, by_convention }) = settings else {
+        let Some(JournalSettings { mut journal, replay, interval, by_convention }) = settings else {
             tracing::warn!("there is no journal: what is received does not outlive the process");
             return Ok(None);
         };
@@ -63,11 +72,58 @@ impl OpenJournal {
         };
         tracing::info!(folder = %folder.display(), "the journal is open");
         let handed = engine.keep_journal(journal.retention(), replay, config);
-        Ok(Some(Self { journal, handed, clock }))
+        let plan = CheckpointPlan {
+            folder: checkpoints_of(&folder),
+            interval,
+            replay,
+            first: journal.first().0,
+            taught: Vec::new(),
+            written_by: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let (checkpoints, from) = (Arc::default(), Position(0));
+        Ok(Some(Self { journal, handed, clock, plan, checkpoints, from }))
+    }
+
+    /// Goes on from the checkpoint that a restart begins with, where there is one that can be read. People were alerted to
+    /// its incidents, or are now.
+    pub(crate) fn resume(
+        &mut self,
+        engine: &mut Engine,
+        config: &EngineConfig,
+        rules: &RuleSet,
+        dispatcher: &Dispatcher,
+    ) -> anyhow::Result<()> {
+        let Some((head, pipeline)) = checkpoint::choose(&self.plan, config, rules)? else {
+            return Ok(());
+        };
+        let position = Position(head.position);
+        let whether = if position <= self.journal.delivered().read() { Told::Before } else { Told::NotYet };
+        pipeline.alerted().for_each(|incident| alerted(dispatcher, incident.clone(), whether));
+        engine.resume(pipeline, position);
+        self.journal.go_on_from(position);
+        self.from = position;
+        self.plan.taught = head.taught;
+        Ok(())
+    }
+
+    /// Has a capture taught as approved, unless what was gone on from has it already.
+    pub(crate) fn teach(&mut self, engine: &mut Engine, capture: &Path) -> anyhow::Result<()> {
+        let digest = checkpoint::digest(capture)?;
+        if self.plan.taught.contains(&digest) {
+            tracing::info!(capture = %capture.display(), "its baseline is in the checkpoint");
+            return Ok(());
+        }
+        teach(engine, capture)?;
+        self.plan.taught.push(digest);
+        Ok(())
     }
 
     pub(crate) fn stats(&self) -> Arc<JournalStats> {
         self.journal.stats()
+    }
+
+    pub(crate) fn checkpoints(&self) -> Arc<CheckpointStats> {
+        Arc::clone(&self.checkpoints)
     }
 
     /// Reads everything that is stored through the engine. People are told of what they were not told before.
@@ -77,7 +133,7 @@ impl OpenJournal {
         written: HistoryEnds,
         dispatcher: &Dispatcher,
     ) -> anyhow::Result<()> {
-        let (mut recovery, told) = (self.journal.recovery(), self.journal.delivered().read());
+        let (mut recovery, told) = (self.journal.recovery(self.from), self.journal.delivered().read());
         let bar = bar(recovery.bytes_total());
         let (mut effects, mut newest, mut frames, mut malformed) =
             (Vec::new(), ObservedTime(0), 0_u64, 0_u64);
@@ -116,20 +172,35 @@ impl OpenJournal {
     /// so does the intake.
     pub(crate) fn begin(
         self,
+        engine: &mut Engine,
         inbox: mpsc::Receiver<Submission>,
         dispatcher: &Dispatcher,
         intake: &CancellationToken,
         control: &Runtime,
     ) -> anyhow::Result<(mpsc::Receiver<Submission>, RunningJournal)> {
-        let Self { journal, handed, clock } = self;
+        let Self { journal, handed, clock, plan, checkpoints, .. } = self;
+        let writer = engine.keep_checkpoints(plan, clock.steady(), checkpoints);
+        let writing = control.spawn_blocking(move || writer.run());
         let marker = Marker { mark: journal.delivered(), handed, deliveries: dispatcher.ledger() };
         let (outlet, stored) = mpsc::channel(STORED_MAX);
         let committing = journal.start(inbox, outlet, clock, intake.clone().drop_guard())?;
         let (stop, following) = (CancellationToken::new(), marker.clone());
         let stopped = stop.clone();
         let marking = control.spawn(async move { following.follow(&stopped).await });
-        Ok((stored, RunningJournal { committing, marker, marking, stop }))
+        Ok((stored, RunningJournal { committing, marker, marking, writing, stop }))
     }
+}
+
+/// The checkpoints beside a journal.
+pub(crate) fn checkpoints_of(journal: &Path) -> Folder {
+    Folder::new(journal.join(CHECKPOINTS))
+}
+
+/// Has the engine take a capture as approved.
+pub(crate) fn teach(engine: &mut Engine, capture: &Path) -> anyhow::Result<()> {
+    selvedge_replay::teach(engine.pipeline_mut(), capture)?;
+    tracing::info!(capture = %capture.display(), "baseline learned and approved");
+    Ok(())
 }
 
 /// Drawn on standard error, and only when that is a terminal.
@@ -198,6 +269,7 @@ pub(crate) struct RunningJournal {
     committing: Committing,
     marker: Marker,
     marking: JoinHandle<()>,
+    writing: JoinHandle<()>,
     stop: CancellationToken,
 }
 
@@ -211,6 +283,7 @@ impl RunningJournal {
     pub(crate) async fn close(self, given_up_before: u64, control: &Runtime) -> anyhow::Result<()> {
         self.stop.cancel();
         self.marking.await.context("the journal's mark ended badly")?;
+        self.writing.await.context("the writer of checkpoints ended badly")?;
         let committing = self.committing;
         let joined = control.spawn_blocking(move || committing.join()).await?;
         joined.map_err(|_| anyhow::anyhow!("the journal panicked"))?;

@@ -23,7 +23,10 @@ const SEGMENT_MIN: u64 = 1 << 20;
 const COMMIT_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// What a restart reads again unless configured.
 const REPLAY_DEFAULT: Duration = Duration::from_mins(15);
-const REPLAY_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24);
+const REPLAY_RANGE: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
+/// Time between two checkpoints unless configured: less than what is read again anyway.
+const INTERVAL_DEFAULT: Duration = Duration::from_mins(10);
+const INTERVAL_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 /// The span that is kept consists of this many segments at least, so that little more is kept than asked for.
 const SEGMENTS_OF_REPLAY: u32 = 8;
 /// The folder's name below a folder for state.
@@ -49,6 +52,8 @@ struct Keys {
     commit_interval: Option<String>,
     /// Event time that a restart reads again (`15m`).
     replay: Option<String>,
+    /// Time between two checkpoints (`10m`).
+    checkpoint_interval: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for JournalSection {
@@ -93,6 +98,7 @@ impl<'de> Visitor<'de> for OffOrKeys {
 pub(crate) struct JournalSettings {
     pub(crate) journal: JournalConfig,
     pub(crate) replay: Duration,
+    pub(crate) interval: Duration,
     /// The folder was not named, it is where such things are by convention: when it cannot be made there is no journal.
     pub(crate) by_convention: bool,
 }
@@ -109,7 +115,7 @@ impl JournalSection {
         if self.off {
             return None;
         }
-        let Keys { path, bytes_max, segment_bytes, commit_interval, replay } = self.keys;
+        let Keys { path, bytes_max, segment_bytes, commit_interval, replay, checkpoint_interval } = self.keys;
         let by_convention = path.is_none();
         let segment_bytes = segment_bytes.unwrap_or(SEGMENT_DEFAULT);
         if segment_bytes < SEGMENT_MIN {
@@ -134,7 +140,12 @@ impl JournalSection {
         }
         let replay = duration("journal.replay", replay.as_ref(), problems).unwrap_or(REPLAY_DEFAULT);
         if !REPLAY_RANGE.contains(&replay) {
-            problems.push(format!("journal.replay: {replay:?} is outside 1m to 24h"));
+            problems.push(format!("journal.replay: {replay:?} is longer than 24h"));
+        }
+        let interval = duration("journal.checkpoint_interval", checkpoint_interval.as_ref(), problems)
+            .unwrap_or(INTERVAL_DEFAULT);
+        if !INTERVAL_RANGE.contains(&interval) {
+            problems.push(format!("journal.checkpoint_interval: {interval:?} is outside 1s to 24h"));
         }
         let place = match (path, state) {
             (Some(path), _) => folder.join(path),
@@ -151,6 +162,6 @@ impl JournalSection {
             commit_interval,
             retry_after,
         };
-        Some(JournalSettings { journal, replay, by_convention })
+        Some(JournalSettings { journal, replay, interval, by_convention })
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the command line, the configuration file, the environment, the system clock and the terminal.
 //! Start reading at `commands/run.rs` for the live engine and `commands/replay.rs` for captures.
 
+mod checkpoint;
 mod cli;
 mod clock;
 mod commands;
@@ -38,6 +39,7 @@ fn main() -> std::process::ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Replay(args) => commands::replay::run(&args),
         Command::Sql(args) => commands::sql::run(&args),
+        Command::Baseline(args) => commands::baseline::run(&args),
         Command::Quarantine(args) => commands::quarantine::run(&args),
         Command::Policy(args) => commands::policy::run(&args),
         Command::Audit(args) => commands::audit::run(&args),

@@ -6,6 +6,7 @@
 
 mod api;
 mod auth;
+mod checkpoint_metrics;
 mod hosts;
 mod journal_metrics;
 mod metrics;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use selvedge_act::DeliveryLedger;
+use selvedge_checkpoint::CheckpointStats;
 use selvedge_engine::Snapshot;
 use selvedge_query::SqlService;
 use selvedge_receive::ReceiveStats;
@@ -38,6 +40,8 @@ pub struct Sources {
     pub received: Arc<ReceiveStats>,
     /// What the journal counted; `None` when it is off.
     pub journal: Option<Arc<JournalStats>>,
+    /// What became of checkpoints; `None` without a journal.
+    pub checkpoints: Option<Arc<CheckpointStats>>,
     /// What people may do about quarantines.
     pub quarantines: QuarantineDoor,
     /// Answers SQL; `None` when it is off.

@@ -15,7 +15,7 @@ use selvedge_model::{Fate, IncidentStatus, QuarantineState, Severity, SignalKind
 use selvedge_receive::Transport;
 
 use crate::Sources;
-use crate::journal_metrics;
+use crate::{checkpoint_metrics, journal_metrics};
 
 /// Reads all sources at each scrape.
 struct View(Sources);
@@ -50,7 +50,13 @@ impl Collector for View {
         deliveries(&mut encoder, sources)?;
         requests(&mut encoder, sources)?;
         connections(&mut encoder, sources)?;
-        sources.journal.as_ref().map_or(Ok(()), |journal| journal_metrics::encode(&mut encoder, journal))
+        if let Some(stats) = &sources.journal {
+            journal_metrics::encode(&mut encoder, stats)?;
+        }
+        if let Some(stats) = &sources.checkpoints {
+            checkpoint_metrics::encode(&mut encoder, stats)?;
+        }
+        Ok(())
     }
 }
 

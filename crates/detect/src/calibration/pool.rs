@@ -1,5 +1,7 @@
 //! Block maxima of a class over the mesh and the last weeks, as histograms by day: ranks, and the tail beyond them.
 
+use serde::{Deserialize, Serialize};
+
 /// Days that are kept: whole weeks.
 const DAYS: usize = 28;
 /// Bins of a histogram: 1 % wide or less in what matters, from -8 to some 300.
@@ -12,7 +14,7 @@ const SCALE: f64 = 4.0;
 const TAIL: u64 = 30;
 
 /// The record of one class at one pace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Pool {
     days: Vec<Vec<u32>>,
     today: Vec<u32>,
@@ -23,7 +25,7 @@ pub(super) struct Pool {
 }
 
 /// Exponential tail: `blocks P(score > s) = TAIL exp(-(s - from) / scale)`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Tail {
     from: f64,
     scale: f64,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use selvedge_model::EventTime;
+use serde::{Deserialize, Serialize};
 
 const WEEK: f64 = 7.0 * 86_400.0;
 /// The bucket holds, and gets in a week, so many times the budget.
@@ -31,7 +32,7 @@ pub enum Admission {
 }
 
 /// The limits of paging. Bounded: remembers at most the findings that it takes to be broken.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Valve {
     pages_a_week: f64,
     tokens: f64,
@@ -54,6 +55,11 @@ impl Valve {
             recent: VecDeque::new(),
             broken: false,
         }
+    }
+
+    /// Takes another budget: the bucket is filled by it from now on.
+    pub fn configure(&mut self, pages_a_week: f64) {
+        self.pages_a_week = pages_a_week;
     }
 
     /// Tells how many of how many edges are at page level at this time; true while there is a storm: one incident of

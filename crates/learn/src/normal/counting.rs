@@ -1,6 +1,7 @@
 //! From a window of an edge to the counts that its normal is made of; latency is cut at the edge's own quantiles.
 
 use selvedge_model::{CallShape, EdgeCounts, EdgeWindow, LogHistogram, Measure, ShapeStats};
+use serde::{Deserialize, Serialize};
 
 use crate::edge::describes_request;
 
@@ -14,7 +15,7 @@ const CELLS_MAX: [u16; 3] = [4, 4, 8];
 
 /// Where an edge's latencies are cut, in nanoseconds: its usual median, 0.9 and 0.99 quantile, and twice the last one.
 /// Frozen, because shares beyond a cut that moves with the latency would never show that the latency moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatencyCuts {
     nanos: [u64; 4],
 }
@@ -24,7 +25,7 @@ pub struct LatencyCuts {
 /// The first ones are frozen after 200 requests. At the end of each day that brought 1,000 requests (or of the days that
 /// did so together) they are compared with what those came to, and replaced when that is half as slow again or more;
 /// only while no latency of the edge is suspected, so that a fault is never taken for the usual.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Latencies {
     learned: LogHistogram,
     cuts: Option<LatencyCuts>,

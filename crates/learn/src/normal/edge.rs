@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use selvedge_model::{EdgeCounts, EventTime, Measure, MeasureClass, Window};
+use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, Minutes, Said, silence};
 use super::hot::{Hot, OVER_TIME};
@@ -59,7 +60,7 @@ pub enum Teaching {
 
 /// What one edge normally does, and the evidence against it: about 1.9 KB, and 2.4 KB more for an edge with a request
 /// a minute or more. A pure function of what it was given; see `normal.rs` for the rule.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EdgeNorm {
     pub(super) usual: [Usual; Measure::ALL.len()],
     pub(super) expected: [Expected; Measure::ALL.len()],
@@ -438,7 +439,7 @@ impl EdgeNorm {
         let hot = self.hot.as_ref();
         match index.checked_sub(OVER_TIME) {
             None => {
-                let week = hot.map_or(&[][..], |hot| &hot.weeks[index]);
+                let week = hot.map_or(&[][..], |hot| &hot.weeks[index].0);
                 season::at(week, &self.days[index], self.minute)
             }
             Some(ratio) => hot.map_or(0.0, |hot| season::at(&[], &hot.days[ratio], self.minute)),

@@ -4,6 +4,8 @@
 //! there all day is no job: then nothing is allowed, or an attacker could climb a step a day.
 
 use super::maths::ln;
+use serde::{Deserialize, Serialize};
+use serde_big_array::BigArray;
 
 /// Largest logarithm that is kept: nine times the season.
 const LN_MAX: f64 = 2.197_224_577_3;
@@ -17,8 +19,9 @@ const BUSY_PART: usize = 8;
 const BUSY_CODE: u8 = 54;
 
 /// One side of one measure over the slots of a day; written in place, so that a day later it is yesterday.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Side<const SLOTS: usize> {
+    #[serde(with = "BigArray")]
     slots: [u8; SLOTS],
     /// Yesterday's values of the slots written last: this day's own must not excuse it minutes later.
     kept: [u8; 2],

@@ -7,6 +7,7 @@ use super::parameters::{
     Parameters,
 };
 use super::usual::Expected;
+use serde::{Deserialize, Serialize};
 
 /// Minutes of a block of the wander.
 const BLOCK: f64 = 30.0;
@@ -14,7 +15,7 @@ const BLOCK: f64 = 30.0;
 pub(super) const BINOMIAL_FROM: f64 = 0.25;
 
 /// `ln M` and the normaliser of every alternative.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Evidence {
     pub(super) sums: [f32; ALTERNATIVES],
     /// A week's mean of `e^l`: one that is above 1 under normal says that the model is too narrow.

@@ -1,6 +1,8 @@
 //! What only a busy edge has: the hours of a week, and the envelope of comparable times.
 
 use selvedge_model::Measure;
+use serde::{Deserialize, Serialize};
+use serde_big_array::Array;
 
 use super::envelope::{COARSE, FINE, Side};
 use super::season::{DAY_HOURS, UNSEEN, WEEK_HOURS};
@@ -12,9 +14,9 @@ pub(super) const RATIOS: usize = Measure::ALL.len() - OVER_TIME;
 const FINE_PER_COARSE: usize = FINE / COARSE;
 
 /// State of a busy edge beside what every edge has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Hot {
-    pub(super) weeks: [[i8; WEEK_HOURS]; OVER_TIME],
+    pub(super) weeks: [Array<i8, WEEK_HOURS>; OVER_TIME],
     pub(super) days: [[i8; DAY_HOURS]; RATIOS],
     up: [Side<FINE>; OVER_TIME],
     down: [Side<FINE>; OVER_TIME],
@@ -28,7 +30,7 @@ impl Hot {
     /// Nothing seen yet, at a minute since the epoch.
     pub(super) fn new(minute: u32) -> Self {
         Self {
-            weeks: [[UNSEEN; WEEK_HOURS]; OVER_TIME],
+            weeks: [Array([UNSEEN; WEEK_HOURS]); OVER_TIME],
             days: [[UNSEEN; DAY_HOURS]; RATIOS],
             up: [const { Side::EMPTY }; OVER_TIME],
             down: [const { Side::EMPTY }; OVER_TIME],

@@ -185,7 +185,7 @@ impl EdgeNorm {
                     let day = &mut self.days[index];
                     let of_day = season::at(&[], day, minute);
                     if let Some(hot) = hot {
-                        season::learn(&mut hot.weeks[index], of_day, hour, seen, gain);
+                        season::learn(&mut hot.weeks[index].0, of_day, hour, seen, gain);
                     }
                     season::learn(day, 0.0, hour, seen, gain);
                 }
@@ -195,7 +195,7 @@ impl EdgeNorm {
                 (Some(_), None) => {}
             }
             let cells: &[i8] = match (index.checked_sub(OVER_TIME), &self.hot) {
-                (None, Some(hot)) => &hot.weeks[index],
+                (None, Some(hot)) => &hot.weeks[index].0,
                 (None, None) => &self.days[index],
                 (Some(ratio), Some(hot)) => &hot.days[ratio],
                 (Some(_), None) => &[],

@@ -9,6 +9,7 @@ use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{
     EdgeCounts, EdgeKey, EdgeWindow, EventTime, Measure, MeasureClass, Node, Reported, Window,
 };
+use serde::{Deserialize, Serialize};
 
 use super::counting::{Latencies, LatencyCuts, counts_of};
 use super::edge::{DRIFT_MAX, EdgeNorm, Sample, Teaching};
@@ -23,17 +24,20 @@ const NO_CALLS: u32 = u32::MAX;
 /// The normals of all edges that have a baseline.
 ///
 /// Bounded by those, and by `hot_bytes_max` for what busy edges take beside (policy `stay_cold`).
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Norms {
     hot_bytes_max: usize,
     hot_bytes: usize,
+    #[serde(with = "selvedge_model::hash::listed")]
     known: FixedMap<EdgeKey, u32>,
     /// What every window looks at, by edge in the order in which they became known; and beside it what few windows do.
     watches: Vec<Watch>,
     norms: Vec<Known>,
+    #[serde(with = "selvedge_model::hash::listed")]
     nodes: FixedMap<Node, u32>,
     /// Up to when each node was heard.
     heard: Vec<EventTime>,
+    #[serde(skip)]
     readings: Vec<Reading>,
     /// End of the newest window that was judged.
     clock: EventTime,
@@ -43,7 +47,7 @@ pub struct Norms {
 }
 
 /// What the limits of the normals did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NormOverflows {
     /// Hours of busy edges that found no room for what a busy edge remembers.
     pub hot: u64,
@@ -90,7 +94,7 @@ pub struct Drift {
 }
 
 /// What of an edge every window looks at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Watch {
     due: EventTime,
     heard_until: EventTime,
@@ -104,7 +108,7 @@ struct Watch {
     place: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Known {
     key: EdgeKey,
     norm: EdgeNorm,
@@ -130,6 +134,10 @@ impl Norms {
         }
     }
 
+    pub(crate) fn configure(&mut self, hot_bytes_max: usize) {
+        self.hot_bytes_max = hot_bytes_max;
+    }
+
     /// Follows an edge from `since` on, when it is not followed yet.
     pub(crate) fn follow(&mut self, key: EdgeKey, since: EventTime) {
         let since = since.max(self.clock);
@@ -152,6 +160,19 @@ impl Norms {
         self.watches.push(watch);
         let norm = EdgeNorm::new(since, key.external);
         self.norms.push(Known { key, norm, latencies: Latencies::default() });
+    }
+
+    /// Forgets what an edge normally does. It is followed again when it is learned again.
+    pub(crate) fn forget(&mut self, key: &EdgeKey) {
+        let Some(number) = self.known.remove(key) else { return };
+        let at = number as usize;
+        self.hot_bytes -= self.norms[at].norm.size() - size_of::<EdgeNorm>();
+        self.norms.swap_remove(at);
+        self.watches.swap_remove(at);
+        if let Some(moved) = self.norms.get(at) {
+            self.known.insert(moved.key, number);
+        }
+        self.readings.clear();
     }
 
     /// A node was heard by other means than a call, such as its metrics. Nodes that no edge has are not remembered.

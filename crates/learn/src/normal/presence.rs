@@ -5,6 +5,7 @@
 //! are heard again: one that chance explains was quiet, any other is a gap, in which nothing was silent.
 
 use super::maths::{exp, ln, narrow};
+use serde::{Deserialize, Serialize};
 
 /// Memory, in windows: two days of windows of ten seconds.
 const MEMORY: f64 = 17_280.0;
@@ -15,7 +16,7 @@ const CHANCE_MIN: f64 = 1e-3;
 const GAP_TEACHES: f64 = 8.0;
 
 /// How often somebody who reports an edge is heard.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Presence {
     heard: f32,
     windows: f32,

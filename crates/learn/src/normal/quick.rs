@@ -1,6 +1,7 @@
 //! The last six windows of an edge, and how far the last 1, 3 and 6 of them are from normal.
 
 use selvedge_model::{EdgeCounts, Measure};
+use serde::{Deserialize, Serialize};
 
 use super::evidence::BINOMIAL_FROM;
 use super::maths::{binomial_deviance, negative_binomial_deviance};
@@ -15,7 +16,7 @@ const COLUMNS: usize = Measure::ALL.len() + 1;
 const EXPOSURE: usize = Measure::ALL.len();
 
 /// Counts of the last windows. A count past four thousand million stays there.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Recent {
     windows: [[u32; COLUMNS]; WINDOWS],
     newest: u8,

@@ -1,6 +1,7 @@
 //! How noisy an edge has shown itself: the largest scores of its last days, and scores put in relation to them.
 
 use super::scores::SIGNALS;
+use serde::{Deserialize, Serialize};
 
 /// Days that are remembered.
 const DAYS: usize = 14;
@@ -16,7 +17,7 @@ const OFFSET_YOUNG: f32 = 12.0;
 const DAYS_MATURE: u8 = 14;
 
 /// Largest scores of one kind (slow or quick), by signal and day.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     days: [[u8; DAYS]; SIGNALS],
     today: [u8; SIGNALS],

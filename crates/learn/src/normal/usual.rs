@@ -1,6 +1,7 @@
 //! What one measure of an edge usually does, and what follows from it for one minute.
 
 use selvedge_model::Measure;
+use serde::{Deserialize, Serialize};
 
 use super::maths::{exp, ln, narrow, times_odds};
 use super::parameters;
@@ -19,7 +20,7 @@ const DISPERSION_SATURATION: f64 = 0.05;
 const PROBABILITY_MAX: f64 = 0.98;
 
 /// What is learned of one measure.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Usual {
     /// Counts and exposure (each less the season), with a week's memory: the base is their ratio.
     base_counts: f32,
@@ -48,7 +49,7 @@ pub(super) struct Usual {
 }
 
 /// What one measure is expected to do in a minute, per unit of exposure; all zero while nothing is known.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Expected {
     pub(super) season: f32,
     /// Base times season.

@@ -110,7 +110,7 @@ pub fn incident(findings: &[Finding]) -> Incident {
         highlights: Vec::new(),
         quarantines: Vec::new(),
         runbook: Vec::new(),
-        calibration: "default",
+        calibration: selvedge_model::Calibration::Default,
     }
 }
 

@@ -78,7 +78,7 @@ fn incident(incident: &Incident) -> Vec<Value> {
         Value::Texts(incident.finding_ids.clone()),
         trace_ids(&incident.exemplars),
         Value::Texts(incident.techniques.clone()),
-        Value::text(incident.calibration),
+        Value::text(incident.calibration.name()),
     ]
 }
 

@@ -236,7 +236,7 @@ pub(crate) fn watched(learned: Learned) -> Watched {
         highlights: Vec::new(),
         quarantines: Vec::new(),
         runbook: Vec::new(),
-        calibration: "default",
+        calibration: selvedge_model::Calibration::Default,
     };
     let mut ledger = FateLedger::default();
     ledger.receive(SignalKind::Traces, 4);

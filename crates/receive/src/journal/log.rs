@@ -105,6 +105,11 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// The next frame stands at this position. Before anything is written.
+    pub(super) fn go_on_from(&mut self, next: u64) {
+        self.next = next;
+    }
+
     /// A log that goes on after `segments`, the first position and bytes of each, at position `next`.
     pub(super) fn new(
         disk: Box<dyn Disk>,

@@ -96,10 +96,22 @@ impl Journal {
         Ok(Self { config, found, log, stats, lock })
     }
 
-    /// Reads what is stored, from the beginning.
+    /// Reads what is stored from a position on.
     #[must_use]
-    pub fn recovery(&self) -> Recovery {
-        Recovery::new(&self.config.folder, &self.found, Arc::clone(&self.stats))
+    pub fn recovery(&self, from: Position) -> Recovery {
+        Recovery::new(&self.config.folder, &self.found, from, Arc::clone(&self.stats))
+    }
+
+    /// The position of the first frame that is stored.
+    #[must_use]
+    pub fn first(&self) -> Position {
+        Position(self.found.segments.first().map_or(self.found.next, |(first, _)| *first))
+    }
+
+    /// What is before `position` was stored once, and somebody knows of it: positions do not begin anew where it is gone.
+    pub fn go_on_from(&mut self, position: Position) {
+        self.found.next = self.found.next.max(position.0);
+        self.log.go_on_from(self.found.next);
     }
 
     /// The position of the next frame.

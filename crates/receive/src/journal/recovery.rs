@@ -99,6 +99,7 @@ pub struct Recovery {
     /// First position and bytes of the segments to come, and the position behind each.
     segments: VecDeque<(u64, u64, u64)>,
     current: Option<Current>,
+    from: Position,
     bytes_total: u64,
     bytes_read: u64,
     stats: Arc<JournalStats>,
@@ -113,12 +114,17 @@ struct Current {
 }
 
 impl Recovery {
-    pub(super) fn new(folder: &Path, found: &Found, stats: Arc<JournalStats>) -> Self {
+    pub(super) fn new(folder: &Path, found: &Found, from: Position, stats: Arc<JournalStats>) -> Self {
         let ends = found.segments.iter().skip(1).map(|(first, _)| *first).chain([found.next]);
-        let segments: VecDeque<_> =
-            found.segments.iter().zip(ends).map(|(&(first, bytes), end)| (first, bytes, end)).collect();
+        let segments: VecDeque<_> = found
+            .segments
+            .iter()
+            .zip(ends)
+            .map(|(&(first, bytes), end)| (first, bytes, end))
+            .filter(|(_, _, end)| from.0 < *end)
+            .collect();
         let bytes_total = segments.iter().map(|(_, bytes, _)| bytes).sum();
-        Self { folder: folder.to_owned(), segments, current: None, bytes_total, bytes_read: 0, stats }
+        Self { folder: folder.to_owned(), segments, current: None, from, bytes_total, bytes_read: 0, stats }
     }
 
     /// Bytes of all segments that are read again.
@@ -147,6 +153,9 @@ impl Recovery {
                     Next::Frame(header, body) => {
                         let position = Position(current.position);
                         current.position += 1;
+                        if position < self.from {
+                            continue;
+                        }
                         self.stats.frames_recovered.add(1);
                         let (signal, encoding, observed) = (header.signal, header.encoding, header.observed);
                         return Ok(Some(Recovered { position, signal, encoding, observed, body }));

@@ -71,8 +71,11 @@ async fn an_answered_request_is_on_disk() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
-    let frames: Vec<Recovered> =
-        Journal::open(config(copy.path())).unwrap().recovery().map(|frame| frame.unwrap()).collect();
+    let frames: Vec<Recovered> = Journal::open(config(copy.path()))
+        .unwrap()
+        .recovery(Position(0))
+        .map(|frame| frame.unwrap())
+        .collect();
     let frame = |position, signal, encoding, body| Recovered {
         position: Position(position),
         signal,

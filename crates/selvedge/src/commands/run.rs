@@ -25,7 +25,7 @@ use crate::config::{self, Config};
 use crate::effects::notify;
 use crate::enforcement::{Enforcement, Enforcing};
 use crate::exit::Outcome;
-use crate::journal::{OpenJournal, RunningJournal};
+use crate::journal::{OpenJournal, RunningJournal, teach};
 use crate::sql_doors::{OpenDoors, SqlDoors};
 use crate::{logging, paths};
 
@@ -68,9 +68,13 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
     let server = control.spawn(Server::bind(config.serve)).await??;
     let dispatcher = dispatch(config.act, clock.clone(), control).await?;
     config.engine.record = config.sql.as_ref().map(|sql| sql.store.clone());
-    let pipeline = Pipeline::new(&config.engine, config.rules);
+    let pipeline = Pipeline::new(&config.engine, config.rules.clone());
     let mut engine = Engine::new(pipeline, config.engine.findings_kept_max);
-    let journal = OpenJournal::open(config.journal, retry_after, &mut engine, &config.engine, clock.clone())?;
+    let mut journal =
+        OpenJournal::open(config.journal, retry_after, &mut engine, &config.engine, clock.clone())?;
+    if let Some(journal) = &mut journal {
+        journal.resume(&mut engine, &config.engine, &config.rules, &dispatcher)?;
+    }
     let sql = match config.sql {
         Some(settings) => Some(SqlDoors::open(settings, &mut engine, control).await?),
         None => None,
@@ -87,6 +91,7 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
         received: receivers.stats(),
         sql: sql.as_ref().map(SqlDoors::service),
         journal: journal.as_ref().map(OpenJournal::stats),
+        checkpoints: journal.as_ref().map(OpenJournal::checkpoints),
         quarantines: QuarantineDoor {
             orders: Some(engine.orders()),
             enforcer: decisions.clone(),
@@ -99,14 +104,16 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
     let endpoint = server.endpoint();
     let served = control.spawn(server.serve(sources, api.clone()));
     for path in &args.learn {
-        selvedge_replay::teach(engine.pipeline_mut(), path)?;
-        tracing::info!(capture = %path.display(), "baseline learned and approved");
+        match &mut journal {
+            Some(journal) => journal.teach(&mut engine, path)?,
+            None => teach(&mut engine, path)?,
+        }
     }
     let (inbox, journal) = match journal {
         Some(journal) => {
             let written = sql.as_ref().map(SqlDoors::written).unwrap_or_default();
             journal.recover(&mut engine, written, &dispatcher)?;
-            let (stored, running) = journal.begin(inbox, &dispatcher, &intake, control)?;
+            let (stored, running) = journal.begin(&mut engine, inbox, &dispatcher, &intake, control)?;
             (stored, Some(running))
         }
         None => (inbox, None),

@@ -79,3 +79,41 @@ fn an_alert_that_was_delivered_is_not_sent_again() {
     until("told again", || alerts(&place) != after);
     assert_eq!(firing(&alerts(&place)), firing(&told), "the same keys");
 }
+
+/// Scenario: an attack is alerted, and delivered; a checkpoint is taken; the process is killed and goes on from it, reading
+/// none of the attack again.
+/// Guarantees: the incident is known, nothing is sent again, the captures are not taught again.
+#[test]
+fn an_incident_of_a_checkpoint_is_known_and_not_told_again() {
+    let place = Place::new(
+        "journal: {path: journal, replay: 0s, checkpoint_interval: 1s}\nalerts: {jsonl: {path: alerts.jsonl}}\n",
+    );
+    let learned = ["--learn", &fixture("normal_1.otlpcap.zst"), "--learn", &fixture("normal_2.otlpcap.zst")];
+    let start = || {
+        let mut command = place.command(&learned);
+        command.current_dir(place.folder.path());
+        place.start(command)
+    };
+    let mut live = start();
+    let mut sender = Sender::connect(place.http).unwrap();
+    let mut frames = 0;
+    for frame in CaptureReader::open(Path::new(&fixture("exfiltration.otlpcap.zst"))).unwrap() {
+        let frame = frame.unwrap();
+        let status = sender.send(frame.signal.name(), "application/x-protobuf", &frame.body);
+        assert_eq!(status, Some(200));
+        frames += 1;
+    }
+    until("alerted", || !alerts(&place).is_empty());
+    until("marked", || mark(&place) == frames);
+    let told = alerts(&place);
+    let written = place.metric("selvedge_checkpoints_total", "written");
+    until("a checkpoint of it", || place.metric("selvedge_checkpoints_total", "written") > written);
+    let incidents = |place: &Place| place.get("/api/v1/incidents").1.matches("\"title\"").count();
+    let known = incidents(&place);
+    live.kill();
+    let _live = start();
+    assert_eq!(place.metric("selvedge_journal_recovered_frames_total", ""), 0, "nothing is read again");
+    assert_eq!(incidents(&place), known);
+    assert_eq!(place.errors().matches("its baseline is in the checkpoint").count(), 2);
+    assert_eq!(alerts(&place), told, "nothing is sent again");
+}

@@ -114,6 +114,107 @@ fn no_acknowledged_record_is_lost_when_the_process_is_killed() {
     );
 }
 
+/// Scenario: the same, with a checkpoint a second and a restart that begins with the newest one.
+/// Guarantees: what was acknowledged before a checkpoint is known without being read again, what came after it is read from
+/// the journal: each span is counted once, over all processes.
+#[test]
+fn each_record_is_counted_once_when_restarts_begin_with_checkpoints() {
+    let (rounds, seed) = (asked("SELVEDGE_KILLS", ROUNDS / 2), asked("SELVEDGE_SEED", 1));
+    let place = Place::new(
+        "journal: {path: journal, replay: 0s, checkpoint_interval: 1s, segment_bytes: 1048576}
+log: {level: info}
+",
+    );
+    let (mut acknowledged, mut sent) = (0, 0);
+    let mut live = place.start(place.command(&[]));
+    for round in 0..rounds {
+        let (memory, acks, stop) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        let goal = usize::try_from(1 + scrambled(seed << 32 | round) % ACKNOWLEDGED_MAX).unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..SENDERS {
+                let (place, memory, acks, stop) = (&place, &memory, &acks, &stop);
+                scope.spawn(move || sender(place, round, number, memory, acks, stop));
+            }
+            until("a checkpoint", || place.metric("selvedge_checkpoints_total", "written") > 0);
+            let then = acks.load(Ordering::Relaxed);
+            until("acknowledged", || acks.load(Ordering::Relaxed) >= then + goal);
+            live.kill();
+        });
+        let Memory { sent: ours, acknowledged: told } = memory.into_inner().unwrap();
+        acknowledged += told.len() as u64;
+        sent += ours.len() as u64;
+        live = place.start(place.command(&[]));
+        let signals = place.metric("selvedge_signals_total", "traces");
+        let fates = place.metric("selvedge_fates", "traces");
+        assert_eq!(signals, fates, "seed {seed}, round {round}: every span has one fate");
+        assert!(
+            (acknowledged..=sent).contains(&signals),
+            "seed {seed}, round {round}: {acknowledged} acknowledged, {signals} counted, {sent} sent"
+        );
+        assert_eq!(place.metric("selvedge_journal_lost_frames_total", ""), 0);
+        // Whether the span in flight was stored is known by now: it counts from here on.
+        (acknowledged, sent) = (signals, signals);
+    }
+    let begun = place.errors().matches("going on from a checkpoint").count() as u64;
+    assert!(begun >= rounds, "{begun} of {rounds} starts began with a checkpoint");
+    println!(
+        "{rounds} kills, {acknowledged} spans counted once, {begun} starts from a checkpoint (seed {seed})"
+    );
+}
+
+/// Scenario: two checkpoints; the newest one is damaged, then all are, then one is of a newer version.
+/// Guarantees: a damaged one is passed over aloud and the one before it is gone on from; when there is none the journal is
+/// read and the process runs all the same; a newer version ends the start, with the file's name and what to do.
+#[test]
+fn a_damaged_checkpoint_is_passed_over_and_a_newer_one_ends_the_start() {
+    let place = Place::new(
+        "journal: {path: journal, replay: 0s, checkpoint_interval: 1s}
+",
+    );
+    let mut live = place.start(place.command(&[]));
+    let mut sender = Sender::connect(place.http).unwrap();
+    let mut batch = 0_u64;
+    until("two checkpoints", || {
+        batch += 1;
+        assert_eq!(sender.send("traces", JSON, &spans(&[format!("{batch:032x}")], 10)), Some(200));
+        place.metric("selvedge_checkpoints_total", "written") >= 2
+    });
+    live.kill();
+    let mut files: Vec<_> = std::fs::read_dir(place.path("journal/checkpoints"))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "slvckp"));
+    files.sort();
+    let [.., older, newest] = files.as_slice() else { panic!("{files:?}") };
+    damage(newest, 600);
+    let mut live = place.start(place.command(&[]));
+    assert_eq!(place.metric("selvedge_signals_total", "traces"), batch);
+    let (told, name) = (place.errors(), |path: &std::path::Path| path.file_name().unwrap().to_owned());
+    let passed = told.lines().find(|line| line.contains("a checkpoint is passed over")).unwrap();
+    assert!(passed.contains(name(newest).to_str().unwrap()) && passed.contains("damaged"), "{passed}");
+    assert!(told.lines().any(|line| {
+        line.contains("going on from a checkpoint") && line.contains(name(older).to_str().unwrap())
+    }));
+    live.kill();
+    damage(older, 600);
+    let mut live = place.start(place.command(&[]));
+    assert!(place.metric("selvedge_signals_total", "traces") <= batch);
+    live.kill();
+    damage(newest, 7);
+    let mut command = place.command(&[]);
+    assert_eq!(command.status().unwrap().code(), Some(1));
+    let told = place.errors();
+    assert!(told.contains("use the newer one") && told.contains(name(newest).to_str().unwrap()), "{told}");
+}
+
+/// Changes the byte at this place; the seventh is the format's version.
+fn damage(path: &std::path::Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= if at == 7 { 8 } else { 0xff };
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// Scenario: no file may grow past four mebibytes, as on a disk that is full and then is not.
 /// Guarantees: senders are refused retryably and the reason is counted, then accepted again without anybody's help;
 /// nothing that was acknowledged is lost by it.

@@ -19,7 +19,7 @@ fn the_journal_section_is_checked() {
         "journal: off\n",
         "journal: on\n",
         "journal: {}\n",
-        "journal: {path: here, bytes_max: 1073741824, segment_bytes: 8388608, commit_interval: 5ms, replay: 30m}\n",
+        "journal: {path: here, bytes_max: 1073741824, segment_bytes: 8388608, commit_interval: 5ms, replay: 30m, checkpoint_interval: 5m}\n",
     ];
     for text in good {
         assert_eq!(check(text).0, Some(0), "{text}{}", check(text).1);
@@ -31,7 +31,8 @@ fn the_journal_section_is_checked() {
         ("journal: {bytes_max: 5}\n", "journal.bytes_max: 5 is too little, the least is 268435456"),
         ("journal: {segment_bytes: 5}\n", "journal.segment_bytes: 5 is too little"),
         ("journal: {commit_interval: 2s}\n", "journal.commit_interval: 2s is longer"),
-        ("journal: {replay: 1s}\n", "journal.replay: 1s is outside 1m to 24h"),
+        ("journal: {replay: 25h}\n", "journal.replay: 90000s is longer than 24h"),
+        ("journal: {checkpoint_interval: 5ms}\n", "journal.checkpoint_interval: 5ms is outside 1s to 24h"),
     ];
     for (text, part) in bad {
         let (code, told) = check(text);

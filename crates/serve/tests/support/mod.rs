@@ -127,6 +127,7 @@ pub async fn sources(view: Arc<ArcSwap<Snapshot>>) -> Sources {
         received: receivers.stats(),
         quarantines: QuarantineDoor::default(),
         journal: None,
+        checkpoints: None,
         sql: None,
         health: Arc::new(Health::default()),
         version: "0.0.0",

@@ -227,6 +227,6 @@ impl Running {
 /// Everything that a process after this one reads again.
 pub(super) fn stored(folder: &Path) -> (Vec<(u64, Vec<u8>)>, Arc<JournalStats>) {
     let journal = Journal::open(config(folder)).unwrap();
-    let frames = journal.recovery().map(|frame| frame.unwrap());
+    let frames = journal.recovery(Position(0)).map(|frame| frame.unwrap());
     (frames.map(|frame| (frame.position.0, frame.body)).collect(), journal.stats())
 }
