@@ -1,0 +1,114 @@
+//! Checkpoints of every version that was ever written can be gone on from.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use selvedge_checkpoint::{Checkpoint, Head};
+use selvedge_engine::{Encoding, EngineConfig, Pipeline, RawBatch, RuleSet, StateError};
+use selvedge_model::SteadyTime;
+use selvedge_testkit::{Request, Traffic, check_golden};
+
+fn goldens() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
+}
+
+#[expect(clippy::disallowed_methods, reason = "a golden is rewritten when its maker asks for it")]
+fn updating() -> bool {
+    std::env::var_os("UPDATE_GOLDEN").is_some()
+}
+
+/// A stream with an edge that is new, a call that is open, and an incident.
+fn known() -> Pipeline {
+    let mut pipeline = Pipeline::new(&EngineConfig::default(), RuleSet::shipped());
+    let mut traffic = Traffic::seeded(11);
+    traffic.repeat(150, "web -> cart -> ledger");
+    traffic.send(Request::along("courier -> ledger").plaintext());
+    traffic.repeat(20, "web -> cart -> ledger");
+    traffic.wait(Duration::from_secs(30));
+    traffic.send(Request::along("web -> cart"));
+    let mut effects = Vec::new();
+    for frame in traffic.frames() {
+        let batch = RawBatch {
+            signal: frame.signal,
+            encoding: Encoding::Protobuf,
+            body: &frame.payload,
+            observed: frame.observed,
+            steady: SteadyTime::recorded(frame.observed),
+        };
+        pipeline.ingest(batch, &mut effects).unwrap();
+    }
+    pipeline
+}
+
+/// What a person would see of it.
+fn told(pipeline: &Pipeline) -> String {
+    let edges = pipeline.edges();
+    let edges = edges
+        .iter()
+        .map(|edge| format!("{} {} {} calls", edge.edge.label(), edge.provenance.name(), edge.calls));
+    let incidents =
+        pipeline.incidents().map(|incident| format!("{} {}", incident.severity.name(), incident.title));
+    let stats = pipeline.stats();
+    let counts = format!("{} calls, {} windows, frontier {}", stats.calls, stats.windows, stats.frontier.0);
+    edges.chain(incidents).chain([counts]).map(|line| line + "\n").collect()
+}
+
+/// Guarantees: what this build writes is what the golden of its version holds, so that a change of any type that is in a
+/// checkpoint is noticed; then the version grows, the ones before are translated, and a new golden is kept beside them.
+#[test]
+fn a_change_of_what_is_written_is_a_new_version() {
+    let mut pipeline = known();
+    let saved = Checkpoint { head: Head::default(), sections: pipeline.save() };
+    let path = goldens().join(format!("checkpoint.v{}.slvckp", saved.sections[0].version));
+    if updating() {
+        saved.write(&mut std::fs::File::create(&path).unwrap()).unwrap();
+    }
+    let kept = Checkpoint::read(&mut std::fs::read(&path).unwrap().as_slice(), 1 << 30).unwrap();
+    for (now, then) in saved.sections.iter().zip(&kept.sections) {
+        assert!(
+            now == then,
+            "section `{}` is not what version {} writes: raise VERSION in pipeline/saving.rs, translate what was before, and \
+             keep its golden",
+            now.name,
+            then.version
+        );
+    }
+    assert_eq!(saved.sections.len(), kept.sections.len());
+}
+
+/// Guarantees: a checkpoint of each version is gone on from, and what it knew is known.
+#[test]
+fn every_version_that_was_ever_written_can_be_gone_on_from() {
+    let mut versions = 0;
+    for entry in std::fs::read_dir(goldens()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "slvckp") {
+            let kept = Checkpoint::read(&mut std::fs::read(&path).unwrap().as_slice(), 1 << 30).unwrap();
+            let pipeline = Pipeline::resume(&EngineConfig::default(), RuleSet::shipped(), &kept).unwrap();
+            check_golden(path.with_extension("txt"), &told(&pipeline));
+            versions += 1;
+        }
+    }
+    assert!(versions > 0, "there is a golden of each version");
+}
+
+/// Guarantees: a section of a newer version, one that is not there, and one that is something else are told by name.
+#[test]
+fn what_cannot_be_gone_on_from_says_why() {
+    let saved = Checkpoint { head: Head::default(), sections: known().save() };
+    let refused = |change: &dyn Fn(&mut Checkpoint)| {
+        let mut changed = saved.clone();
+        change(&mut changed);
+        let resumed = Pipeline::resume(&EngineConfig::default(), RuleSet::shipped(), &changed);
+        resumed.err().expect("it is refused")
+    };
+    let newer = refused(&|checkpoint| checkpoint.sections[3].version += 1);
+    assert!(newer.is_newer() && newer.to_string().contains("`baselines`"), "{newer}");
+    let missing = refused(&|checkpoint| drop(checkpoint.sections.remove(4)));
+    assert_eq!(missing.to_string(), "it has no section `detection`");
+    let malformed = refused(&|checkpoint| checkpoint.sections[2].bytes.truncate(9));
+    assert!(matches!(malformed, StateError::Malformed { section: "open", .. }), "{malformed}");
+    let twice = refused(&|checkpoint| checkpoint.sections[0].bytes = vec![0, 2, 1, b'a', 1, b'a']);
+    assert!(matches!(twice, StateError::Names), "{twice}");
+}
