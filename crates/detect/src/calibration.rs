@@ -13,6 +13,7 @@
 //!
 //! Start reading at [`Calibration`], then `pool.rs` (ranks and tail), `valve.rs` (what limits pages whatever scores do).
 
+mod hourly;
 mod pool;
 mod valve;
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use selvedge_model::MeasureClass;
 
+pub(crate) use hourly::HourlyRecord;
 use pool::Pool;
 pub use valve::{Admission, Valve};
 

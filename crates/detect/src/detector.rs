@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use selvedge_learn::gauges::{Bounds, GaugesJudged};
 use selvedge_learn::normal::{Ended, Reading, Teaching};
 use selvedge_model::finding::Family;
 use selvedge_model::hash::{FixedMap, FixedSet, StableHasher, fixed_state};
@@ -15,6 +16,7 @@ use crate::calibrated::{Calibrated, HeldBack};
 use crate::calibration::Budgets;
 use crate::case::{Case, Context, Sighting};
 use crate::draft::Draft;
+use crate::gauged::Gauged;
 use crate::rules::RuleSet;
 use crate::scan::Scans;
 use crate::{authorization, certificate, identity, novelty, transport, witness};
@@ -54,6 +56,7 @@ pub struct Detector {
     learning: bool,
     behaviour: Behaviour,
     calibrated: Calibrated,
+    gauged: Gauged,
     frozen: FixedMap<EdgeKey, Freeze>,
     told: [EventTime; 2],
     overflows: Overflows,
@@ -112,6 +115,7 @@ impl Detector {
             learning: false,
             behaviour: Behaviour::default(),
             calibrated: Calibrated::new(budgets),
+            gauged: Gauged::new(budgets),
             frozen: FixedMap::with_hasher(fixed_state()),
             told: [EventTime::ABSENT; 2],
             overflows: Overflows::default(),
@@ -209,6 +213,25 @@ impl Detector {
             self.tell_all(cx, window, *key, drafts, suspicious, &mut findings);
         }
         for (key, draft) in self.calibrated.judge_window(cx, &self.rules, window, edges) {
+            self.tell_all(cx, window, key, vec![draft], false, &mut findings);
+        }
+        sorted(findings)
+    }
+
+    /// From which effect and evidence on gauges tell something, when so many series of edges are judged.
+    #[must_use]
+    pub fn gauge_bounds(&mut self, series: usize) -> Bounds {
+        self.gauged.bounds(&self.rules, series)
+    }
+
+    /// Judges what gauges came to in a window: edges that only metrics know, and the workloads beside them.
+    pub fn judge_gauges(&mut self, cx: &Context<'_>, window: Window, judged: &GaugesJudged) -> Vec<Finding> {
+        let drafts = self.gauged.judge(cx, &self.rules, judged);
+        let mut findings = Vec::new();
+        if cx.learning {
+            return findings;
+        }
+        for (key, draft) in drafts {
             self.tell_all(cx, window, key, vec![draft], false, &mut findings);
         }
         sorted(findings)

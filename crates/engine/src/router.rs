@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use selvedge_decode::{Decoded, Decoder};
-use selvedge_join::{Aliases, Directory, JoinConfig, Progress, Reporters, SeriesStore};
+use selvedge_join::{Aliases, Directory, JoinConfig, MeasuredEdges, Progress, Reporters, SeriesStore};
 use selvedge_learn::RouteLearner;
 use selvedge_model::time::nanos;
 use selvedge_model::{EventTime, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable};
@@ -20,6 +20,15 @@ use crate::stats::Stats;
 /// the second in which proxies send their logs, and a tick costs what its calls' shapes cost, not what there is.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
 
+/// Without a call for this long metric points move event time. Longer than what points are ahead of the calls that they
+/// count (a minute, usually), so that no call is late because of them.
+const POINTS_AFTER: Duration = Duration::from_mins(2);
+
+/// Steps in which event time follows the clock over a silence; longer ones over a silence of hours, so that there are no
+/// more than a few thousand.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
+const CLOCK_STEPS_MAX: u32 = 600;
+
 /// State of the sequential part.
 pub(crate) struct Router {
     symbols: SymbolTable,
@@ -31,6 +40,9 @@ pub(crate) struct Router {
     reporters: Reporters,
     routes: RouteLearner,
     series: SeriesStore,
+    measured: MeasuredEdges,
+    /// Since when no call moved event time.
+    quiet_from: EventTime,
     records_pooled: u64,
     ticked: EventTime,
     arrival: Arrival,
@@ -80,6 +92,8 @@ impl Router {
             reporters: Reporters::new(join),
             routes: RouteLearner::new(&config.learn),
             series: SeriesStore::new(join),
+            measured: MeasuredEdges::new(join),
+            quiet_from: EventTime::ABSENT,
             records_pooled: 0,
             ticked: EventTime::ABSENT,
             arrival: Arrival::default(),
@@ -118,18 +132,42 @@ impl Router {
         if before < self.progress.frontier() {
             // Old records are no sign of life: a backlog must not keep the stream's time from going on.
             self.heard = Heard { at: self.arrival.steady, frontier: self.progress.frontier() };
+            self.quiet_from = self.progress.frontier();
         }
         self.due_tick()
     }
 
-    /// Lets a silent stream's event time follow the time that passes. Only elapsed time counts, not what a wall clock
-    /// says: ours and the senders' may be hours apart, and ours may be set while nothing arrives.
+    /// Lets the metric point at `at` move event time, where no call has for a while: metrics alone are a stream, too.
+    pub(crate) fn advance_by_point(&mut self, at: usize) -> Option<EventTime> {
+        let (time, origin) = (self.decoded.points[at].time, self.decoded.points[at].origin);
+        if !self.quiet_from.present() {
+            self.quiet_from = time;
+        }
+        if time <= self.progress.frontier() || time < self.quiet_from.after(POINTS_AFTER) {
+            return None;
+        }
+        let before = self.progress.frontier();
+        self.progress.observe(origin, time, self.arrival.observed);
+        if before < self.progress.frontier() {
+            self.heard = Heard { at: self.arrival.steady, frontier: self.progress.frontier() };
+        }
+        self.due_tick()
+    }
+
+    /// Lets a silent stream's event time follow the time that passes, the next step of it. Only elapsed time counts, not
+    /// what a wall clock says: ours and the senders' may be hours apart, and ours may be set while nothing arrives.
+    ///
+    /// In steps, because a replay looks at the clock only when the next batch comes: what is found in between must be found
+    /// when it would have been.
     pub(crate) fn advance_clock(&mut self, now: SteadyTime) -> Option<EventTime> {
         let beyond = now.since(self.heard.at).checked_sub(self.idle_grace)?;
         if !self.heard.frontier.present() {
             return None;
         }
-        self.progress.advance_to(self.heard.frontier.after(beyond));
+        let until = self.heard.frontier.after(beyond);
+        let from = self.progress.frontier();
+        let step = CLOCK_STEP.max(until.since(from) / CLOCK_STEPS_MAX);
+        self.progress.advance_to(until.min(from.after(step)));
         self.due_tick()
     }
 
@@ -143,6 +181,8 @@ impl Router {
     pub(crate) fn restart_after_gap(&mut self) {
         self.progress.restart_after_gap();
         self.reporters.restart_after_gap();
+        self.measured.gap();
+        self.quiet_from = EventTime::ABSENT;
         self.ticked = EventTime::ABSENT;
         self.arrival = Arrival::default();
         self.heard = Heard::default();
@@ -171,20 +211,26 @@ impl Router {
         self.records_pooled
     }
 
-    /// Settles the metric points of the batch just decoded.
-    pub(crate) fn admit_points(&mut self, stats: &mut Stats) {
-        for point in &self.decoded.points {
-            self.progress.heartbeat(point.origin);
-            let update = self.series.admit(point);
-            let pooled = [point.name, point.origin].contains(&Symbol::OVERFLOW);
-            self.records_pooled += u64::from(pooled || point.reporter.pooled() || point.peer.pooled());
-            stats.ledger.receive(selvedge_model::SignalKind::Metrics, 1);
-            stats.ledger.settle(selvedge_model::SignalKind::Metrics, update.fate, 1);
-        }
+    /// Settles the metric point at `at` of the batch just decoded.
+    pub(crate) fn admit_point(&mut self, at: usize, stats: &mut Stats) {
+        let point = &self.decoded.points[at];
+        self.progress.heartbeat(point.origin);
+        let update = self.series.admit(point);
+        self.measured.admit(point, &update);
+        let pooled = [point.name, point.origin].contains(&Symbol::OVERFLOW);
+        self.records_pooled += u64::from(pooled || point.reporter.pooled() || point.peer.pooled());
+        stats.ledger.receive(selvedge_model::SignalKind::Metrics, 1);
+        stats.ledger.settle(selvedge_model::SignalKind::Metrics, update.fate, 1);
+    }
+
+    /// What metrics alone say, by window.
+    pub(crate) fn measured(&mut self) -> &mut MeasuredEdges {
+        &mut self.measured
     }
 
     /// What the limits of the sequential part did.
-    pub(crate) fn overloads(&self) -> [Overload; 9] {
+    pub(crate) fn overloads(&self) -> [Overload; 11] {
+        let measured = self.measured.overflows();
         [
             Overload::new("symbols", "pool", self.symbols.overflowed()),
             Overload::new("record_patterns", "keep_known", self.decoder.unlearned()),
@@ -195,6 +241,8 @@ impl Router {
             Overload::new("directory_contests", "oldest_contest_first", self.directory.contests_ended()),
             Overload::new("reporters", "await_log", self.reporters.unknown()),
             Overload::new("route_templates", "keep_known", self.routes.overflowed()),
+            Overload::new("measured_edges", "keep_known", measured.entries),
+            Overload::new("measured_intervals", "count_only", measured.coarse + measured.late),
         ]
     }
 
