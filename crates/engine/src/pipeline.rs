@@ -255,7 +255,7 @@ impl Pipeline {
             Overload::new("tick_edges", "pool_newest", self.stats.calls_pooled),
             Overload::new("window_edges", "pool_newest", self.windows.pooled()),
             Overload::new("window_shapes", "count_only", self.stats.shapes_overflowed),
-            Overload::new("baseline_edges", "keep_known", known.edges),
+            Overload::new("baseline_edges", "keep_known", known.edges + self.measured.edges_refused()),
             Overload::new("baseline_routes", "keep_known", known.routes),
             Overload::new("baseline_identities_and_nodes", "keep_known", known.mesh),
             Overload::new("findings_per_window", "count_only", told.findings),

@@ -38,6 +38,8 @@ pub struct MeasuredEdges {
     open: BTreeMap<Window, Open>,
     entries: usize,
     known: Known,
+    /// Some point spoke of an edge: from then on it matters who is seen by calls.
+    asked: bool,
     /// End of the newest window that was taken.
     taken: EventTime,
     overflows: MeasuredOverflows,
@@ -46,7 +48,7 @@ pub struct MeasuredEdges {
 /// What found no place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MeasuredOverflows {
-    /// Points of edges and gauges for which there was no room.
+    /// Points of edges and gauges for which there was no room, and edges with calls that were not remembered.
     pub entries: u64,
     /// Changes over an interval too long, or of unknown length, to be judged by window.
     pub coarse: u64,
@@ -100,6 +102,7 @@ impl MeasuredEdges {
             open: BTreeMap::new(),
             entries: 0,
             known: Known::new(ENTRIES_MAX),
+            asked: false,
             taken: EventTime::ABSENT,
             overflows: MeasuredOverflows::default(),
         }
@@ -112,7 +115,9 @@ impl MeasuredEdges {
             return;
         }
         let Some(value) = &update.delta else { return };
-        match (edge_of(point), point.meaning, value) {
+        let edge = edge_of(point);
+        self.asked |= edge.is_some();
+        match (edge, point.meaning, value) {
             (edge, meaning, MetricValue::Number(number)) if point.temporality == Temporality::Gauge => {
                 self.gauge(point, edge, meaning, *number);
             }
@@ -139,7 +144,9 @@ impl MeasuredEdges {
 
     /// Takes out a window, given the calls that were seen in it. Windows come in order.
     pub fn take(&mut self, window: Window, calls: &[(EdgeKey, &EdgeWindow)]) -> MeasuredWindow {
-        self.known.note_calls(window, calls);
+        if self.asked {
+            self.known.note_calls(window, calls);
+        }
         self.taken = self.taken.max(window.end);
         let Some(open) = self.open.remove(&window) else { return MeasuredWindow::default() };
         self.entries -= open.entries();
@@ -180,7 +187,8 @@ impl MeasuredEdges {
     /// What found no place.
     #[must_use]
     pub fn overflows(&self) -> MeasuredOverflows {
-        self.overflows
+        let entries = self.overflows.entries + self.known.forgotten();
+        MeasuredOverflows { entries, ..self.overflows }
     }
 
     fn spread(&mut self, point: &MetricPoint, update: &SeriesUpdate) -> Option<Spread> {

@@ -36,6 +36,11 @@ impl Measured {
         self.baselines.norms_mut()
     }
 
+    /// Windows of edges that found no room.
+    pub(super) fn edges_refused(&self) -> u64 {
+        self.baselines.overflows().edges
+    }
+
     pub(super) fn gauges(&self) -> &Gauges {
         &self.gauges
     }

@@ -18,6 +18,7 @@ pub(super) struct Known {
     by_client: FixedMap<EdgeKey, EventTime>,
     swept: EventTime,
     max: usize,
+    forgotten: u64,
 }
 
 impl Known {
@@ -28,7 +29,13 @@ impl Known {
             by_client: FixedMap::with_hasher(fixed_state()),
             swept: EventTime::ABSENT,
             max,
+            forgotten: 0,
         }
+    }
+
+    /// Edges and reporters that were not remembered.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Notes the calls of a window, and who reported them.
@@ -41,15 +48,15 @@ impl Known {
             self.by_client.retain(|_, at| lately(at));
         }
         for (key, edge) in calls {
-            note(&mut self.called, *key, window.end, self.max);
+            self.forgotten += note(&mut self.called, *key, window.end, self.max);
             let by = |side: Reported| {
                 edge.shapes.keys().any(|shape| shape.reported == side || shape.reported == Reported::Both)
             };
             if by(Reported::ClientOnly) {
-                note(&mut self.reporters, key.source, window.end, self.max);
+                self.forgotten += note(&mut self.reporters, key.source, window.end, self.max);
             }
             if by(Reported::ServerOnly) {
-                note(&mut self.reporters, key.destination, window.end, self.max);
+                self.forgotten += note(&mut self.reporters, key.destination, window.end, self.max);
             }
         }
     }
@@ -64,14 +71,17 @@ impl Known {
     /// Whether the caller's count of an edge is taken: it has one now, or had one lately.
     pub(super) fn counts_by_client(&mut self, edge: &EdgeKey, has: bool, now: EventTime) -> bool {
         if has {
-            note(&mut self.by_client, *edge, now, self.max);
+            self.forgotten += note(&mut self.by_client, *edge, now, self.max);
         }
         has || self.by_client.get(edge).is_some_and(|at| now.since(*at) < REMEMBERED)
     }
 }
 
-fn note<K: std::hash::Hash + Eq>(map: &mut FixedMap<K, EventTime>, key: K, at: EventTime, max: usize) {
-    if map.len() < max || map.contains_key(&key) {
+/// Notes a time; 1 when there was no room for it.
+fn note<K: std::hash::Hash + Eq>(map: &mut FixedMap<K, EventTime>, key: K, at: EventTime, max: usize) -> u64 {
+    let room = map.len() < max || map.contains_key(&key);
+    if room {
         map.insert(key, at);
     }
+    u64::from(!room)
 }
