@@ -48,7 +48,18 @@ fn tests(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
 
 /// Simulated weeks through the detector of behaviour, and what came of them.
 pub(crate) fn soak(flags: &[&str]) -> Result<()> {
-    steps::run(&mut soaked(&Workspace::load()?, flags))
+    let workspace = Workspace::load()?;
+    match flags {
+        ["recorded", flags @ ..] => recorded(&workspace, flags),
+        _ => steps::run(&mut soaked(&workspace, flags)),
+    }
+}
+
+/// Faults that others recorded. Built with the workspace, because alone it would build the query engine once more, with other
+/// features.
+fn recorded(workspace: &Workspace, flags: &[&str]) -> Result<()> {
+    steps::run(workspace.cargo().args(["build", "--quiet", "--workspace", "--bin", "recorded"]))?;
+    steps::run(Command::new(workspace.target.join("debug/recorded")).args(flags))
 }
 
 fn soaked(workspace: &Workspace, flags: &[&str]) -> Command {

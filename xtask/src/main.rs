@@ -35,6 +35,7 @@ cargo xtask <command>
              --rounds N (5)  --calls N (10000000)  --edges N (1000)
   soak     false pages of simulated mesh-weeks, what is found of injected faults, poisoning, broken calibration
              null | power | poison | control | causes | wired | cost | short (for CI)
+             recorded [FOLDER]: faults that others recorded, in the captures beside the checkout
              --seed N (1)  --meshes N (1)  --edges N (300)  --weeks N (2)  --warm-weeks N (5)  --window SECONDS (10)
 ";
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use selvedge_learn::gauges::{Bounds, GaugesJudged};
 use selvedge_learn::normal::{Ended, Reading, Teaching};
 use selvedge_model::finding::Family;
 use selvedge_model::hash::{FixedMap, FixedSet, StableHasher, fixed_state};
@@ -16,6 +17,7 @@ use crate::calibrated::{Calibrated, HeldBack};
 use crate::calibration::Budgets;
 use crate::case::{Case, Context, Sighting};
 use crate::draft::Draft;
+use crate::gauged::Gauged;
 use crate::rules::RuleSet;
 use crate::scan::Scans;
 use crate::{authorization, certificate, identity, novelty, transport, witness};
@@ -57,6 +59,7 @@ pub struct Detector {
     learning: bool,
     behaviour: Behaviour,
     calibrated: Calibrated,
+    gauged: Gauged,
     #[serde(with = "selvedge_model::hash::listed")]
     frozen: FixedMap<EdgeKey, Freeze>,
     told: [EventTime; 2],
@@ -122,6 +125,7 @@ impl Detector {
             learning: false,
             behaviour: Behaviour::default(),
             calibrated: Calibrated::new(budgets),
+            gauged: Gauged::new(budgets),
             frozen: FixedMap::with_hasher(fixed_state()),
             told: [EventTime::ABSENT; 2],
             overflows: Overflows::default(),
@@ -132,6 +136,7 @@ impl Detector {
     pub fn configure(&mut self, rules: RuleSet, budgets: Budgets) {
         self.rules = rules;
         self.calibrated.configure(budgets);
+        self.gauged.configure(budgets);
     }
 
     /// The rules.
@@ -225,6 +230,25 @@ impl Detector {
             self.tell_all(cx, window, *key, drafts, suspicious, &mut findings);
         }
         for (key, draft) in self.calibrated.judge_window(cx, &self.rules, window, edges) {
+            self.tell_all(cx, window, key, vec![draft], false, &mut findings);
+        }
+        sorted(findings)
+    }
+
+    /// From which effect and evidence on gauges tell something, when so many series of edges are judged.
+    #[must_use]
+    pub fn gauge_bounds(&mut self, series: usize) -> Bounds {
+        self.gauged.bounds(&self.rules, series)
+    }
+
+    /// Judges what gauges came to in a window: edges that only metrics know, and the workloads beside them.
+    pub fn judge_gauges(&mut self, cx: &Context<'_>, window: Window, judged: &GaugesJudged) -> Vec<Finding> {
+        let drafts = self.gauged.judge(cx, &self.rules, judged);
+        let mut findings = Vec::new();
+        if cx.learning {
+            return findings;
+        }
+        for (key, draft) in drafts {
             self.tell_all(cx, window, key, vec![draft], false, &mut findings);
         }
         sorted(findings)

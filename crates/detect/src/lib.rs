@@ -5,7 +5,7 @@
 //! An identity that nobody verified is told as a claim and never as a source.
 //! Depends on `model` and `learn`. Start reading at `detector.rs`, then `case.rs`, then any check:
 //! `transport.rs`, `certificate.rs`, `identity.rs`, `novelty.rs`, `scan.rs`, `witness.rs`, `behaviour.rs`, `volume.rs`;
-//! what takes their place once the mesh has a record: `calibrated.rs`, `calibration.rs`.
+//! what takes their place once the mesh has a record: `calibrated.rs`, `calibration.rs`. What gauges alone tell: `gauged.rs`.
 
 mod authorization;
 mod beacon;
@@ -16,6 +16,7 @@ mod case;
 mod certificate;
 mod detector;
 mod draft;
+mod gauged;
 mod identity;
 mod novelty;
 mod parameters;

@@ -206,6 +206,22 @@ parameters! {
         floor_ms: Count,
         /// Chance of so many slow calls when nothing is wrong.
         tail_probability_max: Probability,
+        /// Where only gauges are known: times the usual value that are no evidence at all,
+        gauge_factor: Factor,
+        /// and how many milliseconds a median must have grown by.
+        gauge_floor_ms: Count,
+    }
+    /// The caller waits for longer than the callee works.
+    network_delay: NetworkDelay {
+        /// Times the usual ratio of the caller's time to the callee's that are no evidence at all.
+        factor: Factor,
+        /// Milliseconds that the network must take more than usual.
+        floor_ms: Count,
+    }
+    /// A gauge of an ill workload is far above its usual value.
+    resource_high: ResourceHigh {
+        /// Times the usual value that are no evidence at all.
+        factor: Factor,
     }
     /// Calls fail much more often than they did.
     error_rate_high: ErrorRateHigh {

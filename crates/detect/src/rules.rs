@@ -68,6 +68,8 @@ shipped! {
     "new_principal.yml",
     "boundary_violation.yml",
     "latency_high.yml",
+    "network_delay.yml",
+    "resource_high.yml",
     "error_rate_high.yml",
     "request_rate_high.yml",
     "request_rate_low.yml",

@@ -18,6 +18,7 @@ mod generations;
 mod group;
 mod hop;
 mod look_ahead;
+mod measured;
 mod reporters;
 mod schedule;
 mod series;
@@ -39,6 +40,7 @@ pub use config::{
 };
 pub use delta::{Completeness, TickDelta};
 pub use directory::Directory;
+pub use measured::{MeasuredEdges, MeasuredOverflows, MeasuredWindow};
 pub use reporters::Reporters;
 pub use series::{SeriesStore, SeriesUpdate};
 pub use store::{Admission, CallStore, Oldest, Pressure, SavedCalls};

@@ -31,7 +31,7 @@ fn captures_beside_the_checkout() -> Vec<PathBuf> {
 }
 
 /// Guarantees: every signal is read and has exactly one fate; calls inside a system are joined from both sides, so
-/// what only the callee reports is what comes in from outside; and without an approved baseline nothing is told.
+/// what only the callee reports is what comes in from outside; and without an approved baseline calls tell nothing.
 #[test]
 fn other_systems_are_read_whole_and_join_completely() {
     for path in captures_beside_the_checkout() {
@@ -47,6 +47,9 @@ fn other_systems_are_read_whole_and_join_completely() {
         }
         assert_eq!(stats.calls_client_only, 0, "{name}");
         assert!(stats.calls_server_only * 10 <= stats.calls_both, "{name}: {stats:?}");
-        assert!(played.incidents.is_empty(), "{name}: {}", played.transcript.text());
+        // Hours of metrics alone teach what is normal by themselves; minutes of calls do not.
+        if stats.calls > 0 {
+            assert!(played.incidents.is_empty(), "{name}: {}", played.transcript.text());
+        }
     }
 }

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Pipeline;
+use super::measuring::Measured;
 use crate::config::EngineConfig;
 use crate::router::SavedStream;
 use crate::shards::SavedShards;
@@ -29,6 +30,8 @@ const STREAM: &str = "stream";
 const OPEN: &str = "open";
 /// What every edge, callee, caller and the mesh are known to do.
 const BASELINES: &str = "baselines";
+/// The same of edges that only metrics know.
+const MEASURED: &str = "measured";
 /// What was told, what is frozen, thresholds, budgets.
 const DETECTION: &str = "detection";
 /// Incidents, and what people were alerted to.
@@ -37,7 +40,7 @@ const INCIDENTS: &str = "incidents";
 const TRAFFIC: &str = "traffic";
 
 /// The sections that are knowledge, and no state of a stream: what another Selvedge can begin with.
-pub const KNOWLEDGE: [&str; 3] = [NAMES, BASELINES, DETECTION];
+pub const KNOWLEDGE: [&str; 4] = [NAMES, BASELINES, MEASURED, DETECTION];
 
 /// The version of all sections. It grows with any change of a type that is in one, and [`read`] then translates the
 /// versions before it: the test of `goldens` has a file of each.
@@ -99,6 +102,7 @@ impl Pipeline {
             section(STREAM, &(self.router.save(), &self.stats, self.telemetry_judged)),
             section(OPEN, &(open, &self.windows)),
             section(BASELINES, &self.baselines),
+            section(MEASURED, &self.measured),
             section(DETECTION, &self.detector),
             section(INCIDENTS, &(&self.correlator, &self.alerted)),
             section(TRAFFIC, self.containment.recent()),
@@ -120,6 +124,9 @@ impl Pipeline {
         let mut baselines: Baselines = read(from, BASELINES)?;
         baselines.configure(config.learn.clone());
         pipeline.baselines = baselines;
+        let mut measured: Measured = read(from, MEASURED)?;
+        measured.configure(&config.learn);
+        pipeline.measured = measured;
         let mut detector: Detector = read(from, DETECTION)?;
         detector.configure(rules, config.budgets);
         pipeline.detector = detector;
