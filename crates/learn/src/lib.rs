@@ -11,6 +11,7 @@ mod baselines;
 mod config;
 mod edge;
 mod identity;
+pub mod logs;
 mod mesh;
 pub mod normal;
 mod routes;

@@ -16,6 +16,7 @@ pub mod hash;
 pub mod histogram;
 pub mod id;
 pub mod incident;
+pub mod log_window;
 pub mod measure;
 pub mod metric;
 pub mod observation;
@@ -34,6 +35,7 @@ pub use finding::{Evidence, Finding, FindingKind, Severity};
 pub use histogram::LogHistogram;
 pub use id::{RequestId, SpanId, TraceId};
 pub use incident::{Incident, IncidentStatus, QuarantineRef, Suspect};
+pub use log_window::{LogWindow, RouteCalls, Sample, ServedRoute};
 pub use measure::{EdgeCounts, Measure, MeasureClass};
 pub use metric::{MetricPoint, MetricValue, Temporality};
 pub use observation::{
