@@ -26,6 +26,16 @@ const EXPLAINED: f64 = 0.125;
 /// Each further caller that complains of the same callee.
 const PER_CALLER: f64 = 0.125;
 
+/// What is earliest is not what follows from something else.
+const EARLIEST: f64 = 1.0;
+
+/// Signs of illness that spread from callees to callers.
+const SLOW: &[FindingKind] = &[FindingKind::LatencyHigh];
+const FAILING: &[FindingKind] = &[FindingKind::ErrorRateHigh];
+/// What a caller logs follows from what its callees answer.
+const CHANGED: &[FindingKind] =
+    &[FindingKind::LogTemplateMissing, FindingKind::LogTemplateNew, FindingKind::LogRate];
+
 type Who = (String, String, String);
 
 #[derive(Default)]
@@ -61,10 +71,13 @@ impl Board {
 pub(crate) fn rank(findings: &[&Finding]) -> Vec<Suspect> {
     let mut board = Board::default();
     blame_sources(findings, &mut board);
-    for kind in [FindingKind::LatencyHigh, FindingKind::ErrorRateHigh] {
-        let of_kind: Vec<&Finding> =
-            findings.iter().copied().filter(|finding| finding.kind == kind).collect();
-        blame_depths(&of_kind, &mut board);
+    for sign in [SLOW, FAILING, CHANGED] {
+        let of_sign: Vec<&Finding> =
+            findings.iter().copied().filter(|finding| sign.contains(&finding.kind)).collect();
+        blame_depths(&of_sign, &mut board);
+        if sign == CHANGED {
+            credit_earliest(&of_sign, &mut board);
+        }
     }
     blame_quiet_ends(findings, &mut board);
     board.ranked()
@@ -150,7 +163,30 @@ fn accusation(kind: FindingKind, findings: &[&Finding]) -> String {
     }
 }
 
-/// The deepest ill callees, then their callers. All findings are of one kind.
+/// What changed first is no consequence of the rest: the reciprocal of each workload's place in time (rank fusion), those
+/// that changed in one window together.
+fn credit_earliest(findings: &[&Finding], board: &mut Board) {
+    let mut onsets: BTreeMap<Who, EventTime> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| !finding.edge.destination.workload.is_empty()) {
+        let onset = onsets.entry(who(&finding.edge.destination)).or_insert(finding.onset);
+        *onset = finding.onset.min(*onset);
+    }
+    let times: BTreeSet<EventTime> = onsets.values().copied().collect();
+    if times.len() < 2 {
+        return;
+    }
+    for (place, time) in (1_u32..).zip(times) {
+        for (node, _) in onsets.iter().filter(|(_, onset)| **onset == time) {
+            let reason = match place {
+                1 => "its logs changed before those of others".to_owned(),
+                place => format!("its logs changed as number {place}"),
+            };
+            board.add(node, EARLIEST / f64::from(place), reason);
+        }
+    }
+}
+
+/// The deepest ill callees, then their callers. All findings are of one sign.
 fn blame_depths(findings: &[&Finding], board: &mut Board) {
     let ill: BTreeSet<Who> = findings
         .iter()
@@ -209,17 +245,21 @@ fn judge_layer(
     }) else {
         return;
     };
-    let how = if worst.kind == FindingKind::LatencyHigh { "slow" } else { "failing" };
+    let (how, well) = match worst.kind {
+        FindingKind::LatencyHigh => ("is slow", "is not"),
+        FindingKind::ErrorRateHigh => ("is failing", "is not"),
+        _ => ("logs otherwise than it did", "does not"),
+    };
     let (bonus, reason) = match (depth, callers) {
-        (0, 0 | 1) => (0.0, format!("is {how}, and what it calls is not")),
+        (0, 0 | 1) => (0.0, format!("{how}, and what it calls {well}")),
         (0, callers) => {
             let further = u32::try_from(callers - 1).unwrap_or(u32::MAX);
             (
                 PER_CALLER * f64::from(further).min(8.0),
-                format!("is {how} for {callers} callers, and what it calls is not"),
+                format!("{how} for {callers} callers, and what it calls {well}"),
             )
         }
-        _ => (0.0, format!("is {how} or suffers because it calls {}", worst.edge.destination.label())),
+        _ => (0.0, format!("{how} or suffers because it calls {}", worst.edge.destination.label())),
     };
     board.add(node, (weight(worst.severity) + bonus) * share, reason);
 }
@@ -228,7 +268,7 @@ fn judge_layer(
 fn blame_quiet_ends(findings: &[&Finding], board: &mut Board) {
     let mut by_kind: BTreeMap<(Who, FindingKind), (f64, EventTime)> = BTreeMap::new();
     for finding in findings {
-        let depths = matches!(finding.kind, FindingKind::LatencyHigh | FindingKind::ErrorRateHigh);
+        let depths = [SLOW, FAILING, CHANGED].iter().any(|sign| sign.contains(&finding.kind));
         let destination = &finding.edge.destination;
         if depths || blame(finding.kind) != Blame::Destination || destination.workload.is_empty() {
             continue;
