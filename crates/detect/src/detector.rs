@@ -54,6 +54,7 @@ pub struct Detector {
     learning: bool,
     behaviour: Behaviour,
     calibrated: Calibrated,
+    budgets: Budgets,
     frozen: FixedMap<EdgeKey, Freeze>,
     told: [EventTime; 2],
     overflows: Overflows,
@@ -112,6 +113,7 @@ impl Detector {
             learning: false,
             behaviour: Behaviour::default(),
             calibrated: Calibrated::new(budgets),
+            budgets,
             frozen: FixedMap::with_hasher(fixed_state()),
             told: [EventTime::ABSENT; 2],
             overflows: Overflows::default(),
@@ -122,6 +124,11 @@ impl Detector {
     #[must_use]
     pub fn rules(&self) -> &RuleSet {
         &self.rules
+    }
+
+    /// How often people may be told of what is nothing.
+    pub(crate) fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// What the limits did. Callers of a window are added when it is done.
@@ -336,7 +343,7 @@ impl Detector {
     }
 
     /// The finding of a draft, whether or not it was told before.
-    fn tell(&self, cx: &Context<'_>, window: Window, key: EdgeKey, draft: Draft) -> Finding {
+    pub(crate) fn tell(&self, cx: &Context<'_>, window: Window, key: EdgeKey, draft: Draft) -> Finding {
         let rule = self.rules.rule(draft.kind);
         let mut hasher = StableHasher::default().field(draft.kind.name().as_bytes());
         for name in key.names(cx.symbols) {
@@ -435,7 +442,7 @@ fn window_state<'w>(
 }
 
 /// By time, kind, edge and subject: the order of a transcript.
-fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+pub(crate) fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(|left, right| {
         let key = |finding: &Finding| (finding.detected, finding.kind);
         key(left)

@@ -17,6 +17,7 @@ mod certificate;
 mod detector;
 mod draft;
 mod identity;
+mod logs;
 mod novelty;
 mod parameters;
 mod rule_file;
