@@ -46,9 +46,20 @@ fn tests(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.run("tests", workspace.cargo().args(["test", "--workspace"]))
 }
 
-/// Simulated weeks through the detector of behaviour, and what came of them.
+/// Simulated weeks through the detector of behaviour, and what came of them; or faults that were recorded elsewhere.
 pub(crate) fn soak(flags: &[&str]) -> Result<()> {
-    steps::run(&mut soaked(&Workspace::load()?, flags))
+    let workspace = Workspace::load()?;
+    match flags {
+        ["recorded"] => steps::run(&mut recorded(&workspace)),
+        flags => steps::run(&mut soaked(&workspace, flags)),
+    }
+}
+
+/// The table is told by a test of the whole engine, built with the features that the other tests have.
+fn recorded(workspace: &Workspace) -> Command {
+    let mut test = workspace.cargo();
+    test.args(["test", "--quiet", "--workspace", "--test", "recorded", "--", "--nocapture"]);
+    test
 }
 
 fn soaked(workspace: &Workspace, flags: &[&str]) -> Command {
