@@ -46,7 +46,7 @@ fn tests(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.run("tests", workspace.cargo().args(["test", "--workspace"]))
 }
 
-/// Simulated weeks through the detector of behaviour, and what came of them.
+/// Simulated weeks through the detector of behaviour, and what came of them; or faults that were recorded elsewhere.
 pub(crate) fn soak(flags: &[&str]) -> Result<()> {
     let workspace = Workspace::load()?;
     match flags {

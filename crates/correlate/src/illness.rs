@@ -37,9 +37,33 @@ pub(crate) fn who(endpoint: &Endpoint) -> Who {
     (endpoint.cluster.clone(), endpoint.namespace.clone(), endpoint.workload.clone())
 }
 
+/// What illness looks like. Each spreads from callees to callers by itself: who fails need not be slow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Slow,
+    Failing,
+    /// What a caller logs follows from what its callees answer.
+    Logging,
+}
+
+impl Sign {
+    const ALL: [Self; 3] = [Self::Slow, Self::Failing, Self::Logging];
+
+    fn of(kind: FindingKind) -> Option<Self> {
+        match kind {
+            FindingKind::LatencyHigh | FindingKind::NetworkDelay => Some(Self::Slow),
+            FindingKind::ErrorRateHigh => Some(Self::Failing),
+            FindingKind::LogTemplateMissing | FindingKind::LogTemplateNew | FindingKind::LogRate => {
+                Some(Self::Logging)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// True for kinds that say that calls of an edge go badly.
 pub(crate) fn is_symptom(kind: FindingKind) -> bool {
-    matches!(kind, FindingKind::LatencyHigh | FindingKind::NetworkDelay | FindingKind::ErrorRateHigh)
+    Sign::of(kind).is_some()
 }
 
 /// All that may be ill, by name. `context` are gauges of workloads, which nobody is told of by themselves.
@@ -96,7 +120,11 @@ fn keep(ranking: &mut Ranking, who: Who, value: f64, reason: String) {
 
 /// How `finding` says that a callee is ill.
 fn how(finding: &Finding) -> &'static str {
-    if finding.kind == FindingKind::ErrorRateHigh { "failing" } else { "slow" }
+    match Sign::of(finding.kind) {
+        Some(Sign::Failing) => "failing",
+        Some(Sign::Logging) => "logging otherwise than it did",
+        _ => "slow",
+    }
 }
 
 fn callees<'a>(symptoms: &'a [&'a Finding]) -> impl Iterator<Item = (Who, &'a Finding)> {
@@ -107,18 +135,15 @@ fn callees<'a>(symptoms: &'a [&'a Finding]) -> impl Iterator<Item = (Who, &'a Fi
 /// The deepest ill callees, whose own callees are healthy; then their callers, layer by layer.
 fn depth(symptoms: &[&Finding]) -> Ranking {
     let mut ranking = Ranking::new();
-    for failing in [false, true] {
-        let of_kind: Vec<&Finding> = symptoms
-            .iter()
-            .copied()
-            .filter(|finding| (finding.kind == FindingKind::ErrorRateHigh) == failing)
-            .collect();
-        layers(&of_kind, &mut ranking);
+    for sign in Sign::ALL {
+        let of_sign: Vec<&Finding> =
+            symptoms.iter().copied().filter(|finding| Sign::of(finding.kind) == Some(sign)).collect();
+        layers(&of_sign, &mut ranking);
     }
     ranking
 }
 
-/// All findings say the same of their callees: that they fail, or that they are slow.
+/// All findings say the same of their callees.
 fn layers(symptoms: &[&Finding], ranking: &mut Ranking) {
     let ill: BTreeSet<Who> = callees(symptoms).map(|(callee, _)| callee).collect();
     let calls_ill = |node: &Who| {
@@ -168,10 +193,11 @@ fn place(node: &Who, depth: usize, symptoms: &[&Finding]) -> String {
     }
 }
 
-/// How many times the usual it is.
+/// How many times the usual it is. How often a statement comes says nothing of how ill somebody is.
 fn effect(symptoms: &[&Finding]) -> Ranking {
     let mut ranking = Ranking::new();
-    for (callee, finding) in callees(symptoms) {
+    let sized = |finding: &Finding| Sign::of(finding.kind) != Some(Sign::Logging);
+    for (callee, finding) in callees(symptoms).filter(|(_, finding)| sized(finding)) {
         if let Some(times) = ratio(finding).filter(|times| *times > 1.0) {
             let reason = if times < 1_000.0 {
                 format!("is {times:.1} times as {} as usual", how(finding))
@@ -187,11 +213,11 @@ fn effect(symptoms: &[&Finding]) -> Ranking {
 /// What of the growth is its own: what its callers see, less what it sees of its callees.
 fn exclusive(symptoms: &[&Finding]) -> Ranking {
     let mut ranking = Ranking::new();
-    for failing in [false, true] {
+    for sign in [Sign::Slow, Sign::Failing] {
         let mut seen: BTreeMap<Who, [f64; 2]> = BTreeMap::new();
         for (callee, finding) in callees(symptoms) {
             let Some((now, usual)) = value_pair(finding) else { continue };
-            if (finding.kind == FindingKind::ErrorRateHigh) != failing {
+            if Sign::of(finding.kind) != Some(sign) {
                 continue;
             }
             let of_callee = seen.entry(callee).or_default();
@@ -204,7 +230,7 @@ fn exclusive(symptoms: &[&Finding]) -> Ranking {
         for (node, [inwards, outwards]) in seen {
             let own = inwards - outwards;
             if own > 0.0 && most > 0.0 {
-                let what = if failing { "fails" } else { "is slow" };
+                let what = if sign == Sign::Failing { "fails" } else { "is slow" };
                 let share = 100.0 * own / inwards;
                 let reason = format!("{what} by itself: {share:.0} % of it is in none of its callees");
                 keep(&mut ranking, node, own / most, reason);

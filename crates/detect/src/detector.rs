@@ -60,6 +60,8 @@ pub struct Detector {
     behaviour: Behaviour,
     calibrated: Calibrated,
     gauged: Gauged,
+    #[serde(skip)]
+    budgets: Budgets,
     #[serde(with = "selvedge_model::hash::listed")]
     frozen: FixedMap<EdgeKey, Freeze>,
     told: [EventTime; 2],
@@ -126,6 +128,7 @@ impl Detector {
             behaviour: Behaviour::default(),
             calibrated: Calibrated::new(budgets),
             gauged: Gauged::new(budgets),
+            budgets,
             frozen: FixedMap::with_hasher(fixed_state()),
             told: [EventTime::ABSENT; 2],
             overflows: Overflows::default(),
@@ -137,12 +140,18 @@ impl Detector {
         self.rules = rules;
         self.calibrated.configure(budgets);
         self.gauged.configure(budgets);
+        self.budgets = budgets;
     }
 
     /// The rules.
     #[must_use]
     pub fn rules(&self) -> &RuleSet {
         &self.rules
+    }
+
+    /// How often people may be told of what is nothing.
+    pub(crate) fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// What the limits did. Callers of a window are added when it is done.
@@ -376,7 +385,7 @@ impl Detector {
     }
 
     /// The finding of a draft, whether or not it was told before.
-    fn tell(&self, cx: &Context<'_>, window: Window, key: EdgeKey, draft: Draft) -> Finding {
+    pub(crate) fn tell(&self, cx: &Context<'_>, window: Window, key: EdgeKey, draft: Draft) -> Finding {
         let rule = self.rules.rule(draft.kind);
         let mut hasher = StableHasher::default().field(draft.kind.name().as_bytes());
         for name in key.names(cx.symbols) {
@@ -475,7 +484,7 @@ fn window_state<'w>(
 }
 
 /// By time, kind, edge and subject: the order of a transcript.
-fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+pub(crate) fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(|left, right| {
         let key = |finding: &Finding| (finding.detected, finding.kind);
         key(left)

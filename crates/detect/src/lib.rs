@@ -18,6 +18,7 @@ mod detector;
 mod draft;
 mod gauged;
 mod identity;
+mod logs;
 mod novelty;
 mod parameters;
 mod rule_file;

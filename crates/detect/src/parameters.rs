@@ -288,8 +288,28 @@ parameters! {
         /// Share of them that both sides reported.
         both_share_min: Share,
     }
+    /// A workload serves calls and logs nothing any more.
+    telemetry_gap: TelemetryGap {
+        /// Part of the warning budget that false findings of this kind may take.
+        budget_share: Share,
+    }
     /// Telemetry that a strict receiver would have thrown away.
     malformed_telemetry: MalformedTelemetry {}
     /// Somebody invents names faster than they can be kept.
     cardinality: Cardinality {}
+    /// Calls of a route make a log statement that their workload never made.
+    log_template_new: LogTemplateNew {
+        /// Part of the warning budget that false findings of this kind may take.
+        budget_share: Share,
+    }
+    /// Calls of a route no longer make a log statement that they made.
+    log_template_missing: LogTemplateMissing {
+        /// Part of the warning budget that false findings of this kind may take.
+        budget_share: Share,
+    }
+    /// More, or fewer, calls of a route make a log statement.
+    log_rate: LogRate {
+        /// Part of the warning budget that false findings of this kind may take.
+        budget_share: Share,
+    }
 }

@@ -80,8 +80,12 @@ shipped! {
     "denied_burst.yml",
     "policy_unenforced.yml",
     "one_sided_call.yml",
+    "telemetry_gap.yml",
     "malformed_telemetry.yml",
     "cardinality.yml",
+    "log_template_new.yml",
+    "log_template_missing.yml",
+    "log_rate.yml",
 }
 
 impl Rule {

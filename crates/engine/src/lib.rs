@@ -7,6 +7,7 @@
 mod config;
 mod containment;
 mod live;
+mod logs;
 mod orders;
 mod overload;
 mod pipeline;

@@ -22,6 +22,7 @@ use selvedge_query::{HistoryEnds, Learned};
 
 use crate::config::EngineConfig;
 use crate::containment::Containment;
+use crate::logs::Logs;
 use crate::overload::Overload;
 use crate::recorder::{Recorded, Recorder};
 use crate::router::Router;
@@ -90,6 +91,7 @@ pub struct Pipeline {
     router: Router,
     shards: Shards,
     windows: Windows,
+    logs: Logs,
     recorder: Recorder,
     baselines: Baselines,
     measured: Measured,
@@ -116,6 +118,7 @@ impl Pipeline {
             router: Router::new(config),
             shards: Shards::start(&join, config.shards),
             windows: Windows::new(config.window_entries_max),
+            logs: Logs::new(&config.join),
             recorder: Recorder::new(config.record.as_ref()),
             baselines: Baselines::new(config.learn.clone()),
             measured: Measured::new(&config.learn),
@@ -156,7 +159,10 @@ impl Pipeline {
             if let Some(now) = self.router.advance(at) {
                 self.tick(now, effects);
             }
-            let (key, observation) = self.router.route(at);
+            let (key, _) = self.router.route(at);
+            let decoded = self.router.decoded();
+            let observation = &decoded.observations[at];
+            self.logs.take(key, observation, decoded.statement(at));
             self.recorder.observation(observation);
             self.shards.admit(key, observation);
             self.recorder.calls(self.shards.completed());
@@ -278,6 +284,7 @@ impl Pipeline {
             Overload::new("recent_traffic", "oldest_minute", self.containment.overflows().minutes),
             Overload::new("recent_traffic_rows", "keep_known", self.containment.overflows().calls),
         ]);
+        overloads.extend(self.logs.overloads());
         overloads.extend(self.recorder.overloads());
         overloads
     }
@@ -356,6 +363,8 @@ impl Pipeline {
             self.detector.window_done(*window);
             self.stats.windows += 1;
         }
+        let cx = Context { symbols: self.router.symbols(), baselines: &self.baselines, now, learning };
+        findings.extend(self.logs.judge(&cx, watermark, &self.detector));
         self.correlate(findings, now, effects);
         if closed_any {
             self.containment.consider_again();

@@ -17,6 +17,7 @@ mod directory;
 mod generations;
 mod group;
 mod hop;
+mod log_join;
 mod look_ahead;
 mod measured;
 mod reporters;
@@ -40,6 +41,7 @@ pub use config::{
 };
 pub use delta::{Completeness, TickDelta};
 pub use directory::Directory;
+pub use log_join::{LogCounts, LogJoin};
 pub use measured::{MeasuredEdges, MeasuredOverflows, MeasuredWindow};
 pub use reporters::Reporters;
 pub use series::{SeriesStore, SeriesUpdate};

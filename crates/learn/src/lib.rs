@@ -15,6 +15,7 @@ mod config;
 mod edge;
 pub mod gauges;
 mod identity;
+pub mod logs;
 mod mesh;
 pub mod normal;
 mod routes;

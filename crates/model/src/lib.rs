@@ -17,6 +17,7 @@ pub mod hash;
 pub mod histogram;
 pub mod id;
 pub mod incident;
+pub mod log_window;
 pub mod measure;
 pub mod metric;
 pub mod observation;
@@ -36,6 +37,7 @@ pub use gauge::{GaugeKey, GaugePoint};
 pub use histogram::LogHistogram;
 pub use id::{RequestId, SpanId, TraceId};
 pub use incident::{Calibration, Incident, IncidentStatus, QuarantineRef, Suspect};
+pub use log_window::{LogWindow, RouteCalls, Sample, ServedRoute};
 pub use measure::{EdgeCounts, Measure, MeasureClass};
 pub use metric::{Meaning, MetricPoint, MetricValue, Temporality};
 pub use observation::{

@@ -215,6 +215,11 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("sql_history_waiting", "oldest_segment_first"),
             ("recent_traffic", "oldest_minute"),
             ("recent_traffic_rows", "keep_known"),
+            ("log_templates", "pool"),
+            ("log_workloads", "keep_known"),
+            ("log_traces", "oldest_trace_first"),
+            ("log_routes", "keep_known"),
+            ("log_statements", "keep_known"),
         ];
         for (limit, policy) in limits {
             let row = format!("selvedge_overloads_total{{limit=\"{limit}\",policy=\"{policy}\"}} 0");

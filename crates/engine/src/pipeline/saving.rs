@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::Pipeline;
 use super::measuring::Measured;
 use crate::config::EngineConfig;
+use crate::logs::Logs;
 use crate::router::SavedStream;
 use crate::shards::SavedShards;
 use crate::stats::Stats;
@@ -26,6 +27,8 @@ use crate::windows::Windows;
 const NAMES: &str = "names";
 /// The sequential part: watermark, directory, aliases, reporters, routes, metric series; and counts of what passed.
 const STREAM: &str = "stream";
+/// Statements of workloads, which calls make them, and those that wait for their calls.
+const LOGS: &str = "logs";
 /// Open calls and open windows.
 const OPEN: &str = "open";
 /// What every edge, callee, caller and the mesh are known to do.
@@ -100,6 +103,7 @@ impl Pipeline {
         vec![
             section(NAMES, &(overflowed, names)),
             section(STREAM, &(self.router.save(), &self.stats, self.telemetry_judged)),
+            section(LOGS, &self.logs),
             section(OPEN, &(open, &self.windows)),
             section(BASELINES, &self.baselines),
             section(MEASURED, &self.measured),
@@ -142,6 +146,9 @@ impl Pipeline {
         let (stream, stats, judged): (SavedStream, Stats, TelemetryCounts) = read(from, STREAM)?;
         self.router.load(stream, config);
         (self.stats, self.telemetry_judged) = (stats, judged);
+        let mut logs: Logs = read(from, LOGS)?;
+        logs.configure(&config.join);
+        self.logs = logs;
         let (open, mut windows): (SavedShards, Windows) = read(from, OPEN)?;
         self.shards.load(open);
         windows.configure(config.window_entries_max);
