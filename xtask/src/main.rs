@@ -33,10 +33,9 @@ cargo xtask <command>
              --glibc  --yardstick-only
            --sql: questions over ten million calls in memory, against plain DataFusion; what a row costs and takes
              --rounds N (5)  --calls N (10000000)  --edges N (1000)
-  soak     false pages of simulated mesh-weeks, what is found of injected faults, poisoning, broken calibration;
-           `soak recorded`: faults recorded in other systems (../shared/captures), found or not, and suspects
+  soak     false pages of simulated mesh-weeks, what is found of injected faults, poisoning, broken calibration
              null | power | poison | control | causes | wired | cost | short (for CI)
-             recorded [FOLDER]: faults that others recorded, in the captures beside the checkout
+             recorded: faults that others recorded (../shared/captures): found or not, how soon, suspects
              --seed N (1)  --meshes N (1)  --edges N (300)  --weeks N (2)  --warm-weeks N (5)  --window SECONDS (10)
 ";
 

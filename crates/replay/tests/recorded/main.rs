@@ -15,6 +15,7 @@ use common::{NoPace, write_frames};
 use labels::Fault;
 use outcome::Outcome;
 use selvedge_engine::{EngineConfig, Pipeline, RuleSet};
+use selvedge_model::EventTime;
 use selvedge_replay::capture::CaptureReader;
 use selvedge_replay::judge;
 use selvedge_testkit::{RawFrame, Renaming, rename};
@@ -72,7 +73,13 @@ fn play(path: &Path, faults: &[Fault]) -> (Outcome, Vec<String>) {
         .collect();
     names.sort();
     names.dedup();
-    (Outcome::of(&played, faults), names)
+    (Outcome::of(&played, faults, received(path)), names)
+}
+
+/// When the first and the last batch were received.
+fn received(path: &Path) -> (EventTime, EventTime) {
+    let times = CaptureReader::open(path).unwrap().map(|frame| EventTime(frame.unwrap().observed.unwrap().0));
+    times.fold((EventTime(u64::MAX), EventTime(0)), |(first, last), at| (first.min(at), last.max(at)))
 }
 
 /// A word of letters for each number, in another order than the numbers' own.

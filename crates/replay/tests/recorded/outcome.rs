@@ -1,11 +1,15 @@
 //! What came of a recording: each fault found or not, and what was told without one.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use selvedge_model::{EventTime, Finding, Incident, Severity, SignalKind};
 use selvedge_replay::Played;
 
 use crate::labels::Fault;
+
+/// What comes so soon after the last fault may still be of it.
+const AFTERMATH: Duration = Duration::from_mins(1);
 
 /// What was found of one fault.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +32,10 @@ pub(crate) struct Outcome {
     false_told: Vec<(u64, &'static str)>,
     /// Incidents for the record (info, low) without a fault.
     false_noted: usize,
-    hours: f64,
+    /// Hours until [`AFTERMATH`] past the last fault, and after that.
+    hours: [f64; 2],
+    /// Which of `false_told` came in the first of them.
+    early: usize,
     /// Log records came with it.
     pub(crate) has_logs: bool,
 }
@@ -36,7 +43,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Matches incidents with faults: an incident may be about a fault when one of its findings was detected in the
     /// fault's span; it is false when it is about none whose service it suspects.
-    pub(crate) fn of(played: &Played, faults: &[Fault]) -> Self {
+    pub(crate) fn of(played: &Played, faults: &[Fault], (start, end): (EventTime, EventTime)) -> Self {
         let told_at = |incident: &Incident, span: (EventTime, EventTime), service: Option<&str>| {
             let about =
                 |finding: &&Finding| service.is_none_or(|name| finding.edge.destination.workload == name);
@@ -70,20 +77,23 @@ impl Outcome {
             };
             !faults.iter().any(explains)
         };
-        let start = played.stats.event_time_start.unwrap_or_default();
+        let quiet = faults.last().map_or(start, |fault| fault.span.1.after(AFTERMATH)).min(end);
+        let hours = |from: EventTime, to: EventTime| to.since(from).as_secs_f64() / 3_600.0;
+        let mut false_told: Vec<&Incident> = told.iter().copied().filter(of_no_fault).collect();
+        // Incidents come by their ids, which follow from names.
+        false_told.sort_by_key(|incident| incident.opened);
         let since_start = |at: EventTime| at.since(start).as_secs();
         let noted = played.incidents.iter().filter(|incident| incident.severity < Severity::Medium);
         Self {
             found: found.collect(),
-            false_told: told
+            early: false_told.iter().filter(|incident| incident.opened <= quiet).count(),
+            false_told: false_told
                 .iter()
-                .copied()
-                .filter(of_no_fault)
                 .map(|incident| (since_start(incident.opened), incident.severity.name()))
                 .collect(),
             false_noted: noted.filter(of_no_fault).count(),
             has_logs: played.stats.ledger.received(SignalKind::Logs) > 0,
-            hours: played.stats.event_time_end.map_or(0.0, |end| end.since(start).as_secs_f64() / 3_600.0),
+            hours: [hours(start, quiet), hours(quiet, end)],
         }
     }
 
@@ -102,7 +112,8 @@ impl Outcome {
 
     /// As text.
     pub(crate) fn table(&self, name: &str, faults: &[Fault]) -> String {
-        let mut text = format!("\n{name}: {} faults in {:.2} h\n", faults.len(), self.hours);
+        let mut text =
+            format!("\n{name}: {} faults in {:.2} h\n", faults.len(), self.hours[0] + self.hours[1]);
         let mut row = |cells: [&str; 6]| {
             let [fault, service, found, delay, rank, severity] = cells;
             writeln!(text, "  {fault:<16} {service:<28} {found:<10} {delay:>7} {rank:>5}  {severity}")
@@ -119,7 +130,6 @@ impl Outcome {
             let delay = format!("{:.0}", found.delay_seconds);
             row([&fault.what, &fault.service, how, &delay, &rank, found.severity.name()]);
         }
-        let false_an_hour = self.false_told.len() as f64 / self.hours.max(f64::MIN_POSITIVE);
         writeln!(
             text,
             "  found with the right service first: {}, among three: {}; of {}",
@@ -128,14 +138,13 @@ impl Outcome {
             faults.len()
         )
         .unwrap();
-        writeln!(
-            text,
-            "  incidents without a fault: {} ({false_an_hour:.2} an hour) at {:?} s; for the record: {}",
-            self.false_told.len(),
-            self.false_told,
-            self.false_noted
-        )
-        .unwrap();
+        let (early, late) = self.false_told.split_at(self.early);
+        for (part, hours, told) in [("with", self.hours[0], early), ("after the", self.hours[1], late)] {
+            let count = told.len();
+            writeln!(text, "  incidents without a fault in the {hours:.2} h {part} faults: {count} {told:?}")
+                .unwrap();
+        }
+        writeln!(text, "  for the record, without a fault: {}", self.false_noted).unwrap();
         text
     }
 }
