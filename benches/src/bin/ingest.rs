@@ -109,8 +109,9 @@ fn main() -> anyhow::Result<()> {
 fn checkpoint(pipeline: &mut Pipeline, config: &EngineConfig) -> anyhow::Result<()> {
     let micros = |began: u64| anyhow::Ok((cpu_nanoseconds()? - began) / 1_000);
     let began = cpu_nanoseconds()?;
-    let checkpoint = Checkpoint { head: Head::default(), sections: pipeline.save() };
+    let saved = pipeline.save();
     let (pause, began) = (micros(began)?, cpu_nanoseconds()?);
+    let checkpoint = Checkpoint { head: Head::default(), sections: saved.into_sections() };
     let mut file = Vec::new();
     checkpoint.write(&mut file)?;
     let (write, began) = (micros(began)?, cpu_nanoseconds()?);

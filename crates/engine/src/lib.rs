@@ -23,7 +23,7 @@ pub use config::EngineConfig;
 pub use live::{CheckpointPlan, CheckpointWriter, Engine, HistoryWriter, LiveSnapshots, run};
 pub use orders::{LiveOrders, OrderError};
 pub use overload::Overload;
-pub use pipeline::{Effect, IngestError, KNOWLEDGE, Mode, Pick, Pipeline, RawBatch, StateError};
+pub use pipeline::{Effect, IngestError, KNOWLEDGE, Mode, Pick, Pipeline, RawBatch, Saved, StateError};
 pub use recorder::Recorded;
 pub use retention::Handed;
 pub use selvedge_correlate::IncidentChange;

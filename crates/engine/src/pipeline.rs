@@ -33,7 +33,7 @@ use crate::windows::{ClosedWindow, Windows};
 use measuring::Measured;
 
 pub use knowing::Pick;
-pub use saving::{KNOWLEDGE, StateError};
+pub use saving::{KNOWLEDGE, Saved, StateError};
 
 /// Between two processes: a shorter time is no gap. It ends no incident that would not have ended, and what is seen on both
 /// sides of it belongs together.

@@ -1,10 +1,13 @@
 //! Logs of workloads beside the calls that made them: a fault in code that shows nowhere else.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
+mod common;
+
 use std::time::Duration;
 
-use selvedge_engine::{Effect, Encoding, EngineConfig, Pipeline, RawBatch, RuleSet};
-use selvedge_model::{Finding, FindingKind, Incident, Severity, SteadyTime};
+use common::{assert_same_knowledge, fresh, resumed, take};
+use selvedge_engine::Effect;
+use selvedge_model::{Finding, FindingKind, Incident, Severity};
 use selvedge_testkit::{RawFrame, Request, Statement, Traffic, recut};
 
 const ASKED: &str = "12:00:00.5 INFO shop.Cart#31 asked for entry 4711 of the ledger";
@@ -62,19 +65,8 @@ struct Run {
 }
 
 fn run(frames: &[RawFrame], shards: usize) -> Run {
-    let config = EngineConfig { shards, ..EngineConfig::default() };
-    let mut pipeline = Pipeline::new(&config, RuleSet::shipped());
-    let mut effects = Vec::new();
-    for frame in frames {
-        let batch = RawBatch {
-            signal: frame.signal,
-            encoding: Encoding::Protobuf,
-            body: &frame.payload,
-            observed: frame.observed,
-            steady: SteadyTime::recorded(frame.observed),
-        };
-        pipeline.ingest(batch, &mut effects).unwrap();
-    }
+    let mut pipeline = fresh(shards);
+    let mut effects = take(&mut pipeline, frames);
     pipeline.finish(&mut effects);
     let findings = effects
         .into_iter()
@@ -163,4 +155,21 @@ fn hostile_statements_break_nothing_and_tell_nothing() {
         matches!(finding.kind, FindingKind::LogTemplateMissing | FindingKind::LogTemplateNew)
     };
     assert_eq!(told.findings.iter().find(of_logs), None);
+}
+
+/// Guarantees: statements, what calls usually make of them, and those that wait for their calls go on from a checkpoint.
+#[test]
+fn a_process_that_goes_on_from_a_checkpoint_knows_the_same_of_logs() {
+    let frames = traffic(Fault::CodeOfCart);
+    let mut undisturbed = fresh(1);
+    let told = take(&mut undisturbed, &frames);
+    for (part, shards) in [(3, 1), (10, 2), (11, 1)] {
+        let (before, after) = frames.split_at(frames.len() * part / 12);
+        let mut first = fresh(3 - shards);
+        let mut effects = take(&mut first, before);
+        let mut next = resumed(&mut first, shards);
+        effects.extend(take(&mut next, after));
+        assert_same_knowledge(&mut next, &mut undisturbed, &format!("cut at {part} of 12"));
+        assert_eq!(format!("{effects:?}"), format!("{told:?}"), "cut at {part} of 12");
+    }
 }

@@ -1,9 +1,13 @@
 //! Edges that only metrics know: the same fault by counters, histograms and gauges; the network between two witnesses.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
-use std::fmt::Write as _;
+mod common;
 
-use selvedge_engine::{Effect, Encoding, EngineConfig, Pipeline, RawBatch, RuleSet};
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use common::{assert_same_knowledge, fresh, resumed};
+use selvedge_engine::{Effect, Encoding, Pipeline, RawBatch};
 use selvedge_model::{Finding, FindingKind, Incident, ObservedTime, Severity, SignalKind, SteadyTime};
 
 const START: u64 = 1_790_000_040;
@@ -159,13 +163,26 @@ struct Run {
 
 /// Plays it; each metric in a request of its own when `cut`.
 fn run(dialect: Dialect, wrong: Wrong, shards: usize, cut: bool) -> Run {
-    let config = EngineConfig { shards, ..EngineConfig::default() };
-    let mut pipeline = Pipeline::new(&config, RuleSet::shipped());
+    let mut pipeline = fresh(shards);
     let mut effects = Vec::new();
-    for minute in 0..MINUTES {
+    play(&mut pipeline, dialect, wrong, 0..MINUTES, cut, &mut effects);
+    pipeline.finish(&mut effects);
+    let incidents = pipeline.incidents().filter(|one| one.severity > Severity::Info).cloned().collect();
+    Run { effects, incidents }
+}
+
+fn play(
+    pipeline: &mut Pipeline,
+    dialect: Dialect,
+    wrong: Wrong,
+    minutes: Range<u64>,
+    cut: bool,
+    effects: &mut Vec<Effect>,
+) {
+    for minute in minutes {
         let observed = ObservedTime((START + 60 * (minute + 1)) * 1_000_000_000 + 500_000_000);
         let steady = SteadyTime::recorded(observed);
-        pipeline.advance_clock(steady, &mut effects);
+        pipeline.advance_clock(steady, effects);
         let metrics = metrics(dialect, wrong, minute);
         let bodies: Vec<String> = if cut {
             metrics.iter().map(|metric| request(std::slice::from_ref(metric))).collect()
@@ -175,13 +192,10 @@ fn run(dialect: Dialect, wrong: Wrong, shards: usize, cut: bool) -> Run {
         for body in bodies {
             let (signal, encoding) = (SignalKind::Metrics, Encoding::Json);
             let batch = RawBatch { signal, encoding, body: body.as_bytes(), observed, steady };
-            let decoded = pipeline.ingest(batch, &mut effects).unwrap();
+            let decoded = pipeline.ingest(batch, effects).unwrap();
             assert!(!decoded.points.is_empty(), "{body}");
         }
     }
-    pipeline.finish(&mut effects);
-    let incidents = pipeline.incidents().filter(|one| one.severity > Severity::Info).cloned().collect();
-    Run { effects, incidents }
 }
 
 impl Run {
@@ -259,5 +273,26 @@ fn shards_and_the_cut_of_batches_change_nothing() {
         let whole = text(1, false);
         assert_eq!(whole, text(3, false), "{dialect:?}");
         assert_eq!(whole, text(2, true), "{dialect:?}");
+    }
+}
+
+/// Guarantees: what is known of edges by metrics alone, and what waits for its window, goes on from a checkpoint.
+#[test]
+fn a_process_that_goes_on_from_a_checkpoint_knows_the_same_of_metrics() {
+    for dialect in [Dialect::Gauge, Dialect::Cumulative] {
+        let (mut undisturbed, mut told) = (fresh(1), Vec::new());
+        play(&mut undisturbed, dialect, Wrong::SlowNetwork, 0..MINUTES, false, &mut told);
+        for (minute, shards) in [(10, 1), (QUIET + 1, 2), (QUIET + FAULT, 1)] {
+            let (mut first, mut effects) = (fresh(3 - shards), Vec::new());
+            play(&mut first, dialect, Wrong::SlowNetwork, 0..minute, false, &mut effects);
+            let mut next = resumed(&mut first, shards);
+            play(&mut next, dialect, Wrong::SlowNetwork, minute..MINUTES, false, &mut effects);
+            assert_same_knowledge(
+                &mut next,
+                &mut undisturbed,
+                &format!("{dialect:?}, cut at minute {minute}"),
+            );
+            assert_eq!(format!("{effects:?}"), format!("{told:?}"), "{dialect:?}, cut at minute {minute}");
+        }
     }
 }

@@ -42,11 +42,12 @@ const INCIDENTS: &str = "incidents";
 /// What quarantines are tried on.
 const TRAFFIC: &str = "traffic";
 
-/// The sections that are knowledge, and no state of a stream: what another Selvedge can begin with.
+/// The sections that are knowledge, and no state of a stream: what another Selvedge can begin with. What calls usually log is
+/// not among them: it is learned anew within minutes.
 pub const KNOWLEDGE: [&str; 4] = [NAMES, BASELINES, MEASURED, DETECTION];
 
-/// The version of all sections. It grows with any change of a type that is in one, and [`read`] then translates the
-/// versions before it: the test of `goldens` has a file of each.
+/// The version of all sections. It grows with any change of a type that is in one, and [`read`] then has to translate the
+/// versions before it: `tests/checkpoints.rs` has a file of each.
 const VERSION: u16 = 1;
 
 /// Why a checkpoint cannot be gone on from.
@@ -74,6 +75,9 @@ pub enum StateError {
         #[source]
         source: postcard::Error,
     },
+    /// A section goes on behind what its name says.
+    #[error("its section `{0}` has more than it should")]
+    Surplus(&'static str),
     /// Names that no table gave out.
     #[error("its section `names` has a name twice, or too many of them")]
     Names,
@@ -93,24 +97,48 @@ struct Names {
     names: Vec<String>,
 }
 
+/// Everything that is known, at one moment. Open calls are the most of it, cheap to copy and dear to write down, which is
+/// done by who has the time.
+pub struct Saved {
+    /// [`OPEN`] has the open windows alone so far.
+    sections: Vec<Section>,
+    calls: SavedShards,
+}
+
+impl Saved {
+    /// As a checkpoint holds it.
+    #[must_use]
+    pub fn into_sections(self) -> Vec<Section> {
+        let Self { mut sections, calls } = self;
+        if let Some(open) = sections.iter_mut().find(|section| section.name == OPEN) {
+            // A pair is written down as one behind the other.
+            let mut pair = section(OPEN, &calls);
+            pair.bytes.append(&mut open.bytes);
+            *open = pair;
+        }
+        sections
+    }
+}
+
 impl Pipeline {
     /// Everything that what comes next depends on. The engine goes on as if nothing had been asked.
-    pub fn save(&mut self) -> Vec<Section> {
-        let (open, deltas) = self.shards.save();
+    pub fn save(&mut self) -> Saved {
+        let (calls, deltas) = self.shards.save();
         self.take(deltas);
         let (names, overflowed) = self.router.symbols().names();
         let names: Vec<&str> = names.collect();
-        vec![
+        let sections = vec![
             section(NAMES, &(overflowed, names)),
             section(STREAM, &(self.router.save(), &self.stats, self.telemetry_judged)),
             section(LOGS, &self.logs),
-            section(OPEN, &(open, &self.windows)),
+            section(OPEN, &self.windows),
             section(BASELINES, &self.baselines),
             section(MEASURED, &self.measured),
             section(DETECTION, &self.detector),
             section(INCIDENTS, &(&self.correlator, &self.alerted)),
             section(TRAFFIC, self.containment.recent()),
-        ]
+        ];
+        Saved { sections, calls }
     }
 
     /// An engine that goes on from a checkpoint, with the configuration and the rules of now. One that has only
@@ -176,5 +204,7 @@ fn read<T: DeserializeOwned>(from: &Checkpoint, name: &'static str) -> Result<T,
     if VERSION < section.version {
         return Err(StateError::Newer { section: name, found: section.version });
     }
-    postcard::from_bytes(&section.bytes).map_err(|source| StateError::Malformed { section: name, source })
+    let read = postcard::take_from_bytes(&section.bytes);
+    let (value, rest) = read.map_err(|source| StateError::Malformed { section: name, source })?;
+    if rest.is_empty() { Ok(value) } else { Err(StateError::Surplus(name)) }
 }
