@@ -9,9 +9,12 @@ use selvedge_decode::{Decoded, Decoder};
 use selvedge_join::{Aliases, Directory, JoinConfig, Progress, Reporters, SeriesStore};
 use selvedge_learn::RouteLearner;
 use selvedge_model::time::nanos;
-use selvedge_model::{EventTime, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable};
+use selvedge_model::{
+    EventTime, Fate, Node, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable,
+};
 
 use crate::config::EngineConfig;
+use crate::inventors::Inventors;
 use crate::overload::Overload;
 use crate::pipeline::{IngestError, RawBatch};
 use crate::stats::Stats;
@@ -32,6 +35,7 @@ pub(crate) struct Router {
     routes: RouteLearner,
     series: SeriesStore,
     records_pooled: u64,
+    inventors: Inventors,
     ticked: EventTime,
     arrival: Arrival,
     heard: Heard,
@@ -81,6 +85,7 @@ impl Router {
             routes: RouteLearner::new(&config.learn),
             series: SeriesStore::new(join),
             records_pooled: 0,
+            inventors: Inventors::default(),
             ticked: EventTime::ABSENT,
             arrival: Arrival::default(),
             heard: Heard::default(),
@@ -151,7 +156,16 @@ impl Router {
     /// Names the record at `at`, where it lies, and finds the request it belongs to; `None` when it names none.
     pub(crate) fn route(&mut self, at: usize) -> (Option<u128>, &Observation) {
         let Self {
-            decoded, directory, reporters, progress, routes, aliases, symbols, records_pooled, ..
+            decoded,
+            directory,
+            reporters,
+            progress,
+            routes,
+            aliases,
+            symbols,
+            records_pooled,
+            inventors,
+            ..
         } = self;
         let observation = &mut decoded.observations[at];
         let key = aliases.key_of(observation.trace_id, observation.request_id);
@@ -159,8 +173,9 @@ impl Router {
         observation.last_word = reporters.last_word(observation, progress.frontier());
         let callee = if observation.side == Side::Client { observation.peer } else { observation.reporter };
         observation.route = routes.template(callee.workload, observation.route, observation.status, symbols);
-        if symbols.overflowed() > 0 {
-            *records_pooled += u64::from(observation.pooled());
+        if symbols.overflowed() > 0 && observation.pooled() {
+            *records_pooled += 1;
+            inventors.count(Node::of(&observation.reporter));
         }
         (key, observation)
     }
@@ -171,13 +186,23 @@ impl Router {
         self.records_pooled
     }
 
+    /// Who sent most of them.
+    pub(crate) fn inventor(&self) -> Option<(Node, u64)> {
+        self.inventors.first()
+    }
+
     /// Settles the metric points of the batch just decoded.
     pub(crate) fn admit_points(&mut self, stats: &mut Stats) {
         for point in &self.decoded.points {
             self.progress.heartbeat(point.origin);
             let update = self.series.admit(point);
-            let pooled = [point.name, point.origin].contains(&Symbol::OVERFLOW);
-            self.records_pooled += u64::from(pooled || point.reporter.pooled() || point.peer.pooled());
+            // A series without room is a name without room: values of labels are invented as easily.
+            let pooled =
+                [point.name, point.origin].contains(&Symbol::OVERFLOW) || update.fate == Fate::Evicted;
+            if pooled || point.reporter.pooled() || point.peer.pooled() {
+                self.records_pooled += 1;
+                self.inventors.count(Node::of(&point.reporter));
+            }
             stats.ledger.receive(selvedge_model::SignalKind::Metrics, 1);
             stats.ledger.settle(selvedge_model::SignalKind::Metrics, update.fate, 1);
         }

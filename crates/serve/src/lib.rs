@@ -6,6 +6,7 @@
 
 mod api;
 mod auth;
+mod door;
 mod hosts;
 mod journal_metrics;
 mod metrics;

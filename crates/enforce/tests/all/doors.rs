@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use hyper_util::rt::TokioIo;
-use selvedge_enforce::xds::{BearerToken, XdsConfig, XdsTls};
+use selvedge_enforce::xds::{TokenGate, XdsConfig, XdsTls};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsConnector;
@@ -29,7 +29,7 @@ fn subscription() -> DiscoveryRequest {
 
 #[tokio::test]
 async fn without_the_token_there_is_no_stream() {
-    let server = Server::start(XdsConfig { token: Some(BearerToken::new("s3cret")), ..config() }).await;
+    let server = Server::start(XdsConfig { token: Some(s3cret()), ..config() }).await;
     server.handle.publish(peace());
     for (token, admitted) in [(None, false), (Some("Bearer wrong"), false), (Some("Bearer s3cret"), true)] {
         let mut request = Request::new(tokio_stream::once(subscription()));
@@ -111,4 +111,9 @@ fn channel(address: std::net::SocketAddr, tls: rustls::ClientConfig) -> Channel 
         }
     });
     Endpoint::from_static("http://localhost").connect_with_connector_lazy(connect)
+}
+
+/// The door of a program that knows one token.
+fn s3cret() -> TokenGate {
+    TokenGate::new(|headers| headers.get("authorization").is_some_and(|value| value == "Bearer s3cret"))
 }
