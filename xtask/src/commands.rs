@@ -108,6 +108,7 @@ fn end_to_end(workspace: &Workspace, steps: &mut Steps, built: bool) -> Result<(
         steps.run("build selvedge", workspace.cargo().args(["build", "--package", "selvedge"]))?;
     }
     if let Some(peers) = installed {
+        steps.step("cargo deny", || peers.audit_dependencies(workspace))?;
         let mut xds = workspace.cargo();
         xds.args(["test", if built { "--workspace" } else { "--package=selvedge-enforce" }]);
         xds.args(["--test", "real_envoy"]);

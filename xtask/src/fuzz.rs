@@ -26,6 +26,8 @@ const INPUT_BYTES_MAX: u64 = 4096;
 const HANG_SECONDS: u64 = 25;
 /// Megabytes of a target's process; inputs of 4 KB have no reason to need them.
 const MEMORY_MB_MAX: u64 = 2048;
+/// Files in it cost no disk.
+const MEMORY_FOLDER: &str = "/dev/shm";
 /// How often running targets are looked at.
 const LOOK_AFTER: Duration = Duration::from_millis(200);
 
@@ -185,6 +187,10 @@ impl Run {
             Some(runs) => command.arg(format!("-runs={runs}")),
             None => command.arg(format!("-max_total_time={}", options.seconds)),
         };
+        // What writes files writes them to memory, where there is such a folder.
+        if Path::new(MEMORY_FOLDER).is_dir() {
+            command.env("TMPDIR", MEMORY_FOLDER);
+        }
         let words = workspace.root.join("fuzz/words").join(format!("{target}.dict"));
         if words.is_file() {
             command.arg(format!("-dict={}", words.display()));

@@ -13,6 +13,7 @@ use crate::error::SqlError;
 use crate::guard;
 use crate::history::Files;
 use crate::segment::{Store, StoreConfig};
+use crate::service::unbroken;
 use crate::session;
 
 /// Plans statements over our tables, which have no rows.
@@ -48,7 +49,8 @@ impl Planner {
     pub fn plan(&self, sql: &str) -> Result<Vec<String>, SqlError> {
         let statement = guard::parse(sql)?;
         let planning = |error| SqlError::planning_of(&error, 0, sql);
-        let plan = self.runtime.block_on(self.state.statement_to_plan(statement)).map_err(planning)?;
+        let plan = async { self.state.statement_to_plan(statement).await.map_err(planning) };
+        let plan = self.runtime.block_on(unbroken(plan))?;
         guard::check_plan(&plan)?;
         let mut names = Vec::new();
         let walked = plan.apply_with_subqueries(|node| {

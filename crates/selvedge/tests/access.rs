@@ -136,6 +136,7 @@ fn start(sinks: SocketAddr) -> Loud {
     let folder = tempfile::tempdir().unwrap();
     let [grpc, http, api, wire, xds] = free_addresses();
     let [grpc_token, http_token, serve_token, password, xds_token, webhook, pagerduty, slack, hook] = SECRETS;
+    fs::create_dir(folder.path().join("state")).unwrap();
     fs::write(folder.path().join("serve-token"), serve_token).unwrap();
     fs::write(folder.path().join("webhook-secret"), format!("whsec_{webhook}\n")).unwrap();
     let config = format!(
@@ -252,10 +253,14 @@ impl Loud {
     }
 
     /// Uses every secret, and every door without one.
-    fn use_everything(&self) {
+    fn use_everything(&mut self) {
         let [grpc_token, http_token, serve_token, password, xds_token, ..] = SECRETS;
         let [wrong_token, wrong_password] = GUESSES;
-        until("ready", || self.ask("GET", "/readyz", "").contains(" 200 "));
+        until("ready", || {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{}", fs::read_to_string(self.folder.path().join("stderr")).unwrap());
+            self.ask("GET", "/readyz", "").contains(" 200 ")
+        });
         for frame in CaptureReader::open(Path::new(&fixture("exfiltration.otlpcap.zst"))).unwrap() {
             let frame = frame.unwrap();
             let path = format!("/v1/{}", frame.signal.name());
