@@ -63,7 +63,8 @@ struct Request {
 }
 
 fn read(signal: SignalKind, body: &[u8]) -> Option<Request> {
-    let style = Style { bare_integers: body.len() % 2 == 0, upper_case: body.len() % 3 == 0 };
+    let style =
+        Style { bare_integers: body.len().is_multiple_of(2), upper_case: body.len().is_multiple_of(3) };
     let (count, canonical, json, plain) = match signal {
         SignalKind::Traces => {
             let request = ExportTraceServiceRequest::decode(body).ok()?;

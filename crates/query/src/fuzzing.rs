@@ -38,8 +38,7 @@ impl Planner {
         Ok(Self { state, runtime })
     }
 
-    /// The plan's names of nodes when the statement would be run. A statement that parses is written and parsed again, to
-    /// the same.
+    /// The plan's nodes by name, when the statement would be run.
     ///
     /// # Errors
     /// The refusal that a person would read.
