@@ -8,7 +8,7 @@ use selvedge_learn::normal::{Ended, Reading, Teaching};
 use selvedge_model::finding::Family;
 use selvedge_model::hash::{FixedMap, FixedSet, StableHasher, fixed_state};
 use selvedge_model::{
-    CallShape, EdgeKey, EdgeWindow, EventTime, Finding, FindingKind, Node, Severity, Window,
+    CallShape, EdgeKey, EdgeWindow, EventTime, Finding, FindingKind, Node, Severity, Symbol, Window,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,8 +45,10 @@ pub struct TelemetryCounts {
     pub received: u64,
     /// Signals that could not be understood.
     pub rejected: u64,
-    /// Records with a name that found no room in the symbol table.
+    /// Records with a name that found no room in the symbol table, or of a series that found none.
     pub symbols_overflowed: u64,
+    /// Who sent most of those so far, and of how many at least.
+    pub inventor: Option<(Node, u64)>,
 }
 
 /// Judges. Holds rules, what was told already, and what must not be learned.
@@ -316,8 +318,14 @@ impl Detector {
         let overflowed = (counts.symbols_overflowed > 0 && self.rules.cardinality().is_some()).then(|| {
             Draft::new(FindingKind::Cardinality, cx.now)
                 .subject("names")
-                .summary("the table of names is full; new names are pooled".to_owned())
+                .summary(match inventor(cx, counts).as_str() {
+                    "" => "there is no room for more names; new ones are pooled".to_owned(),
+                    sender => format!(
+                        "there is no room for more names, most of them from {sender}; new ones are pooled"
+                    ),
+                })
                 .fact("records_with_pooled_names", counts.symbols_overflowed, 0)
+                .note("most_sent_by", &inventor(cx, counts))
         });
         let mut findings = Vec::new();
         for (slot, draft) in [rejected, overflowed].into_iter().enumerate() {
@@ -481,6 +489,17 @@ fn window_state<'w>(
         overflows.windows += 1;
     }
     windows.entry(window).or_default()
+}
+
+/// Who invents names, for people; empty when nobody can be named.
+fn inventor(cx: &Context<'_>, counts: &TelemetryCounts) -> String {
+    match counts.inventor {
+        Some((sender, _)) if sender.workload == Symbol::OVERFLOW => {
+            "senders that invent their own names, too".to_owned()
+        }
+        Some((sender, _)) if sender.known() => sender.endpoint(Symbol::NONE, cx.symbols).label(),
+        _ => String::new(),
+    }
 }
 
 /// By time, kind, edge and subject: the order of a transcript.
