@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::fuzz;
 use crate::peers;
 use crate::steps::{self, Steps};
 use crate::tidy as tidiness;
@@ -38,6 +39,9 @@ fn style(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     // A target that no `cargo test` finds by itself is not among all targets either.
     let by_name = ["clippy", "--workspace", "--test", "real_envoy", "--", "-D", "warnings"];
     steps.run("clippy of the tests with a real Envoy", workspace.cargo().args(by_name))?;
+    // What only the fuzzer turns on is in no other target.
+    let fuzzed = ["clippy", "--package", "selvedge-fuzz", "--all-targets", "--features", "fuzzer"];
+    steps.run("clippy of fuzz targets", workspace.cargo().args(fuzzed).args(["--", "-D", "warnings"]))?;
     let doc = ["doc", "--workspace", "--no-deps", "--document-private-items"];
     steps.run("docs", workspace.cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))
 }
@@ -88,6 +92,7 @@ pub(crate) fn test(flags: &[&str]) -> Result<()> {
         tests(&workspace, &mut steps)?;
         if in_ci {
             steps.run("soak, short form", &mut soaked(&workspace, &["short"]))?;
+            steps.step("fuzz, short form", || fuzz::short(&workspace))?;
         }
     }
     if peers_wanted {
@@ -115,6 +120,7 @@ fn end_to_end(workspace: &Workspace, steps: &mut Steps, built: bool) -> Result<(
         steps.run("build selvedge", workspace.cargo().args(["build", "--package", "selvedge"]))?;
     }
     if let Some(peers) = installed {
+        steps.step("cargo deny", || peers.audit_dependencies(workspace))?;
         let mut xds = workspace.cargo();
         xds.args(["test", if built { "--workspace" } else { "--package=selvedge-enforce" }]);
         xds.args(["--test", "real_envoy"]);

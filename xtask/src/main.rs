@@ -1,12 +1,13 @@
 //! `cargo xtask`: everything that this repository does to itself, in one place that needs nothing but Cargo.
 //!
 //! Turns a command's name into steps that are printed, timed and stopped at the first failure. Owns the checks that
-//! Cargo cannot express ([`tidy`], [`floors`]), the peers of the end-to-end test ([`peers`]) and the benchmark
-//! (`bench.rs`). Never part of the shipped program. Start reading at [`COMMANDS`], then `commands.rs`.
+//! Cargo cannot express ([`tidy`], [`floors`]), the peers of the end-to-end test ([`peers`]), the benchmark
+//! ([`bench`]) and fuzzing ([`fuzz`]). Never part of the shipped program. Start reading at [`COMMANDS`], then `commands.rs`.
 
 mod bench;
 mod commands;
 mod floors;
+mod fuzz;
 mod peers;
 mod steps;
 mod text_rules;
@@ -33,6 +34,8 @@ cargo xtask <command>
              --glibc  --yardstick-only
            --sql: questions over ten million calls in memory, against plain DataFusion; what a row costs and takes
              --rounds N (5)  --calls N (10000000)  --edges N (1000)
+  fuzz     hostile bytes for everything that reads any (`fuzz/`): [TARGET]...
+             --seconds N (60 each)  --runs N (each, instead)  --jobs N (cores)  --release
   soak     false pages of simulated mesh-weeks, what is found of injected faults, poisoning, broken calibration
              null | power | poison | control | causes | wired | cost | short (for CI)
              recorded: faults that others recorded (../shared/captures): found or not, how soon, suspects
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         ["tidy"] => commands::tidy(),
         ["golden"] => commands::golden(),
         ["bench", flags @ ..] => bench::run(flags),
+        ["fuzz", flags @ ..] => fuzz::run(flags),
         ["soak", flags @ ..] => commands::soak(flags),
         _ => {
             eprint!("{COMMANDS}");

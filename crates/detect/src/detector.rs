@@ -20,6 +20,7 @@ use crate::draft::Draft;
 use crate::gauged::Gauged;
 use crate::rules::RuleSet;
 use crate::scan::Scans;
+use crate::telemetry::{Telemetry, TelemetryCounts};
 use crate::{authorization, certificate, identity, novelty, transport, witness};
 
 /// Open windows with state; more than lateness allows. Past it the oldest state is dropped.
@@ -35,19 +36,6 @@ const FREEZE_MAX: Duration = Duration::from_hours(4);
 const FROZEN_MAX: usize = 4_096;
 /// A freeze ends when an edge behaved for this long.
 const THAW_AFTER: Duration = Duration::from_mins(5);
-/// The same complaint about telemetry as a whole is told at most this often.
-const TELEMETRY_REPEAT: Duration = Duration::from_mins(5);
-
-/// What happened to telemetry as a whole since the last time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TelemetryCounts {
-    /// Signals received.
-    pub received: u64,
-    /// Signals that could not be understood.
-    pub rejected: u64,
-    /// Records with a name that found no room in the symbol table.
-    pub symbols_overflowed: u64,
-}
 
 /// Judges. Holds rules, what was told already, and what must not be learned.
 #[derive(Serialize, Deserialize)]
@@ -64,7 +52,7 @@ pub struct Detector {
     budgets: Budgets,
     #[serde(with = "selvedge_model::hash::listed")]
     frozen: FixedMap<EdgeKey, Freeze>,
-    told: [EventTime; 2],
+    telemetry: Telemetry,
     overflows: Overflows,
 }
 
@@ -130,7 +118,7 @@ impl Detector {
             gauged: Gauged::new(budgets),
             budgets,
             frozen: FixedMap::with_hasher(fixed_state()),
-            told: [EventTime::ABSENT; 2],
+            telemetry: Telemetry::default(),
             overflows: Overflows::default(),
         }
     }
@@ -302,33 +290,9 @@ impl Detector {
         if cx.learning {
             return Vec::new();
         }
-        let rejected = (counts.rejected > 0 && self.rules.malformed_telemetry().is_some()).then(|| {
-            let some = counts.rejected.saturating_mul(100) >= counts.received;
-            Draft::new(FindingKind::MalformedTelemetry, cx.now)
-                .subject("rejected")
-                .summary(format!(
-                    "{} of {} signals could not be understood",
-                    counts.rejected, counts.received
-                ))
-                .fact("rejected_signals", counts.rejected, counts.received)
-                .lower_if(!some, 2, "less than one in a hundred")
-        });
-        let overflowed = (counts.symbols_overflowed > 0 && self.rules.cardinality().is_some()).then(|| {
-            Draft::new(FindingKind::Cardinality, cx.now)
-                .subject("names")
-                .summary("the table of names is full; new names are pooled".to_owned())
-                .fact("records_with_pooled_names", counts.symbols_overflowed, 0)
-        });
-        let mut findings = Vec::new();
-        for (slot, draft) in [rejected, overflowed].into_iter().enumerate() {
-            let due = !self.told[slot].present() || cx.now.since(self.told[slot]) >= TELEMETRY_REPEAT;
-            if let Some(draft) = draft.filter(|_| due) {
-                self.told[slot] = cx.now;
-                let window = Window { start: cx.now, end: cx.now };
-                findings.push(self.tell(cx, window, EdgeKey::default(), draft));
-            }
-        }
-        sorted(findings)
+        let drafts = self.telemetry.judge(cx, &self.rules, counts);
+        let window = Window { start: cx.now, end: cx.now };
+        sorted(drafts.into_iter().map(|draft| self.tell(cx, window, EdgeKey::default(), draft)).collect())
     }
 
     /// What learning must skip of the window that was judged last: shapes of deterministic findings and of novelty

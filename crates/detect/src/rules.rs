@@ -149,9 +149,13 @@ impl RuleSet {
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "the embedded files are constants that tests read")]
     pub fn shipped() -> Self {
-        let rules =
-            SHIPPED.iter().map(|(name, text)| read(name, text)).collect::<Result<BTreeMap<_, _>, _>>();
-        Self { rules: rules.expect("shipped rules are read by the tests of this crate") }
+        static READ: std::sync::OnceLock<RuleSet> = std::sync::OnceLock::new();
+        let read_all = || {
+            let rules =
+                SHIPPED.iter().map(|(name, text)| read(name, text)).collect::<Result<BTreeMap<_, _>, _>>();
+            Self { rules: rules.expect("shipped rules are read by the tests of this crate") }
+        };
+        READ.get_or_init(read_all).clone()
     }
 
     /// The shipped rules, with those of `files` (name and text) in the place of the same kinds.

@@ -6,6 +6,7 @@
 
 mod config;
 mod containment;
+mod inventors;
 mod live;
 mod logs;
 mod orders;

@@ -327,9 +327,10 @@ impl Pipeline {
         let learning = self.mode == Mode::Learning;
         let cx = Context { symbols, baselines: &self.baselines, now, learning };
         let mut findings = self.detector.judge_sightings(&cx, &self.windows.sightings(symbols));
-        findings.extend(
-            self.detector.judge_telemetry(&cx, &self.stats.telemetry_since(&mut self.telemetry_judged)),
-        );
+        let inventor = self.router.inventor();
+        let telemetry =
+            TelemetryCounts { inventor, ..self.stats.telemetry_since(&mut self.telemetry_judged) };
+        findings.extend(self.detector.judge_telemetry(&cx, &telemetry));
         self.windows.mark_sighted();
         let all_closed = self.close_windows(watermark);
         let closed_any = !all_closed.is_empty();

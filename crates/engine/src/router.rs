@@ -9,10 +9,13 @@ use selvedge_decode::{Decoded, Decoder};
 use selvedge_join::{Aliases, Directory, JoinConfig, MeasuredEdges, Progress, Reporters, SeriesStore};
 use selvedge_learn::RouteLearner;
 use selvedge_model::time::nanos;
-use selvedge_model::{EventTime, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable};
+use selvedge_model::{
+    EventTime, Fate, Node, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::EngineConfig;
+use crate::inventors::Inventors;
 use crate::overload::Overload;
 use crate::pipeline::{IngestError, RawBatch};
 use crate::stats::Stats;
@@ -52,6 +55,7 @@ struct Stream {
     /// Since when no call moved event time.
     quiet_from: EventTime,
     records_pooled: u64,
+    inventors: Inventors,
     ticked: EventTime,
     arrival: Arrival,
     heard: Heard,
@@ -108,6 +112,7 @@ impl Router {
                 measured: MeasuredEdges::new(join),
                 quiet_from: EventTime::ABSENT,
                 records_pooled: 0,
+                inventors: Inventors::default(),
                 ticked: EventTime::ABSENT,
                 arrival: Arrival::default(),
                 heard: Heard::default(),
@@ -237,15 +242,17 @@ impl Router {
     /// Names the record at `at`, where it lies, and finds the request it belongs to; `None` when it names none.
     pub(crate) fn route(&mut self, at: usize) -> (Option<u128>, &Observation) {
         let Self { decoded, symbols, stream, .. } = self;
-        let Stream { directory, reporters, progress, routes, aliases, records_pooled, .. } = stream;
+        let Stream { directory, reporters, progress, routes, aliases, records_pooled, inventors, .. } =
+            stream;
         let observation = &mut decoded.observations[at];
         let key = aliases.key_of(observation.trace_id, observation.request_id);
         directory.meet(observation, key);
         observation.last_word = reporters.last_word(observation, progress.frontier());
         let callee = if observation.side == Side::Client { observation.peer } else { observation.reporter };
         observation.route = routes.template(callee.workload, observation.route, observation.status, symbols);
-        if symbols.overflowed() > 0 {
-            *records_pooled += u64::from(observation.pooled());
+        if symbols.overflowed() > 0 && observation.pooled() {
+            *records_pooled += 1;
+            inventors.count(Node::of(&observation.reporter));
         }
         (key, observation)
     }
@@ -256,14 +263,24 @@ impl Router {
         self.stream.records_pooled
     }
 
+    /// Who sent most of them.
+    pub(crate) fn inventor(&self) -> Option<(Node, u64)> {
+        self.stream.inventors.first()
+    }
+
     /// Settles the metric point at `at` of the batch just decoded.
     pub(crate) fn admit_point(&mut self, at: usize, stats: &mut Stats) {
+        let Stream { progress, series, measured, records_pooled, inventors, .. } = &mut self.stream;
         let point = &self.decoded.points[at];
-        self.stream.progress.heartbeat(point.origin);
-        let update = self.stream.series.admit(point);
-        self.stream.measured.admit(point, &update);
-        let pooled = [point.name, point.origin].contains(&Symbol::OVERFLOW);
-        self.stream.records_pooled += u64::from(pooled || point.reporter.pooled() || point.peer.pooled());
+        progress.heartbeat(point.origin);
+        let update = series.admit(point);
+        measured.admit(point, &update);
+        // A series without room is a name without room: values of labels are invented as easily.
+        let pooled = [point.name, point.origin].contains(&Symbol::OVERFLOW) || update.fate == Fate::Evicted;
+        if pooled || point.reporter.pooled() || point.peer.pooled() {
+            *records_pooled += 1;
+            inventors.count(Node::of(&point.reporter));
+        }
         stats.ledger.receive(selvedge_model::SignalKind::Metrics, 1);
         stats.ledger.settle(selvedge_model::SignalKind::Metrics, update.fate, 1);
     }

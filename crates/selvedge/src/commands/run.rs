@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use selvedge_act::{ActConfig, Dispatcher};
 use selvedge_engine::{Engine, EngineConfig, Pipeline, RuleSet};
 use selvedge_receive::Receivers;
-use selvedge_serve::{Health, Lifecycle, QuarantineDoor, ServeError, Server, Sources};
+use selvedge_serve::{Health, Lifecycle, QuarantineDoor, Server, Sources};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -154,7 +154,7 @@ struct Behind {
     journal: Option<RunningJournal>,
     sql: Option<OpenDoors>,
     api: CancellationToken,
-    served: JoinHandle<Result<(), ServeError>>,
+    served: JoinHandle<()>,
 }
 
 impl Behind {
@@ -179,9 +179,9 @@ impl Behind {
 }
 
 /// Waits for the API, but not for a client that holds its connection open: whoever waits for us would kill us.
-async fn ended(served: JoinHandle<Result<(), ServeError>>) -> anyhow::Result<()> {
+async fn ended(served: JoinHandle<()>) -> anyhow::Result<()> {
     if let Ok(served) = tokio::time::timeout(API_DEADLINE, served).await {
-        return Ok(served??);
+        return Ok(served?);
     }
     tracing::warn!("the API still had a client; closing it");
     Ok(())
