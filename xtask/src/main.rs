@@ -2,7 +2,7 @@
 //!
 //! Turns a command's name into steps that are printed, timed and stopped at the first failure. Owns the checks that
 //! Cargo cannot express ([`tidy`], [`floors`]), the peers of the end-to-end test ([`peers`]), the benchmark
-//! ([`bench`]) and fuzzing ([`fuzz`]). Never part of the shipped program. Start reading at [`COMMANDS`], then `commands.rs`.
+//! ([`mod@bench`]) and fuzzing ([`fuzz`]). Never part of the shipped program. Start reading at [`COMMANDS`], then `commands.rs`.
 
 mod bench;
 mod commands;

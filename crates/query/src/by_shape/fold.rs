@@ -132,6 +132,10 @@ impl Fold {
     /// All groups.
     pub(crate) fn finish(mut self) -> Result<RecordBatch> {
         let rows = self.groups.len();
+        if rows == 0 {
+            // No row was let through: DataFusion's groups of several columns cannot be asked before their first row.
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.plan.schema)));
+        }
         let mut columns = self.groups.emit(EmitTo::All)?;
         for accumulator in &mut self.accumulators {
             match self.plan.last {
