@@ -5,10 +5,13 @@
 
 mod causes;
 mod control;
+mod lateral;
 mod null;
 mod poison;
 mod power;
+mod quarantine;
 mod rig;
+mod shaped;
 mod table;
 mod wired;
 
@@ -58,6 +61,20 @@ enum What {
     Wired,
     /// What it costs then: CPU an edge and window, bytes an edge.
     Cost,
+    /// Lateral movement over several hops: what is found of it, and what novelty costs in quiet weeks.
+    Lateral {
+        /// How many scenarios, over all meshes.
+        #[arg(long, default_value_t = 30)]
+        scenarios: u64,
+        /// A deployment covers each hop: a new version, a new edge and a new route at the same time.
+        #[arg(long)]
+        cover: bool,
+        /// Only the path is new, not its edges.
+        #[arg(long)]
+        known: bool,
+    },
+    /// Quarantines in quiet weeks, mode `enforce`.
+    Quarantine,
     /// What the largest scores of calm weeks come from.
     Causes,
     /// All of it on a small scale, with checks; fails when something is far off.
@@ -80,6 +97,10 @@ fn main() -> ExitCode {
         What::Control => control::run(&args),
         What::Wired => wired::quiet(&args),
         What::Cost => wired::cost(&args),
+        What::Lateral { scenarios, cover, known } => {
+            lateral::run(&args, lateral::Plan { scenarios, cover, known })
+        }
+        What::Quarantine => quarantine::run(&args),
         What::Causes => causes::run(&args),
         What::Short => short(args),
     };
