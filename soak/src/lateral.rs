@@ -13,10 +13,8 @@ use crate::rig::DAY;
 use crate::shaped::{Shaped, Told};
 use crate::table::{line, progress, rate, share};
 
-/// One scenario after the other has so much time, so that what came with the one before is answered, and begins so long
-/// after its slot does.
-const SLOT: Duration = Duration::from_hours(28);
-const QUIET: Duration = Duration::from_mins(30);
+/// A scenario begins so long after the one before is over; what judges never knew of that one.
+const QUIET: Duration = Duration::from_hours(2);
 /// How long an attacker takes at most for all hops.
 const LENGTH: Duration = Duration::from_mins(40);
 /// Found in time is within this of the first hop.
@@ -74,16 +72,17 @@ pub(crate) fn run(args: &Args, plan: Plan) -> bool {
 }
 
 fn scenario(shaped: &mut Shaped, plan: Plan, hops: usize) -> Option<Found> {
-    let slot = shaped.mesh.now();
+    let before = shaped.judges();
+    let start = shaped.mesh.now().after(QUIET);
     let over = if plan.known { Ground::KnownEdges } else { Ground::NewEdges };
     let cover = if plan.cover { Cover::EveryHop } else { Cover::None };
     let attack = Attack::LateralMovement { hops, over, cover };
-    let place = shaped.signals.attack(&mut shaped.mesh, attack, slot.after(QUIET), LENGTH)?;
+    let place = shaped.signals.attack(&mut shaped.mesh, attack, start, LENGTH)?;
     let scenario = shaped.signals.scenarios()[place].clone();
     let until = scenario.hops.first().copied().unwrap_or(scenario.start).after(IN_TIME);
     let mut found = Found::default();
     let mut ours: BTreeSet<EdgeKey> = BTreeSet::new();
-    shaped.until(slot.after(SLOT), &mut |shaped, told| {
+    shaped.until(scenario.end.max(until), &mut |shaped, told| {
         if scenario.start < told.window.end && told.window.start < until {
             ours.extend(shaped.used_by(place));
             for change in &told.changes {
@@ -96,6 +95,7 @@ fn scenario(shaped: &mut Shaped, plan: Plan, hops: usize) -> Option<Found> {
     if found.foothold[0].is_none() {
         progress(&format!("  missed: {:?} from {:?}, {} edges", scenario.attack, scenario.path, ours.len()));
     }
+    shaped.forget_since(before);
     Some(found)
 }
 

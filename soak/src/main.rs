@@ -42,6 +42,9 @@ struct Args {
     /// Weeks of learning and calibration before.
     #[arg(long, global = true, default_value_t = 5)]
     warm_weeks: u64,
+    /// Chance of a deployment to bring a new edge, where calls are told by shapes; the simulator's own without it.
+    #[arg(long, global = true)]
+    new_edge: Option<f64>,
     /// Seconds of a window. With 60 there are fewer to go through: slow scores are nearly the same, quick ones are not.
     #[arg(long, global = true, default_value_t = 10)]
     window: u64,

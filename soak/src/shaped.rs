@@ -65,6 +65,13 @@ pub(crate) struct Shaped {
     refused_told: BTreeSet<(String, String)>,
 }
 
+/// What judged a mesh until some moment.
+pub(crate) struct Judges {
+    baselines: Baselines,
+    detector: Detector,
+    correlator: Correlator,
+}
+
 /// What came of a window.
 pub(crate) struct Told {
     pub(crate) window: Window,
@@ -78,7 +85,9 @@ impl Shaped {
         // No record says yet that its reporter samples.
         config.telemetry.sampling = TelemetryNoise::none().sampling;
         let mesh = Mesh::new(config);
-        let signals = Signals::new(&mesh, SignalConfig { calls_of_edge_max: SAMPLE, ..SignalConfig::default() });
+        let usual = SignalConfig::default();
+        let new_edge = args.new_edge.unwrap_or(usual.new_edge);
+        let signals = Signals::new(&mesh, SignalConfig { calls_of_edge_max: SAMPLE, new_edge, ..usual });
         let policy = PolicyConfig { mode: PolicyMode::Enforce, ..PolicyConfig::default() };
         Self {
             mesh,
@@ -106,6 +115,29 @@ impl Shaped {
         while self.mesh.now() < end {
             let told = self.step();
             look(self, &told);
+        }
+    }
+
+    /// What judges, as it is now.
+    pub(crate) fn judges(&self) -> Judges {
+        let Self { baselines, detector, correlator, .. } = self;
+        Judges {
+            baselines: baselines.clone(),
+            detector: detector.clone(),
+            correlator: correlator.clone(),
+        }
+    }
+
+    /// Goes on with what judged before: what happened since then never was, but for edges that came to stay, which
+    /// somebody has answered for.
+    pub(crate) fn forget_since(&mut self, before: Judges) {
+        Judges { baselines: self.baselines, detector: self.detector, correlator: self.correlator } = before;
+        self.baselines.norms_mut().gap();
+        self.correlator.gap();
+        let now = Window { start: self.mesh.now(), end: self.mesh.now() };
+        for (key, (_, edge)) in std::mem::take(&mut self.unanswered) {
+            let symbols = self.signals.symbols();
+            self.baselines.learn(now, key, &edge, &|_| false, Provenance::Learned, symbols);
         }
     }
 

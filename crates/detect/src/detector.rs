@@ -18,6 +18,7 @@ use crate::case::{Case, Context, Sighting};
 use crate::draft::Draft;
 use crate::rules::RuleSet;
 use crate::scan::Scans;
+use crate::stories::{Caller, Stories, is_deed};
 use crate::{authorization, certificate, identity, novelty, transport, witness};
 
 /// Open windows with state; more than lateness allows. Past it the oldest state is dropped.
@@ -48,7 +49,7 @@ pub struct TelemetryCounts {
 }
 
 /// Judges. Holds rules, what was told already, and what must not be learned.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Detector {
     #[serde(skip)]
     rules: RuleSet,
@@ -61,6 +62,9 @@ pub struct Detector {
     frozen: FixedMap<EdgeKey, Freeze>,
     told: [EventTime; 2],
     overflows: Overflows,
+    // Not in checkpoints yet: their format would change.
+    #[serde(skip)]
+    stories: Stories,
 }
 
 /// What the detector's limits did.
@@ -76,7 +80,7 @@ pub struct Overflows {
     pub unfollowed: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct WindowState {
     #[serde(with = "selvedge_model::hash::listed_set")]
     told: FixedSet<(FindingKind, EdgeKey, String)>,
@@ -125,6 +129,7 @@ impl Detector {
             frozen: FixedMap::with_hasher(fixed_state()),
             told: [EventTime::ABSENT; 2],
             overflows: Overflows::default(),
+            stories: Stories::new(budgets),
         }
     }
 
@@ -132,6 +137,7 @@ impl Detector {
     pub fn configure(&mut self, rules: RuleSet, budgets: Budgets) {
         self.rules = rules;
         self.calibrated.configure(budgets);
+        self.stories.configure(budgets);
     }
 
     /// The rules.
@@ -175,6 +181,9 @@ impl Detector {
         if cx.learning {
             return findings;
         }
+        if cx.baselines.mesh().warm() {
+            self.stories.begin(cx.now);
+        }
         for sighting in sightings {
             let mut drafts = Vec::new();
             let mut key = sighting.key;
@@ -197,7 +206,12 @@ impl Detector {
                 if keeps_out && told.kind != FindingKind::PathScan {
                     state.shapes.insert((sighting.key, *sighting.shape));
                 }
-                findings.extend(self.once(sighting.window, key, told));
+                let Some(told) = self.once(sighting.window, key, told) else { continue };
+                if is_deed(&told) {
+                    findings.extend(self.stories.tell(&key, told, caller(cx, &key)));
+                } else {
+                    findings.push(told);
+                }
             }
         }
         sorted(findings)
@@ -216,6 +230,7 @@ impl Detector {
         if cx.learning {
             return findings;
         }
+        self.stories.advance(window.end);
         for (key, edge) in edges {
             let case = EdgeCase::new(cx, &self.rules, window, *key, edge);
             let calibrated = self.calibrated.judges(cx.baselines.norms(), key);
@@ -421,6 +436,11 @@ impl WindowState {
         let limit = case.rules.new_route().map_or(0, |rule| rule.refused_findings_max.0);
         *told <= limit && !self.scans.covers(&case.key, case.shape)
     }
+}
+
+fn caller(cx: &Context<'_>, key: &EdgeKey) -> Caller {
+    let mesh = cx.baselines.mesh();
+    Caller { known: mesh.source(&key.source).is_some(), rationed: !mesh.approved }
 }
 
 /// What leaves the mesh is never accepted by the passing of time.

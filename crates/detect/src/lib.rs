@@ -24,6 +24,7 @@ mod rule_problems;
 mod rules;
 mod scan;
 mod statistics;
+mod stories;
 mod transport;
 mod volume;
 mod witness;
