@@ -101,7 +101,13 @@ fn scenario(shaped: &mut Shaped, plan: Plan, hops: usize) -> Option<Found> {
 
 impl Found {
     /// Looks at an incident that holds a finding of one of the attacker's edges.
-    fn look(&mut self, shaped: &Shaped, of: (&Incident, &BTreeSet<EdgeKey>), scenario: &Scenario, now: EventTime) {
+    fn look(
+        &mut self,
+        shaped: &Shaped,
+        of: (&Incident, &BTreeSet<EdgeKey>),
+        scenario: &Scenario,
+        now: EventTime,
+    ) {
         let (incident, ours) = of;
         let symbols = shaped.signals.symbols();
         let labels: BTreeSet<(String, String)> = ours
@@ -137,7 +143,12 @@ impl Quiet {
     fn look(&mut self, shaped: &Shaped, told: &Told) {
         let new = |finding: &&Finding| matches!(finding.kind.family(), Family::Novelty | Family::Boundary);
         for finding in told.findings.iter().filter(new) {
-            let edge = format!("{} -> {} {}", finding.edge.source.label(), finding.edge.destination.label(), finding.subject);
+            let edge = format!(
+                "{} -> {} {}",
+                finding.edge.source.label(),
+                finding.edge.destination.label(),
+                finding.subject
+            );
             self.kinds.entry((finding.severity, finding.kind.name())).or_default().insert(edge);
         }
         for change in &told.changes {
@@ -182,8 +193,11 @@ fn print(args: &Args, plan: Plan, found: &[(usize, Found)], quiet: &Quiet) -> bo
     let mut good = true;
     for (at, name) in ["warned", "paged"].into_iter().enumerate() {
         let of = |hops: Option<usize>| {
-            let chosen: Vec<&Found> =
-                found.iter().filter(|(of, _)| hops.is_none_or(|hops| *of == hops)).map(|(_, one)| one).collect();
+            let chosen: Vec<&Found> = found
+                .iter()
+                .filter(|(of, _)| hops.is_none_or(|hops| *of == hops))
+                .map(|(_, one)| one)
+                .collect();
             (count(chosen.iter().filter(|one| one.foothold[at].is_some()).count()), count(chosen.len()))
         };
         let (hits, all) = of(None);

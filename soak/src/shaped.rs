@@ -16,11 +16,10 @@ use selvedge_model::{
     ShapeStats, SteadyTime, Window,
 };
 use selvedge_policy::{
-    Change, Decision, Learned, Ledger, MeshState, Now, PolicyConfig, PolicyMode, Recent, Refusal, known, respond,
+    Change, Decision, Learned, Ledger, MeshState, Now, PolicyConfig, PolicyMode, Recent, Refusal, known,
+    respond,
 };
-use selvedge_simulate::{
-    Mesh, SignalConfig, Signals, SimulatedCall, TelemetryNoise, WindowOf, calls_of,
-};
+use selvedge_simulate::{Mesh, SignalConfig, Signals, SimulatedCall, TelemetryNoise, WindowOf, calls_of};
 
 use crate::{Args, budgets};
 
@@ -121,11 +120,7 @@ impl Shaped {
     /// What judges, as it is now.
     pub(crate) fn judges(&self) -> Judges {
         let Self { baselines, detector, correlator, .. } = self;
-        Judges {
-            baselines: baselines.clone(),
-            detector: detector.clone(),
-            correlator: correlator.clone(),
-        }
+        Judges { baselines: baselines.clone(), detector: detector.clone(), correlator: correlator.clone() }
     }
 
     /// Goes on with what judged before: what happened since then never was, but for edges that came to stay, which
@@ -319,7 +314,12 @@ fn sightings(window: Window, edges: &[(EdgeKey, EdgeWindow)]) -> Vec<Sighting<'_
     for (key, edge) in edges {
         let mut shapes: Vec<(&CallShape, &ShapeStats)> = edge.shapes.iter().collect();
         shapes.sort_unstable_by_key(|(shape, stats)| (stats.first, **shape));
-        sightings.extend(shapes.into_iter().map(|(shape, stats)| Sighting { key: *key, window, shape, stats }));
+        sightings.extend(shapes.into_iter().map(|(shape, stats)| Sighting {
+            key: *key,
+            window,
+            shape,
+            stats,
+        }));
     }
     sightings
 }

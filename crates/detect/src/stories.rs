@@ -113,7 +113,8 @@ pub(crate) struct Caller {
 
 /// True for what stories are made of.
 pub(crate) fn is_deed(finding: &Finding) -> bool {
-    matches!(finding.kind.family(), Family::Novelty | Family::Boundary) && finding.severity >= Severity::Medium
+    matches!(finding.kind.family(), Family::Novelty | Family::Boundary)
+        && finding.severity >= Severity::Medium
 }
 
 impl Stories {
@@ -174,7 +175,12 @@ impl Stories {
     }
 
     /// What must be exceeded to be told at this severity.
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rank"
+    )]
     fn bar(&self, severity: Severity, now: EventTime) -> f64 {
         let days = now.since(self.since.after(SETTLES_FOR)).as_secs_f64() / DAY.as_secs_f64();
         let days = days.min(DAYS_MAX as f64);
@@ -194,7 +200,7 @@ impl Stories {
     }
 
     /// A deed, as it is to be told; and the first ones of its story, told again when it has become a page: they are what
-    /// it is about. 
+    /// it is about.
     pub(crate) fn tell(&mut self, key: &EdgeKey, mut finding: Finding, caller: Caller) -> Vec<Finding> {
         let now = finding.detected;
         let deed = (finding.kind, *key, finding.subject.clone());
@@ -220,7 +226,9 @@ impl Stories {
         if self.told.len() >= DEEDS_MAX && !self.told.contains_key(&deed) {
             self.told.retain(|_, other| told.first.since(other.first) < REMEMBERED_FOR);
             let oldest = self.told.iter().min_by_key(|(deed, other)| (other.last, deed.1, deed.0));
-            if let Some(oldest) = oldest.map(|(deed, _)| deed.clone()).filter(|_| self.told.len() >= DEEDS_MAX) {
+            if let Some(oldest) =
+                oldest.map(|(deed, _)| deed.clone()).filter(|_| self.told.len() >= DEEDS_MAX)
+            {
                 self.told.remove(&oldest);
             }
         }
@@ -232,7 +240,8 @@ impl Stories {
         let now = finding.detected;
         let (ready, bars) = (self.ready(now), [Severity::High, Severity::Medium].map(|at| self.bar(at, now)));
         let inherited = self.story(key.source, now).reached.filter(|(at, _)| now.since(*at) <= STORY);
-        let inherited = inherited.filter(|_| known).and_then(|(_, by)| self.stories.get(&by)).map_or(0.0, Story::score);
+        let inherited =
+            inherited.filter(|_| known).and_then(|(_, by)| self.stories.get(&by)).map_or(0.0, Story::score);
         let story = self.story(key.source, now);
         story.add(*key, &finding, known);
         (story.last, story.inherited) = (now, inherited.max(story.inherited));
@@ -287,8 +296,11 @@ impl Stories {
     /// The story of a workload; one that is over ends first.
     fn story(&mut self, node: Node, now: EventTime) -> &mut Story {
         if self.stories.len() >= STORIES_MAX && !self.stories.contains_key(&node) {
-            let oldest = self.stories.iter().min_by_key(|(node, story)| (story.last, **node)).map(|(node, _)| *node);
-            if let Some(story) = oldest.and_then(|oldest| self.stories.remove(&oldest)).filter(|story| !story.edges.is_empty()) {
+            let oldest =
+                self.stories.iter().min_by_key(|(node, story)| (story.last, **node)).map(|(node, _)| *node);
+            if let Some(story) =
+                oldest.and_then(|oldest| self.stories.remove(&oldest)).filter(|story| !story.edges.is_empty())
+            {
                 self.record(now, story.score());
             }
         }
@@ -334,3 +346,7 @@ fn note(finding: &mut Finding, name: &str, text: &str) {
     let (name, observed) = (name.to_owned(), text.to_owned());
     finding.evidence.push(Evidence { name, observed, baseline: String::new() });
 }
+
+#[cfg(test)]
+#[path = "stories/tests.rs"]
+mod tests;
