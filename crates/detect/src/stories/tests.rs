@@ -20,7 +20,17 @@ fn deed(kind: FindingKind, (from, to): (u32, u32), severity: Severity, at: Event
         severity,
         onset: at,
         detected: at,
-        ..Finding::default()
+        edge: selvedge_model::Edge::default(),
+        external: false,
+        subject: String::new(),
+        return_period_seconds: None,
+        calibrated: false,
+        summary: String::new(),
+        evidence: Vec::new(),
+        source_identity: selvedge_model::IdentitySource::MtlsCertificate,
+        claimed_principal: String::new(),
+        exemplars: Vec::new(),
+        techniques: Vec::new(),
     }
 }
 
