@@ -13,7 +13,8 @@ use crate::rig::DAY;
 use crate::shaped::{Shaped, Told};
 use crate::table::{line, progress, rate, share};
 
-/// A scenario begins so long after the one before is over; what judges never knew of that one.
+/// A scenario happens to a copy of the mesh and of all that judges it, this long after the copy was made; the mesh itself
+/// goes on for as long without.
 const QUIET: Duration = Duration::from_hours(2);
 /// How long an attacker takes at most for all hops.
 const LENGTH: Duration = Duration::from_mins(40);
@@ -64,7 +65,10 @@ pub(crate) fn run(args: &Args, plan: Plan) -> bool {
         let wanted = (plan.scenarios * (mesh + 1) / args.meshes) - (plan.scenarios * mesh / args.meshes);
         for nth in 0..wanted {
             let hops = HOPS[usize::try_from(nth).unwrap_or(0) % HOPS.len()];
-            found.extend(scenario(&mut shaped, plan, hops).map(|one| (hops, one)));
+            let mut copy = shaped.clone();
+            copy.signals.vary_attacks(1_000 * (args.seed + mesh) + nth);
+            found.extend(scenario(&mut copy, plan, hops).map(|one| (hops, one)));
+            shaped.until(shaped.mesh.now().after(QUIET), &mut |_, _| {});
         }
         progress(&format!("seed {}: {} scenarios so far", args.seed + mesh, found.len()));
     }
@@ -72,7 +76,6 @@ pub(crate) fn run(args: &Args, plan: Plan) -> bool {
 }
 
 fn scenario(shaped: &mut Shaped, plan: Plan, hops: usize) -> Option<Found> {
-    let before = shaped.judges();
     let start = shaped.mesh.now().after(QUIET);
     let over = if plan.known { Ground::KnownEdges } else { Ground::NewEdges };
     let cover = if plan.cover { Cover::EveryHop } else { Cover::None };
@@ -95,7 +98,6 @@ fn scenario(shaped: &mut Shaped, plan: Plan, hops: usize) -> Option<Found> {
     if found.foothold[0].is_none() {
         progress(&format!("  missed: {:?} from {:?}, {} edges", scenario.attack, scenario.path, ours.len()));
     }
-    shaped.forget_since(before);
     Some(found)
 }
 

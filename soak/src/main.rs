@@ -1,7 +1,8 @@
 //! The soak at window level: simulator and detector together over weeks, and the tables of what they came to.
 //!
-//! `soak short` is for CI (under a minute); `null`, `power`, `poison`, `control` take what they are told to. Everything
-//! follows from the seed. The program has a package of its own because it must not wait for the query engine to build.
+//! `soak short` is for CI (about a minute); `null`, `power`, `poison`, `control`, `lateral` and `quarantine` take what
+//! they are told to. Everything follows from the seed. The program has a package of its own because it must not wait for
+//! the query engine to build.
 
 mod causes;
 mod control;
@@ -116,7 +117,11 @@ fn short(args: Args) -> bool {
     let quiet = null::run(&args);
     let seen = power::run(&args);
     let capped = control::run(&args);
-    quiet && seen && capped
+    // As long as novelty needs for a record, and small.
+    let args = Args { edges: 30, weeks: 1, warm_weeks: 4, ..args };
+    let caught = lateral::run(&args, lateral::Plan { scenarios: 6, cover: false, known: false });
+    let harmless = quarantine::run(&Args { warm_weeks: 1, ..args });
+    quiet && seen && capped && caught && harmless
 }
 
 /// The budgets of the promise.

@@ -39,6 +39,7 @@ pub(crate) struct Cut {
 }
 
 /// A simulated mesh before all that judges calls.
+#[derive(Clone)]
 pub(crate) struct Shaped {
     pub(crate) mesh: Mesh,
     pub(crate) signals: Signals,
@@ -62,13 +63,6 @@ pub(crate) struct Shaped {
     /// Refusals of candidates by what they say, once an incident and candidate.
     pub(crate) refused: BTreeMap<String, u32>,
     refused_told: BTreeSet<(String, String)>,
-}
-
-/// What judged a mesh until some moment.
-pub(crate) struct Judges {
-    baselines: Baselines,
-    detector: Detector,
-    correlator: Correlator,
 }
 
 /// What came of a window.
@@ -114,25 +108,6 @@ impl Shaped {
         while self.mesh.now() < end {
             let told = self.step();
             look(self, &told);
-        }
-    }
-
-    /// What judges, as it is now.
-    pub(crate) fn judges(&self) -> Judges {
-        let Self { baselines, detector, correlator, .. } = self;
-        Judges { baselines: baselines.clone(), detector: detector.clone(), correlator: correlator.clone() }
-    }
-
-    /// Goes on with what judged before: what happened since then never was, but for edges that came to stay, which
-    /// somebody has answered for.
-    pub(crate) fn forget_since(&mut self, before: Judges) {
-        Judges { baselines: self.baselines, detector: self.detector, correlator: self.correlator } = before;
-        self.baselines.norms_mut().gap();
-        self.correlator.gap();
-        let now = Window { start: self.mesh.now(), end: self.mesh.now() };
-        for (key, (_, edge)) in std::mem::take(&mut self.unanswered) {
-            let symbols = self.signals.symbols();
-            self.baselines.learn(now, key, &edge, &|_| false, Provenance::Learned, symbols);
         }
     }
 

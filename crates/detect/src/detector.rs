@@ -18,7 +18,7 @@ use crate::case::{Case, Context, Sighting};
 use crate::draft::Draft;
 use crate::rules::RuleSet;
 use crate::scan::Scans;
-use crate::stories::{Caller, Stories, is_deed};
+use crate::stories::{Caller, Stories, is_about_news, is_deed};
 use crate::{authorization, certificate, identity, novelty, transport, witness};
 
 /// Open windows with state; more than lateness allows. Past it the oldest state is dropped.
@@ -199,6 +199,8 @@ impl Detector {
                 judge_call(&case, &mut drafts);
                 drafts.retain(|draft| state.wants(draft, &case));
             }
+            // What people wrote down, or what is certain, needs no record.
+            let only_new = drafts.iter().all(|draft| is_about_news(draft.kind));
             for draft in drafts {
                 let told = self.tell(cx, sighting.window, key, draft);
                 let keeps_out = told.severity >= Severity::Medium && told.kind.family() != Family::Policy;
@@ -208,7 +210,7 @@ impl Detector {
                 }
                 let Some(told) = self.once(sighting.window, key, told) else { continue };
                 if is_deed(&told) {
-                    findings.extend(self.stories.tell(&key, told, caller(cx, &key)));
+                    findings.extend(self.stories.tell(&key, told, caller(cx, &key, only_new)));
                 } else {
                     findings.push(told);
                 }
@@ -438,9 +440,9 @@ impl WindowState {
     }
 }
 
-fn caller(cx: &Context<'_>, key: &EdgeKey) -> Caller {
+fn caller(cx: &Context<'_>, key: &EdgeKey, only_new: bool) -> Caller {
     let mesh = cx.baselines.mesh();
-    Caller { known: mesh.source(&key.source).is_some(), rationed: !mesh.approved }
+    Caller { known: mesh.source(&key.source).is_some(), rationed: only_new && !mesh.approved }
 }
 
 /// What leaves the mesh is never accepted by the passing of time.

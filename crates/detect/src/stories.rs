@@ -107,14 +107,19 @@ impl Default for Stories {
 pub(crate) struct Caller {
     /// Something is known of it. Whatever a new workload does is new: that is one deed, and no link of a chain.
     pub(crate) known: bool,
-    /// Its deeds are rationed. In an approved baseline everything new is news.
+    /// Its deeds are rationed. In an approved baseline everything new is news, and what a policy forbids, or comes with a
+    /// false identity, is not only new.
     pub(crate) rationed: bool,
 }
 
 /// True for what stories are made of.
 pub(crate) fn is_deed(finding: &Finding) -> bool {
-    matches!(finding.kind.family(), Family::Novelty | Family::Boundary)
-        && finding.severity >= Severity::Medium
+    is_about_news(finding.kind) && finding.severity >= Severity::Medium
+}
+
+/// True for kinds that say no more than that something is new.
+pub(crate) fn is_about_news(kind: FindingKind) -> bool {
+    matches!(kind.family(), Family::Novelty | Family::Boundary)
 }
 
 impl Stories {

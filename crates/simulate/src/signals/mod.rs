@@ -76,6 +76,7 @@ impl Default for SignalConfig {
 }
 
 /// The calls of a mesh, window after window.
+#[derive(Clone)]
 pub struct Signals {
     config: SignalConfig,
     names: Names,
@@ -139,6 +140,14 @@ impl Signals {
         };
         signals.dormant();
         signals
+    }
+
+    /// Attacks that are planned from now on are others than those of any other number: copies of a mesh can be attacked
+    /// in different ways.
+    pub fn vary_attacks(&mut self, number: u64) {
+        let seed = crate::draw::mixed(number);
+        self.attack_draw = Draw::new(seed, Purpose::Attack, 0);
+        self.step_draw = Draw::new(seed, Purpose::Attack, 1);
     }
 
     /// The names behind the symbols of the calls.
