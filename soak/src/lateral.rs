@@ -205,7 +205,8 @@ fn print(args: &Args, plan: Plan, found: &[(usize, Found)], quiet: &Quiet) -> bo
         let (hits, all) = of(None);
         let mut delays: Vec<f64> =
             found.iter().filter_map(|(_, one)| one.foothold[at]).map(|delay| delay.as_secs_f64()).collect();
-        let median = crate::table::percentile(&mut delays, 0.5).unwrap_or(f64::NAN);
+        let median =
+            crate::table::percentile(&mut delays, 0.5).map_or("-".to_owned(), |delay| format!("{delay:.0}"));
         let by: Vec<String> = HOPS
             .map(|hops| {
                 let (hits, all) = of(Some(hops));
@@ -214,12 +215,15 @@ fn print(args: &Args, plan: Plan, found: &[(usize, Found)], quiet: &Quiet) -> bo
             .to_vec();
         let anybody = found.iter().filter(|(_, one)| one.anybody[at]).count();
         line(&format!(
-            "| {name} within the hour, the first attacker among the first three | {} ({}), median {median:.0} s; any attacker {anybody} |",
+            "| {name} within the hour, the first attacker among the first three | {} ({}), median {median} s; any attacker {anybody} |",
             share(hits, all),
             by.join(", ")
         ));
         let goal = if plan.cover { 0.6 } else { 0.9 };
         good &= at > 0 || plan.known || crate::table::binomial_interval(hits, all).1 >= goal;
+    }
+    if args.weeks == 0 {
+        return good;
     }
     for (at, name) in ["warnings", "pages"].into_iter().enumerate() {
         line(&format!(
