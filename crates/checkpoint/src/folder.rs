@@ -125,14 +125,14 @@ impl Found {
     /// In which order to begin with one of `found` (oldest first), or with nothing (`None`), so that what is read again
     /// reaches back `replay` from the newest one, and nothing between the beginning and the journal, which begins at `first`,
     /// is missed. After those the newest older one: what came between it and the journal is lost, what was learned before it
-    /// is not. What is older than one that [begins](Head::begins) is left out.
+    /// is not. What is older than one that [begins](Head::begins) comes last: better than to know nothing.
     #[must_use]
     pub fn in_order_of_use(found: &[Self], first: u64, replay: Duration) -> Vec<Option<&Self>> {
         let Some(newest) = found.last() else { return Vec::new() };
         let replay = u64::try_from(replay.as_nanos()).unwrap_or(u64::MAX);
         let reach = newest.head.taken_unix_nano.saturating_sub(replay);
         let begins = found.iter().rposition(|one| one.head.begins);
-        let found = &found[begins.unwrap_or(0)..];
+        let (before, found) = found.split_at(begins.unwrap_or(0));
         let whole = found.partition_point(|one| one.head.position < first);
         let (gapped, whole) = found.split_at(whole);
         // A journal that was never cut is all there ever was: as good as a checkpoint of an engine that knew nothing.
@@ -143,7 +143,12 @@ impl Found {
             .collect();
         let old = |one: &Option<&Self>| one.is_none_or(|one| one.head.taken_unix_nano <= reach);
         let (farther, near) = whole.split_at(whole.iter().rposition(old).unwrap_or(0));
-        near.iter().chain(farther.iter().rev()).copied().chain(gapped.iter().rev().map(Some)).collect()
+        near.iter()
+            .chain(farther.iter().rev())
+            .copied()
+            .chain(gapped.iter().rev().map(Some))
+            .chain(before.iter().rev().map(Some))
+            .collect()
     }
 }
 
@@ -227,10 +232,10 @@ mod tests {
         made.head.begins = true;
         folder.write(&made).unwrap();
         assert_eq!(folder.list().unwrap().len(), 4, "beside the one of the same position");
-        assert_eq!(order(&folder, 0, 15), [300]);
+        assert_eq!(order(&folder, 0, 15), [300, 300, 200, 100], "the others only when it cannot be read");
         folder.write(&at(400, 40)).unwrap();
-        assert_eq!(order(&folder, 0, 90), [300, 400]);
-        assert_eq!(order(&folder, 0, 0), [400, 300]);
+        assert_eq!(order(&folder, 0, 90), [300, 400, 300, 200, 100]);
+        assert_eq!(order(&folder, 0, 0), [400, 300, 300, 200, 100]);
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Case {
         incident.return_period_seconds =
             findings.iter().filter_map(|finding| finding.return_period_seconds).max_by(f64::total_cmp);
         incident.calibration = calibration(&findings);
-        incident.suspects = suspects::rank(told);
+        incident.suspects = suspects::rank(told, &findings);
         incident.edges = edges(&findings, incident.suspects.first());
         incident.title = title::sentence(told, &incident.suspects);
         incident.finding_ids = findings.iter().map(|finding| finding.id.clone()).collect();
@@ -223,7 +223,9 @@ fn edges(findings: &[&Finding], first: Option<&Suspect>) -> Vec<Edge> {
     let mut weights: BTreeMap<[&str; 6], (f64, Edge)> = BTreeMap::new();
     for finding in findings {
         let (source, destination) = (&finding.edge.source, &finding.edge.destination);
-        if source.workload.is_empty() && destination.workload.is_empty() {
+        // A gauge of a workload is of no edge.
+        let of_workload = finding.kind == FindingKind::ResourceHigh;
+        if of_workload || (source.workload.is_empty() && destination.workload.is_empty()) {
             continue;
         }
         let key = [

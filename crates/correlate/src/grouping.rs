@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
+use selvedge_model::finding::Family;
 use selvedge_model::hash::StableHasher;
 use selvedge_model::{Endpoint, EventTime, Finding};
 
@@ -26,6 +27,9 @@ struct Contact {
     start: EventTime,
     end: EventTime,
     node: usize,
+    /// It touches only what is the matter with the thing, not others that touch it as weakly: that two callees have one
+    /// caller does not make them one story.
+    weak: bool,
 }
 
 impl Item {
@@ -51,10 +55,10 @@ impl Item {
 /// The edge, until `edge_end`, and the traces.
 fn own_contacts(node: usize, finding: &Finding, edge_end: EventTime) -> Vec<Contact> {
     let (start, end) = (finding.onset, finding.detected.max(finding.onset));
-    let edge = edge_key(finding).map(|key| Contact { key, start, end: edge_end.max(end), node });
+    let edge = edge_key(finding).map(|key| Contact { key, start, end: edge_end.max(end), node, weak: false });
     let traces = finding.exemplars.iter().filter(|trace| trace.present()).take(TRACES_MAX).map(|trace| {
         let key = StableHasher::default().field(b"trace").field(&trace.0).value();
-        Contact { key, start, end, node }
+        Contact { key, start, end, node, weak: false }
     });
     edge.into_iter().chain(traces).collect()
 }
@@ -62,14 +66,17 @@ fn own_contacts(node: usize, finding: &Finding, edge_end: EventTime) -> Vec<Cont
 /// Both workloads, the source's identity, and an identity that is claimed.
 fn neighbourhood(node: usize, finding: &Finding, contacts: &mut Vec<Contact>) {
     let (start, end) = (finding.onset, finding.detected.max(finding.onset));
-    let mut touch = |key: u64| contacts.push(Contact { key, start, end, node });
+    let mut push = |key: u64, weak: bool| contacts.push(Contact { key, start, end, node, weak });
     let (source, destination) = (&finding.edge.source, &finding.edge.destination);
+    // Logs tell of the callee alone; its caller is where it may spread to.
+    let aside = finding.kind.family() == Family::Logs;
     // One key for both ends: it joins findings of one caller, of one callee, and of neighbouring edges.
-    for endpoint in [source, destination] {
+    for (endpoint, weak) in [(source, aside), (destination, false)] {
         if !endpoint.workload.is_empty() {
-            touch(endpoint_hash(b"node", endpoint).value());
+            push(endpoint_hash(b"node", endpoint).value(), weak);
         }
     }
+    let mut touch = |key: u64| push(key, false);
     if !source.principal.is_empty() {
         touch(StableHasher::default().field(b"principal").field(source.principal.as_bytes()).value());
     }
@@ -136,13 +143,25 @@ fn weld<'a>(sets: &mut Sets, items: impl Iterator<Item = &'a Item>, config: &Cor
     contacts.sort_unstable();
     for bucket in contacts.chunk_by(|left, right| left.key == right.key) {
         let mut end = EventTime::ABSENT;
-        for (at, contact) in bucket.iter().enumerate() {
-            if at > 0 && contact.start <= end.after(config.join_within) {
-                sets.join(bucket[at - 1].node, contact.node);
+        let mut before: Option<&Contact> = None;
+        for contact in bucket.iter().filter(|contact| !contact.weak) {
+            if let Some(before) = before.filter(|_| contact.start <= end.after(config.join_within)) {
+                sets.join(before.node, contact.node);
             }
             end = end.max(contact.end);
+            before = Some(contact);
+        }
+        for weak in bucket.iter().filter(|contact| contact.weak) {
+            if let Some(near) = bucket.iter().find(|other| !other.weak && near(weak, other, config)) {
+                sets.join(near.node, weak.node);
+            }
         }
     }
+}
+
+/// True when both hold their thing at times at most `join_within` apart.
+fn near(left: &Contact, right: &Contact, config: &CorrelateConfig) -> bool {
+    left.start <= right.end.after(config.join_within) && right.start <= left.end.after(config.join_within)
 }
 
 /// Joins each set of `loose` with the earliest set of `anchors` that it touches; returns the nodes that found one.
@@ -159,10 +178,7 @@ fn attach(
     }
     let mut touched: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for contact in loose.iter().flat_map(|item| &item.contacts) {
-        let near = |anchor: &&Contact| {
-            anchor.start <= contact.end.after(config.join_within)
-                && contact.start <= anchor.end.after(config.join_within)
-        };
+        let near = |anchor: &&Contact| near(anchor, contact, config);
         let root = sets.root(contact.node);
         let found = by_key.get(&contact.key).into_iter().flatten().filter(near).map(|anchor| anchor.node);
         touched.entry(root).or_default().extend(found);

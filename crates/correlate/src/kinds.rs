@@ -53,10 +53,12 @@ const TELLING: &[FindingKind] = &[
     FindingKind::DeniedBurst,
     FindingKind::BytesHigh,
     FindingKind::ErrorRateHigh,
+    FindingKind::NetworkDelay,
     FindingKind::LatencyHigh,
     FindingKind::RequestRateHigh,
     FindingKind::EdgeSilent,
     FindingKind::RequestRateLow,
+    FindingKind::ResourceHigh,
     FindingKind::CertificateLifetime,
     FindingKind::CertificateExpiring,
     FindingKind::LogTemplateNew,
@@ -96,6 +98,8 @@ pub(crate) fn class(finding: &Finding) -> Class {
 pub(crate) fn blame(kind: FindingKind) -> Blame {
     match kind {
         FindingKind::LatencyHigh
+        | FindingKind::NetworkDelay
+        | FindingKind::ResourceHigh
         | FindingKind::ErrorRateHigh
         | FindingKind::EdgeSilent
         | FindingKind::RequestRateLow

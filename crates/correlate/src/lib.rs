@@ -8,6 +8,7 @@ mod case;
 mod config;
 mod correlator;
 mod grouping;
+mod illness;
 mod kinds;
 mod suspects;
 mod title;

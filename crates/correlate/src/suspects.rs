@@ -1,13 +1,14 @@
 //! Who may be the cause: ranked by additive scores, each with its reason.
 //!
 //! Two questions with two answers. *Who did it?* is the source of what leads, if its name can be trusted.
-//! *What is ill?* is the deepest callee whose own callees are healthy (`detection.md` 3.7). An identity that was only
+//! *What is ill?* is ranked by what is known of each callee and its callers (`illness.rs`). An identity that was only
 //! claimed is never an answer; an empty list is an honest one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use selvedge_model::{Endpoint, EventTime, Finding, FindingKind, IdentitySource, Suspect};
+use selvedge_model::{EventTime, Finding, FindingKind, IdentitySource, Suspect};
 
+use crate::illness::{self, Ill, Who, is_symptom, who};
 use crate::kinds::{Blame, blame, weight};
 use crate::title::{ratio, several};
 
@@ -15,18 +16,12 @@ use crate::title::{ratio, several};
 const SUSPECTS_MAX: usize = 5;
 /// Doing counts more than suffering: a flood explains the slowness it causes.
 const DOING: f64 = 2.0;
-/// A caller of an ill service is suspected half as much as the service, its own caller a third, and so on.
-const CALLERS_DEPTH_MAX: usize = 8;
 /// A name that only a parent span or an address gives can be chosen by others.
 const HEARSAY: f64 = 0.25;
 /// Retries multiply the load on a failing callee by their number of attempts, seldom more than four; more is a flood.
 const RETRIES_RATIO_MAX: f64 = 4.0;
 /// What is left of a rate's weight when it is explained by something else: retries, or load that is passed on.
 const EXPLAINED: f64 = 0.125;
-/// Each further caller that complains of the same callee.
-const PER_CALLER: f64 = 0.125;
-
-type Who = (String, String, String);
 
 #[derive(Default)]
 struct Board {
@@ -34,10 +29,10 @@ struct Board {
 }
 
 impl Board {
-    fn add(&mut self, who: &Who, score: f64, reason: String) {
+    fn add(&mut self, who: &Who, score: f64, because: impl IntoIterator<Item = String>) {
         let (total, reasons) = self.scores.entry(who.clone()).or_default();
         *total += score;
-        reasons.push(reason);
+        reasons.extend(because);
     }
 
     fn ranked(self) -> Vec<Suspect> {
@@ -57,21 +52,15 @@ impl Board {
     }
 }
 
-/// Ranks the possible causes of what `findings` tell.
-pub(crate) fn rank(findings: &[&Finding]) -> Vec<Suspect> {
+/// Ranks the possible causes of what `findings` tell; `all` are those and what is for the record only.
+pub(crate) fn rank(findings: &[&Finding], all: &[&Finding]) -> Vec<Suspect> {
     let mut board = Board::default();
     blame_sources(findings, &mut board);
-    for kind in [FindingKind::LatencyHigh, FindingKind::ErrorRateHigh] {
-        let of_kind: Vec<&Finding> =
-            findings.iter().copied().filter(|finding| finding.kind == kind).collect();
-        blame_depths(&of_kind, &mut board);
+    for Ill { who, score, reasons } in illness::rank(findings, all) {
+        board.add(&who, score, reasons);
     }
     blame_quiet_ends(findings, &mut board);
     board.ranked()
-}
-
-fn who(endpoint: &Endpoint) -> Who {
-    (endpoint.cluster.clone(), endpoint.namespace.clone(), endpoint.workload.clone())
 }
 
 /// How much the source's name is worth as an accusation; `None` when it must not be used.
@@ -101,7 +90,7 @@ fn blame_sources(findings: &[&Finding], board: &mut Board) {
             weight(finding.severity) * trust(finding).unwrap_or(0.0) * unexplained(finding, findings)
         };
         let best = of_kind.iter().map(score).max_by(f64::total_cmp).unwrap_or(0.0);
-        board.add(&source, DOING * best, accusation(kind, &of_kind));
+        board.add(&source, DOING * best, [accusation(kind, &of_kind)]);
     }
 }
 
@@ -150,93 +139,19 @@ fn accusation(kind: FindingKind, findings: &[&Finding]) -> String {
     }
 }
 
-/// The deepest ill callees, then their callers. All findings are of one kind.
-fn blame_depths(findings: &[&Finding], board: &mut Board) {
-    let ill: BTreeSet<Who> = findings
-        .iter()
-        .filter(|finding| !finding.edge.destination.workload.is_empty())
-        .map(|finding| who(&finding.edge.destination))
-        .collect();
-    let callers = |node: &Who| -> BTreeSet<Who> {
-        findings
-            .iter()
-            .filter(|finding| {
-                who(&finding.edge.destination) == *node && !finding.edge.source.workload.is_empty()
-            })
-            .map(|finding| who(&finding.edge.source))
-            .collect()
-    };
-    let calls_ill = |node: &Who| {
-        findings.iter().any(|finding| {
-            who(&finding.edge.source) == *node && ill.contains(&who(&finding.edge.destination)) && {
-                // A call to itself does not make its callee the deeper one.
-                who(&finding.edge.destination) != *node
-            }
-        })
-    };
-    let deepest: BTreeSet<Who> = ill.iter().filter(|node| !calls_ill(node)).cloned().collect();
-    // In a circle nobody is deepest: all are.
-    let mut layer = if deepest.is_empty() { ill.clone() } else { deepest };
-    let mut seen = BTreeSet::new();
-    let mut share = 1.0;
-    for depth in 0..CALLERS_DEPTH_MAX {
-        for node in &layer {
-            judge_layer(node, depth, share, callers(node).len(), findings, board);
-        }
-        seen.extend(layer.iter().cloned());
-        layer = layer.iter().flat_map(&callers).filter(|node| !seen.contains(node)).collect();
-        share = 1.0 / (share.recip() + 1.0);
-        if layer.is_empty() {
-            return;
-        }
-    }
-}
-
-fn judge_layer(
-    node: &Who,
-    depth: usize,
-    share: f64,
-    callers: usize,
-    findings: &[&Finding],
-    board: &mut Board,
-) {
-    let about = |finding: &&&Finding| {
-        let end = if depth == 0 { &finding.edge.destination } else { &finding.edge.source };
-        who(end) == *node
-    };
-    let Some(worst) = findings.iter().filter(about).max_by(|left, right| {
-        left.severity.cmp(&right.severity).then_with(|| (right.onset, &right.id).cmp(&(left.onset, &left.id)))
-    }) else {
-        return;
-    };
-    let how = if worst.kind == FindingKind::LatencyHigh { "slow" } else { "failing" };
-    let (bonus, reason) = match (depth, callers) {
-        (0, 0 | 1) => (0.0, format!("is {how}, and what it calls is not")),
-        (0, callers) => {
-            let further = u32::try_from(callers - 1).unwrap_or(u32::MAX);
-            (
-                PER_CALLER * f64::from(further).min(8.0),
-                format!("is {how} for {callers} callers, and what it calls is not"),
-            )
-        }
-        _ => (0.0, format!("is {how} or suffers because it calls {}", worst.edge.destination.label())),
-    };
-    board.add(node, (weight(worst.severity) + bonus) * share, reason);
-}
-
 /// Other signs of illness name the callee, without looking deeper.
 fn blame_quiet_ends(findings: &[&Finding], board: &mut Board) {
     let mut by_kind: BTreeMap<(Who, FindingKind), (f64, EventTime)> = BTreeMap::new();
     for finding in findings {
-        let depths = matches!(finding.kind, FindingKind::LatencyHigh | FindingKind::ErrorRateHigh);
+        let ranked = is_symptom(finding.kind);
         let destination = &finding.edge.destination;
-        if depths || blame(finding.kind) != Blame::Destination || destination.workload.is_empty() {
+        if ranked || blame(finding.kind) != Blame::Destination || destination.workload.is_empty() {
             continue;
         }
         let (score, _) = by_kind.entry((who(destination), finding.kind)).or_insert((0.0, finding.onset));
         *score = score.max(weight(finding.severity));
     }
     for ((node, kind), (score, _)) in by_kind {
-        board.add(&node, score, format!("shows {}", kind.name()));
+        board.add(&node, score, [format!("shows {}", kind.name())]);
     }
 }

@@ -49,7 +49,7 @@ fn leading<'a>(findings: &[&'a Finding], suspects: &[Suspect]) -> Option<&'a Fin
         let explains = finding.kind == FindingKind::RequestRateHigh && from_first;
         let place = if explains { telling(FindingKind::ErrorRateHigh) } else { telling(finding.kind) };
         let about_first = match finding.kind {
-            FindingKind::LatencyHigh | FindingKind::ErrorRateHigh => to_first,
+            FindingKind::LatencyHigh | FindingKind::NetworkDelay | FindingKind::ErrorRateHigh => to_first,
             _ => from_first,
         };
         (
@@ -129,6 +129,9 @@ fn say_what_is_new_or_wrong(finding: &Finding, source: &str, destination: &str, 
         }
         FindingKind::ErrorRateHigh => with_numbers(format!("{destination} is failing"), finding),
         FindingKind::LatencyHigh => with_numbers(format!("{destination} is slow"), finding),
+        FindingKind::NetworkDelay => {
+            with_numbers(format!("The network between {source} and {destination} is slow"), finding)
+        }
         FindingKind::RequestRateHigh => with_numbers(format!("{source} floods {destination}"), finding),
         FindingKind::RequestRateLow => {
             with_numbers(format!("{source} calls {destination} less than usual"), finding)
@@ -253,11 +256,20 @@ fn in_unit(value: &str, unit: &str) -> String {
 
 /// Observed against baseline of the first evidence that has both as numbers.
 pub(crate) fn ratio(finding: &Finding) -> Option<f64> {
-    finding.evidence.iter().find_map(|evidence| {
-        let observed = leading_number(&evidence.observed)?;
-        let baseline = leading_number(&evidence.baseline)?;
-        (baseline > 0.0).then(|| observed / baseline)
-    })
+    let positive = |pair: &(f64, f64)| pair.1 > 0.0;
+    pairs(finding).find(positive).map(|(observed, baseline)| observed / baseline)
+}
+
+/// Observed and baseline of the first evidence that has both as numbers.
+pub(crate) fn value_pair(finding: &Finding) -> Option<(f64, f64)> {
+    pairs(finding).next()
+}
+
+fn pairs(finding: &Finding) -> impl Iterator<Item = (f64, f64)> {
+    let pair = |evidence: &selvedge_model::Evidence| {
+        Some((leading_number(&evidence.observed)?, leading_number(&evidence.baseline)?))
+    };
+    finding.evidence.iter().filter_map(pair)
 }
 
 fn leading_number(text: &str) -> Option<f64> {

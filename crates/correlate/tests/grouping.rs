@@ -294,7 +294,7 @@ proptest! {
             .into_iter()
             .map(|found| with(found, |found| found.claimed_principal = found.edge.source.principal.clone()))
             .collect();
-        let suffers = [K::LatencyHigh, K::ErrorRateHigh, K::EdgeSilent, K::RequestRateLow,
+        let suffers = [K::LatencyHigh, K::NetworkDelay, K::ResourceHigh, K::ErrorRateHigh, K::EdgeSilent, K::RequestRateLow,
             K::LogTemplateNew, K::LogTemplateMissing, K::LogRate];
         let blamed: Vec<Finding> = claims
             .into_iter()

@@ -118,7 +118,8 @@ fn the_deepest_ill_callee_is_suspected_before_its_callers() {
         finding(K::ErrorRateHigh, "robot", "stock", 1),
         finding(K::ErrorRateHigh, "stock", "till", 1),
     ]);
-    assert_eq!(suspects(&incident), ["till", "stock", "robot", "web", "gate"]);
+    // The web fails for others, too; nobody complains of the robot.
+    assert_eq!(suspects(&incident), ["till", "stock", "web", "robot", "gate"]);
     assert!(incident.title.starts_with("store/till is failing"), "{}", incident.title);
 }
 

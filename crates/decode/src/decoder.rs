@@ -11,6 +11,7 @@ use crate::normalise::{Normaliser, ResourceContext};
 use crate::record::{Fields, LogRecord, PointRecord, SpanRecord};
 use crate::rejection::{Rejection, RejectionCounts};
 use crate::sink::{Contents, RecordSink, Scratch};
+use crate::statement::{Statement, Statements};
 use crate::traces;
 use crate::wire::Reader;
 
@@ -79,6 +80,8 @@ pub struct Decoded {
     pub repaired_strings: u64,
     /// Something that the sender should be told though nothing was rejected.
     pub warning: Option<String>,
+    /// What application logs say.
+    statements: Statements,
 }
 
 impl Decoded {
@@ -86,9 +89,17 @@ impl Decoded {
     pub fn clear(&mut self) {
         self.observations.clear();
         self.points.clear();
+        self.statements.clear();
         let (observations, points) =
             (std::mem::take(&mut self.observations), std::mem::take(&mut self.points));
-        *self = Self { observations, points, ..Self::default() };
+        let statements = std::mem::take(&mut self.statements);
+        *self = Self { observations, points, statements, ..Self::default() };
+    }
+
+    /// What the application log at `at` says; `None` for other records, and for one without text or trace.
+    #[must_use]
+    pub fn statement(&self, at: usize) -> Option<Statement<'_>> {
+        self.statements.of(at)
     }
 
     fn kept(&self) -> usize {
@@ -289,7 +300,10 @@ impl RecordSink for Collector<'_> {
             return;
         }
         match self.normaliser.log(resource, record, self.observed, self.symbols) {
-            Ok(observation) => self.out.observations.push(observation),
+            Ok(observation) => {
+                self.out.statements.keep(self.out.observations.len(), &observation, record);
+                self.out.observations.push(observation);
+            }
             Err(reason) => self.refuse(reason),
         }
     }

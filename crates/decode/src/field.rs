@@ -161,6 +161,7 @@ fields! {
     RawXfcc: b"http.raw_xfcc", b"raw_xfcc", b"x_raw_xfcc", b"x-raw-xfcc";
     // Metric labels.
     MetricCluster: b"envoy.cluster_name", b"envoy_cluster_name";
+    Quantile: b"quantile";
     ConnectionManager: b"envoy.http_conn_manager_prefix", b"envoy_http_conn_manager_prefix";
 }
 

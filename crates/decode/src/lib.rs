@@ -19,6 +19,7 @@ mod point;
 mod record;
 mod rejection;
 mod sink;
+mod statement;
 mod traces;
 mod wire;
 
@@ -29,3 +30,4 @@ pub use decoder::{DecodeConfig, Decoded, Decoder, Encoding, SIGNALS_MAX_DEFAULT}
 pub use fault::DecodeError;
 pub use normalise::route_template;
 pub use rejection::{Rejection, RejectionCounts};
+pub use statement::Statement;

@@ -13,6 +13,7 @@
 //!
 //! Start reading at [`Calibration`], then `pool.rs` (ranks and tail), `valve.rs` (what limits pages whatever scores do).
 
+mod hourly;
 mod pool;
 mod valve;
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 use selvedge_model::MeasureClass;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use hourly::HourlyRecord;
 use pool::Pool;
 pub use valve::{Admission, Valve};
 

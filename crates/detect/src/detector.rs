@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use selvedge_learn::gauges::{Bounds, GaugesJudged};
 use selvedge_learn::normal::{Ended, Reading, Teaching};
 use selvedge_model::finding::Family;
 use selvedge_model::hash::{FixedMap, FixedSet, StableHasher, fixed_state};
@@ -16,9 +17,11 @@ use crate::calibrated::{Calibrated, HeldBack};
 use crate::calibration::Budgets;
 use crate::case::{Case, Context, Sighting};
 use crate::draft::Draft;
+use crate::gauged::Gauged;
 use crate::rules::RuleSet;
 use crate::scan::Scans;
 use crate::stories::{Caller, Stories, is_about_news, is_deed};
+use crate::telemetry::{Telemetry, TelemetryCounts};
 use crate::{authorization, certificate, identity, novelty, transport, witness};
 
 /// Open windows with state; more than lateness allows. Past it the oldest state is dropped.
@@ -34,19 +37,6 @@ const FREEZE_MAX: Duration = Duration::from_hours(4);
 const FROZEN_MAX: usize = 4_096;
 /// A freeze ends when an edge behaved for this long.
 const THAW_AFTER: Duration = Duration::from_mins(5);
-/// The same complaint about telemetry as a whole is told at most this often.
-const TELEMETRY_REPEAT: Duration = Duration::from_mins(5);
-
-/// What happened to telemetry as a whole since the last time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TelemetryCounts {
-    /// Signals received.
-    pub received: u64,
-    /// Signals that could not be understood.
-    pub rejected: u64,
-    /// Records with a name that found no room in the symbol table.
-    pub symbols_overflowed: u64,
-}
 
 /// Judges. Holds rules, what was told already, and what must not be learned.
 #[derive(Clone, Serialize, Deserialize)]
@@ -58,12 +48,13 @@ pub struct Detector {
     learning: bool,
     behaviour: Behaviour,
     calibrated: Calibrated,
+    gauged: Gauged,
+    #[serde(skip)]
+    budgets: Budgets,
     #[serde(with = "selvedge_model::hash::listed")]
     frozen: FixedMap<EdgeKey, Freeze>,
-    told: [EventTime; 2],
+    telemetry: Telemetry,
     overflows: Overflows,
-    // Not in checkpoints yet: their format would change.
-    #[serde(skip)]
     stories: Stories,
 }
 
@@ -126,8 +117,10 @@ impl Detector {
             learning: false,
             behaviour: Behaviour::default(),
             calibrated: Calibrated::new(budgets),
+            gauged: Gauged::new(budgets),
+            budgets,
             frozen: FixedMap::with_hasher(fixed_state()),
-            told: [EventTime::ABSENT; 2],
+            telemetry: Telemetry::default(),
             overflows: Overflows::default(),
             stories: Stories::new(budgets),
         }
@@ -138,12 +131,19 @@ impl Detector {
         self.rules = rules;
         self.calibrated.configure(budgets);
         self.stories.configure(budgets);
+        self.gauged.configure(budgets);
+        self.budgets = budgets;
     }
 
     /// The rules.
     #[must_use]
     pub fn rules(&self) -> &RuleSet {
         &self.rules
+    }
+
+    /// How often people may be told of what is nothing.
+    pub(crate) fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// What the limits did. Callers of a window are added when it is done.
@@ -247,6 +247,25 @@ impl Detector {
         sorted(findings)
     }
 
+    /// From which effect and evidence on gauges tell something, when so many series of edges are judged.
+    #[must_use]
+    pub fn gauge_bounds(&mut self, series: usize) -> Bounds {
+        self.gauged.bounds(&self.rules, series)
+    }
+
+    /// Judges what gauges came to in a window: edges that only metrics know, and the workloads beside them.
+    pub fn judge_gauges(&mut self, cx: &Context<'_>, window: Window, judged: &GaugesJudged) -> Vec<Finding> {
+        let drafts = self.gauged.judge(cx, &self.rules, judged);
+        let mut findings = Vec::new();
+        if cx.learning {
+            return findings;
+        }
+        for (key, draft) in drafts {
+            self.tell_all(cx, window, key, vec![draft], false, &mut findings);
+        }
+        sorted(findings)
+    }
+
     /// Tells what was seen of an edge, and keeps an edge that misbehaves, or is `suspicious`, out of its baseline.
     fn tell_all(
         &mut self,
@@ -286,33 +305,9 @@ impl Detector {
         if cx.learning {
             return Vec::new();
         }
-        let rejected = (counts.rejected > 0 && self.rules.malformed_telemetry().is_some()).then(|| {
-            let some = counts.rejected.saturating_mul(100) >= counts.received;
-            Draft::new(FindingKind::MalformedTelemetry, cx.now)
-                .subject("rejected")
-                .summary(format!(
-                    "{} of {} signals could not be understood",
-                    counts.rejected, counts.received
-                ))
-                .fact("rejected_signals", counts.rejected, counts.received)
-                .lower_if(!some, 2, "less than one in a hundred")
-        });
-        let overflowed = (counts.symbols_overflowed > 0 && self.rules.cardinality().is_some()).then(|| {
-            Draft::new(FindingKind::Cardinality, cx.now)
-                .subject("names")
-                .summary("the table of names is full; new names are pooled".to_owned())
-                .fact("records_with_pooled_names", counts.symbols_overflowed, 0)
-        });
-        let mut findings = Vec::new();
-        for (slot, draft) in [rejected, overflowed].into_iter().enumerate() {
-            let due = !self.told[slot].present() || cx.now.since(self.told[slot]) >= TELEMETRY_REPEAT;
-            if let Some(draft) = draft.filter(|_| due) {
-                self.told[slot] = cx.now;
-                let window = Window { start: cx.now, end: cx.now };
-                findings.push(self.tell(cx, window, EdgeKey::default(), draft));
-            }
-        }
-        sorted(findings)
+        let drafts = self.telemetry.judge(cx, &self.rules, counts);
+        let window = Window { start: cx.now, end: cx.now };
+        sorted(drafts.into_iter().map(|draft| self.tell(cx, window, EdgeKey::default(), draft)).collect())
     }
 
     /// What learning must skip of the window that was judged last: shapes of deterministic findings and of novelty
@@ -369,7 +364,7 @@ impl Detector {
     }
 
     /// The finding of a draft, whether or not it was told before.
-    fn tell(&self, cx: &Context<'_>, window: Window, key: EdgeKey, draft: Draft) -> Finding {
+    pub(crate) fn tell(&self, cx: &Context<'_>, window: Window, key: EdgeKey, draft: Draft) -> Finding {
         let rule = self.rules.rule(draft.kind);
         let mut hasher = StableHasher::default().field(draft.kind.name().as_bytes());
         for name in key.names(cx.symbols) {
@@ -473,7 +468,7 @@ fn window_state<'w>(
 }
 
 /// By time, kind, edge and subject: the order of a transcript.
-fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+pub(crate) fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(|left, right| {
         let key = |finding: &Finding| (finding.detected, finding.kind);
         key(left)

@@ -5,7 +5,8 @@
 //! An identity that nobody verified is told as a claim and never as a source.
 //! Depends on `model` and `learn`. Start reading at `detector.rs`, then `case.rs`, then any check:
 //! `transport.rs`, `certificate.rs`, `identity.rs`, `novelty.rs`, `scan.rs`, `witness.rs`, `behaviour.rs`, `volume.rs`;
-//! what takes their place once the mesh has a record: `calibrated.rs`, `calibration.rs`.
+//! what takes their place once the mesh has a record: `calibrated.rs`, `calibration.rs`. What gauges alone tell: `gauged.rs`;
+//! what telemetry says of itself: `telemetry.rs`.
 
 mod authorization;
 mod beacon;
@@ -16,7 +17,9 @@ mod case;
 mod certificate;
 mod detector;
 mod draft;
+mod gauged;
 mod identity;
+mod logs;
 mod novelty;
 mod parameters;
 mod rule_file;
@@ -25,12 +28,14 @@ mod rules;
 mod scan;
 mod statistics;
 mod stories;
+mod telemetry;
 mod transport;
 mod volume;
 mod witness;
 
 pub use calibrated::HeldBack;
 pub use case::{Context, Sighting};
-pub use detector::{Detector, Overflows, TelemetryCounts};
+pub use detector::{Detector, Overflows};
 pub use parameters::*;
 pub use rules::{Rule, RuleError, RuleSet};
+pub use telemetry::TelemetryCounts;

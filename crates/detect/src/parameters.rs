@@ -206,6 +206,22 @@ parameters! {
         floor_ms: Count,
         /// Chance of so many slow calls when nothing is wrong.
         tail_probability_max: Probability,
+        /// Where only gauges are known: times the usual value that are no evidence at all,
+        gauge_factor: Factor,
+        /// and how many milliseconds a median must have grown by.
+        gauge_floor_ms: Count,
+    }
+    /// The caller waits for longer than the callee works.
+    network_delay: NetworkDelay {
+        /// Times the usual ratio of the caller's time to the callee's that are no evidence at all.
+        factor: Factor,
+        /// Milliseconds that the network must take more than usual.
+        floor_ms: Count,
+    }
+    /// A gauge of an ill workload is far above its usual value.
+    resource_high: ResourceHigh {
+        /// Times the usual value that are no evidence at all.
+        factor: Factor,
     }
     /// Calls fail much more often than they did.
     error_rate_high: ErrorRateHigh {
@@ -272,8 +288,28 @@ parameters! {
         /// Share of them that both sides reported.
         both_share_min: Share,
     }
+    /// A workload serves calls and logs nothing any more.
+    telemetry_gap: TelemetryGap {
+        /// Part of the warning budget that false findings of this kind may take.
+        budget_share: Share,
+    }
     /// Telemetry that a strict receiver would have thrown away.
     malformed_telemetry: MalformedTelemetry {}
     /// Somebody invents names faster than they can be kept.
     cardinality: Cardinality {}
+    /// Calls of a route make a log statement that their workload never made.
+    log_template_new: LogTemplateNew {
+        /// Part of the warning budget that false findings of this kind may take.
+        budget_share: Share,
+    }
+    /// Calls of a route no longer make a log statement that they made.
+    log_template_missing: LogTemplateMissing {
+        /// Part of the warning budget that false findings of this kind may take.
+        budget_share: Share,
+    }
+    /// More, or fewer, calls of a route make a log statement.
+    log_rate: LogRate {
+        /// Part of the warning budget that false findings of this kind may take.
+        budget_share: Share,
+    }
 }

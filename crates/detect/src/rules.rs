@@ -68,6 +68,8 @@ shipped! {
     "new_principal.yml",
     "boundary_violation.yml",
     "latency_high.yml",
+    "network_delay.yml",
+    "resource_high.yml",
     "error_rate_high.yml",
     "request_rate_high.yml",
     "request_rate_low.yml",
@@ -78,8 +80,12 @@ shipped! {
     "denied_burst.yml",
     "policy_unenforced.yml",
     "one_sided_call.yml",
+    "telemetry_gap.yml",
     "malformed_telemetry.yml",
     "cardinality.yml",
+    "log_template_new.yml",
+    "log_template_missing.yml",
+    "log_rate.yml",
 }
 
 impl Rule {
@@ -143,9 +149,13 @@ impl RuleSet {
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "the embedded files are constants that tests read")]
     pub fn shipped() -> Self {
-        let rules =
-            SHIPPED.iter().map(|(name, text)| read(name, text)).collect::<Result<BTreeMap<_, _>, _>>();
-        Self { rules: rules.expect("shipped rules are read by the tests of this crate") }
+        static READ: std::sync::OnceLock<RuleSet> = std::sync::OnceLock::new();
+        let read_all = || {
+            let rules =
+                SHIPPED.iter().map(|(name, text)| read(name, text)).collect::<Result<BTreeMap<_, _>, _>>();
+            Self { rules: rules.expect("shipped rules are read by the tests of this crate") }
+        };
+        READ.get_or_init(read_all).clone()
     }
 
     /// The shipped rules, with those of `files` (name and text) in the place of the same kinds.

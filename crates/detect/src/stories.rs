@@ -57,6 +57,7 @@ type Deed = (FindingKind, EdgeKey, String);
 /// Stories that go on, and the record of those that ended.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Stories {
+    #[serde(skip)]
     budgets: Budgets,
     #[serde(with = "selvedge_model::hash::listed")]
     told: FixedMap<Deed, ToldDeed>,
@@ -65,6 +66,14 @@ pub(crate) struct Stories {
     /// Scores of the stories that ended, by day, newest last.
     days: VecDeque<(u64, Vec<f64>)>,
     since: EventTime,
+    bars: Bars,
+}
+
+/// What a story must exceed to be told, as of the last window: a flood of deeds costs no look at the record each.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct Bars {
+    page: f64,
+    warning: f64,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -98,6 +107,7 @@ impl Default for Stories {
             stories: FixedMap::with_hasher(fixed_state()),
             days: VecDeque::new(),
             since: EventTime::ABSENT,
+            bars: Bars::default(),
         }
     }
 }
@@ -151,15 +161,13 @@ impl Stories {
             .map(|story| (story.last, story.score(), story.paged))
             .collect();
         self.stories.retain(|_, story| !over(story));
-        if ended.is_empty() {
-            return;
-        }
-        let bar = self.bar(Severity::High, now);
+        let highest = self.bars.page.max(PAGE_MIN) + RISE_MAX;
         for (at, score, paged) in ended {
-            self.record(at, if paged { score.min(bar.max(PAGE_MIN) + RISE_MAX) } else { score });
+            self.record(at, if paged { score.min(highest) } else { score });
         }
         let today = day_of(now);
         self.days.retain(|(day, _)| today - day.min(&today) <= DAYS_MAX);
+        self.bars = self.bars_at(now);
     }
 
     fn record(&mut self, at: EventTime, score: f64) {
@@ -179,24 +187,15 @@ impl Stories {
         }
     }
 
-    /// What must be exceeded to be told at this severity.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rank"
-    )]
-    fn bar(&self, severity: Severity, now: EventTime) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a few days")]
+    fn bars_at(&self, now: EventTime) -> Bars {
         let days = now.since(self.since.after(SETTLES_FOR)).as_secs_f64() / DAY.as_secs_f64();
         let days = days.min(DAYS_MAX as f64);
-        let wanted = if severity >= Severity::High {
-            PAGES_SHARE * self.budgets.pages_a_week * days / 7.0
-        } else {
-            WARNINGS_SHARE * self.budgets.warnings_an_hour * 24.0 * days
-        };
         let mut scores: Vec<f64> = self.days.iter().flat_map(|(_, scores)| scores).copied().collect();
-        scores.sort_by(|left, right| right.total_cmp(left));
-        scores.get((wanted as usize).max(1) - 1).copied().unwrap_or(0.0)
+        Bars {
+            page: exceeded(&mut scores, PAGES_SHARE * self.budgets.pages_a_week * days / 7.0),
+            warning: exceeded(&mut scores, WARNINGS_SHARE * self.budgets.warnings_an_hour * 24.0 * days),
+        }
     }
 
     fn ready(&self, now: EventTime) -> bool {
@@ -243,7 +242,7 @@ impl Stories {
     fn add(&mut self, key: &EdgeKey, mut finding: Finding, caller: Caller) -> Vec<Finding> {
         let Caller { known, rationed } = caller;
         let now = finding.detected;
-        let (ready, bars) = (self.ready(now), [Severity::High, Severity::Medium].map(|at| self.bar(at, now)));
+        let ready = self.ready(now);
         let inherited = self.story(key.source, now).reached.filter(|(at, _)| now.since(*at) <= STORY);
         let inherited =
             inherited.filter(|_| known).and_then(|(_, by)| self.stories.get(&by)).map_or(0.0, Story::score);
@@ -261,7 +260,7 @@ impl Stories {
         if !(ready && rationed) {
             return vec![finding];
         }
-        let page_bar = bars[0].max(PAGE_MIN - 0.5);
+        let page_bar = self.bars.page.max(PAGE_MIN - 0.5);
         finding.evidence.push(Evidence {
             name: "story_score".to_owned(),
             observed: format!("{score:.1}"),
@@ -273,7 +272,7 @@ impl Stories {
             told.extend(self.woken(key.source, now, first));
             return told;
         }
-        let highest = if score > bars[1] { Severity::Medium } else { Severity::Low };
+        let highest = if score > self.bars.warning { Severity::Medium } else { Severity::Low };
         if finding.severity > highest {
             finding.severity = highest;
             note(&mut finding, "lowered_because", "something like it comes as often as the budget allows");
@@ -341,6 +340,16 @@ impl Story {
         let further = if self.inherited > 0.0 { new } else { new.saturating_sub(1) };
         worth + FURTHER * further as f64 + self.inherited
     }
+}
+
+/// The score that so many reach or exceed; the largest when less than one is wanted, 0 when there are not so many.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank")]
+fn exceeded(scores: &mut [f64], wanted: f64) -> f64 {
+    let rank = (wanted as usize).max(1) - 1;
+    if rank >= scores.len() {
+        return 0.0;
+    }
+    *scores.select_nth_unstable_by(rank, |left, right| right.total_cmp(left)).1
 }
 
 fn day_of(at: EventTime) -> u64 {

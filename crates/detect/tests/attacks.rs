@@ -393,7 +393,7 @@ fn a_change_that_lasts_is_accepted_after_hours_and_not_before() {
 #[test]
 fn telemetry_that_cannot_be_understood_is_told_once_in_a_while() {
     let mut mesh = Mesh::new();
-    let counts = TelemetryCounts { received: 1_000, rejected: 50, symbols_overflowed: 3 };
+    let counts = TelemetryCounts { received: 1_000, rejected: 50, symbols_overflowed: 3, inventor: None };
     let now = EventTime(mesh.clock * SECOND);
     let cx = Context { symbols: &mesh.symbols, baselines: &mesh.baselines, now, learning: false };
     let kinds: Vec<FindingKind> =

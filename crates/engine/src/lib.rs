@@ -6,7 +6,9 @@
 
 mod config;
 mod containment;
+mod inventors;
 mod live;
+mod logs;
 mod orders;
 mod overload;
 mod pipeline;
@@ -22,7 +24,7 @@ pub use config::EngineConfig;
 pub use live::{CheckpointPlan, CheckpointWriter, Engine, HistoryWriter, LiveSnapshots, run};
 pub use orders::{LiveOrders, OrderError};
 pub use overload::Overload;
-pub use pipeline::{Effect, IngestError, KNOWLEDGE, Mode, Pick, Pipeline, RawBatch, StateError};
+pub use pipeline::{Effect, IngestError, KNOWLEDGE, Mode, Pick, Pipeline, RawBatch, Saved, StateError};
 pub use recorder::Recorded;
 pub use retention::Handed;
 pub use selvedge_correlate::IncidentChange;

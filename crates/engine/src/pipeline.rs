@@ -5,6 +5,7 @@
 
 mod containing;
 mod knowing;
+mod measuring;
 mod saving;
 
 use std::time::Duration;
@@ -15,14 +16,13 @@ use selvedge_decode::{DecodeError, Encoding};
 use selvedge_detect::{Context, Detector, RuleSet, TelemetryCounts};
 use selvedge_join::JoinConfig;
 use selvedge_learn::{Baselines, Provenance};
-use selvedge_model::{
-    Action, EventTime, Finding, Incident, Node, ObservedTime, Severity, SignalKind, SteadyTime,
-};
+use selvedge_model::{Action, EventTime, Finding, Incident, ObservedTime, Severity, SignalKind, SteadyTime};
 use selvedge_policy::{ContainmentEvent, Now};
 use selvedge_query::{HistoryEnds, Learned};
 
 use crate::config::EngineConfig;
 use crate::containment::Containment;
+use crate::logs::Logs;
 use crate::overload::Overload;
 use crate::recorder::{Recorded, Recorder};
 use crate::router::Router;
@@ -30,9 +30,10 @@ use crate::shards::Shards;
 use crate::snapshot::{EdgeSummary, edge_summaries};
 use crate::stats::Stats;
 use crate::windows::{ClosedWindow, Windows};
+use measuring::Measured;
 
 pub use knowing::Pick;
-pub use saving::{KNOWLEDGE, StateError};
+pub use saving::{KNOWLEDGE, Saved, StateError};
 
 /// Between two processes: a shorter time is no gap. It ends no incident that would not have ended, and what is seen on both
 /// sides of it belongs together.
@@ -90,8 +91,11 @@ pub struct Pipeline {
     router: Router,
     shards: Shards,
     windows: Windows,
+    logs: Logs,
     recorder: Recorder,
     baselines: Baselines,
+    measured: Measured,
+    window_length: Duration,
     detector: Detector,
     correlator: Correlator,
     containment: Containment,
@@ -114,8 +118,11 @@ impl Pipeline {
             router: Router::new(config),
             shards: Shards::start(&join, config.shards),
             windows: Windows::new(config.window_entries_max),
+            logs: Logs::new(&config.join),
             recorder: Recorder::new(config.record.as_ref()),
             baselines: Baselines::new(config.learn.clone()),
+            measured: Measured::new(&config.learn),
+            window_length: config.join.window_length,
             detector: Detector::new(rules, config.budgets),
             correlator: Correlator::new(config.correlate.clone()),
             containment: Containment::new(config.policy.clone()),
@@ -152,24 +159,35 @@ impl Pipeline {
             if let Some(now) = self.router.advance(at) {
                 self.tick(now, effects);
             }
-            let (key, observation) = self.router.route(at);
+            let (key, _) = self.router.route(at);
+            let decoded = self.router.decoded();
+            let observation = &decoded.observations[at];
+            self.logs.take(key, observation, decoded.statement(at));
             self.recorder.observation(observation);
             self.shards.admit(key, observation);
             self.recorder.calls(self.shards.completed());
         }
-        let points = self.router.decoded().points.len() as u64;
-        self.stats.count_records(batch.signal, points, self.router.decoded().rejected_before(records));
-        self.router.admit_points(&mut self.stats);
+        let points = self.router.decoded().points.len();
+        self.stats.count_records(batch.signal, points as u64, self.router.decoded().rejected_before(records));
         self.hear_points();
+        for at in 0..points {
+            if let Some(now) = self.router.advance_by_point(at) {
+                self.tick(now, effects);
+            }
+            self.router.admit_point(at, &mut self.stats);
+        }
         self.recorder.points(&self.router.decoded().points);
         Ok(self.router.decoded())
     }
 
     /// Time passed: event time follows at a distance, even when no record arrives.
     pub fn advance_clock(&mut self, now: SteadyTime, effects: &mut Vec<Effect>) {
-        if let Some(now) = self.router.advance_clock(now) {
+        let mut ticked = false;
+        while let Some(now) = self.router.advance_clock(now) {
             self.tick(now, effects);
-        } else {
+            ticked = true;
+        }
+        if !ticked {
             self.advance_containment(effects);
         }
     }
@@ -188,6 +206,7 @@ impl Pipeline {
     /// Nobody was heard for an unknown time: nothing was silent in it, and nothing went on.
     fn gap(&mut self) {
         self.baselines.norms_mut().gap();
+        self.measured.gap();
         self.correlator.gap();
     }
 
@@ -247,11 +266,12 @@ impl Pipeline {
             Overload::new("tick_edges", "pool_newest", self.stats.calls_pooled),
             Overload::new("window_edges", "pool_newest", self.windows.pooled()),
             Overload::new("window_shapes", "count_only", self.stats.shapes_overflowed),
-            Overload::new("baseline_edges", "keep_known", known.edges),
+            Overload::new("baseline_edges", "keep_known", known.edges + self.measured.edges_refused()),
             Overload::new("baseline_routes", "keep_known", known.routes),
             Overload::new("baseline_identities_and_nodes", "keep_known", known.mesh),
             Overload::new("findings_per_window", "count_only", told.findings),
             Overload::new("detector_windows", "oldest_window_first", told.windows),
+            Overload::new("gauges", "keep_known", self.measured.gauges().refused()),
             Overload::new("frozen_edges", "stay_frozen", told.frozen),
             Overload::new("followed_callers", "keep_known", told.unfollowed),
             Overload::new("hot_edges", "stay_cold", norms.hot),
@@ -264,6 +284,7 @@ impl Pipeline {
             Overload::new("recent_traffic", "oldest_minute", self.containment.overflows().minutes),
             Overload::new("recent_traffic_rows", "keep_known", self.containment.overflows().calls),
         ]);
+        overloads.extend(self.logs.overloads());
         overloads.extend(self.recorder.overloads());
         overloads
     }
@@ -306,16 +327,21 @@ impl Pipeline {
         let learning = self.mode == Mode::Learning;
         let cx = Context { symbols, baselines: &self.baselines, now, learning };
         let mut findings = self.detector.judge_sightings(&cx, &self.windows.sightings(symbols));
-        findings.extend(
-            self.detector.judge_telemetry(&cx, &self.stats.telemetry_since(&mut self.telemetry_judged)),
-        );
+        let inventor = self.router.inventor();
+        let telemetry =
+            TelemetryCounts { inventor, ..self.stats.telemetry_since(&mut self.telemetry_judged) };
+        findings.extend(self.detector.judge_telemetry(&cx, &telemetry));
         self.windows.mark_sighted();
-        let all_closed = self.windows.close(watermark, symbols);
+        let all_closed = self.close_windows(watermark);
         let closed_any = !all_closed.is_empty();
         for closed in all_closed {
             let ClosedWindow { window, edges } = &closed;
             let refs = closed.refs();
-            let ended = self.baselines.norms_mut().judge(*window, &refs);
+            let metrics = self.router.measured().take(*window, &refs);
+            let measured = metrics.refs();
+            let symbols = self.router.symbols();
+            let mut ended = self.baselines.norms_mut().judge(*window, &refs);
+            ended.merge(self.measured.judge(*window, &measured));
             let cx = Context { symbols, baselines: &self.baselines, now, learning };
             findings.extend(self.detector.end(&cx, &ended));
             findings.extend(self.detector.judge_window(&cx, *window, &refs));
@@ -329,22 +355,22 @@ impl Pipeline {
                 self.baselines.learn(*window, *key, edge, &flagged, provenance, symbols);
             }
             self.baselines.finish_window(*window);
+            findings.extend(self.measured.finish(
+                &mut self.detector,
+                (symbols, now, learning),
+                *window,
+                &metrics,
+            ));
             self.detector.window_done(*window);
             self.stats.windows += 1;
         }
+        let cx = Context { symbols: self.router.symbols(), baselines: &self.baselines, now, learning };
+        findings.extend(self.logs.judge(&cx, watermark, &self.detector));
         self.correlate(findings, now, effects);
         if closed_any {
             self.containment.consider_again();
         }
         self.decide(now, effects);
-    }
-
-    /// A proxy that sends metrics is there, even when it has no request to tell of.
-    fn hear_points(&mut self) {
-        let frontier = self.router.frontier();
-        for point in &self.router.decoded().points {
-            self.baselines.norms_mut().hear(&Node::of(&point.reporter), point.time.min(frontier));
-        }
     }
 
     fn correlate(&mut self, findings: Vec<Finding>, now: EventTime, effects: &mut Vec<Effect>) {

@@ -6,13 +6,16 @@
 use std::time::Duration;
 
 use selvedge_decode::{Decoded, Decoder};
-use selvedge_join::{Aliases, Directory, JoinConfig, Progress, Reporters, SeriesStore};
+use selvedge_join::{Aliases, Directory, JoinConfig, MeasuredEdges, Progress, Reporters, SeriesStore};
 use selvedge_learn::RouteLearner;
 use selvedge_model::time::nanos;
-use selvedge_model::{EventTime, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable};
+use selvedge_model::{
+    EventTime, Fate, Node, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::EngineConfig;
+use crate::inventors::Inventors;
 use crate::overload::Overload;
 use crate::pipeline::{IngestError, RawBatch};
 use crate::stats::Stats;
@@ -20,6 +23,15 @@ use crate::stats::Stats;
 /// Event time between two ticks: how long a deviation can wait before it is judged. A fifth of a second is little beside
 /// the second in which proxies send their logs, and a tick costs what its calls' shapes cost, not what there is.
 pub(crate) const TICK: Duration = Duration::from_millis(200);
+
+/// Without a call for this long metric points move event time. Longer than what points are ahead of the calls that they
+/// count (a minute, usually), so that no call is late because of them.
+const POINTS_AFTER: Duration = Duration::from_mins(2);
+
+/// Steps in which event time follows the clock over a silence; longer ones over a silence of hours, so that there are no
+/// more than a few thousand.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
+const CLOCK_STEPS_MAX: u32 = 600;
 
 /// State of the sequential part.
 pub(crate) struct Router {
@@ -39,7 +51,11 @@ struct Stream {
     reporters: Reporters,
     routes: RouteLearner,
     series: SeriesStore,
+    measured: MeasuredEdges,
+    /// Since when no call moved event time.
+    quiet_from: EventTime,
     records_pooled: u64,
+    inventors: Inventors,
     ticked: EventTime,
     arrival: Arrival,
     heard: Heard,
@@ -93,7 +109,10 @@ impl Router {
                 reporters: Reporters::new(join),
                 routes: RouteLearner::new(&config.learn),
                 series: SeriesStore::new(join),
+                measured: MeasuredEdges::new(join),
+                quiet_from: EventTime::ABSENT,
                 records_pooled: 0,
+                inventors: Inventors::default(),
                 ticked: EventTime::ABSENT,
                 arrival: Arrival::default(),
                 heard: Heard::default(),
@@ -126,6 +145,7 @@ impl Router {
         stream.directory.configure(&config.join);
         stream.reporters.configure(&config.join);
         stream.series.configure(&config.join);
+        stream.measured.configure(&config.join);
         stream.routes.configure(&config.learn);
         self.stream = stream;
     }
@@ -162,18 +182,43 @@ impl Router {
             // Old records are no sign of life: a backlog must not keep the stream's time from going on.
             self.stream.heard =
                 Heard { at: self.stream.arrival.steady, frontier: self.stream.progress.frontier() };
+            self.stream.quiet_from = self.stream.progress.frontier();
         }
         self.due_tick()
     }
 
-    /// Lets a silent stream's event time follow the time that passes. Only elapsed time counts, not what a wall clock
-    /// says: ours and the senders' may be hours apart, and ours may be set while nothing arrives.
+    /// Lets the metric point at `at` move event time, where no call has for a while: metrics alone are a stream, too.
+    pub(crate) fn advance_by_point(&mut self, at: usize) -> Option<EventTime> {
+        let (time, origin) = (self.decoded.points[at].time, self.decoded.points[at].origin);
+        if !self.stream.quiet_from.present() {
+            self.stream.quiet_from = time;
+        }
+        if time <= self.stream.progress.frontier() || time < self.stream.quiet_from.after(POINTS_AFTER) {
+            return None;
+        }
+        let before = self.stream.progress.frontier();
+        self.stream.progress.observe(origin, time, self.stream.arrival.observed);
+        if before < self.stream.progress.frontier() {
+            self.stream.heard =
+                Heard { at: self.stream.arrival.steady, frontier: self.stream.progress.frontier() };
+        }
+        self.due_tick()
+    }
+
+    /// Lets a silent stream's event time follow the time that passes, the next step of it. Only elapsed time counts, not
+    /// what a wall clock says: ours and the senders' may be hours apart, and ours may be set while nothing arrives.
+    ///
+    /// In steps, because a replay looks at the clock only when the next batch comes: what is found in between must be found
+    /// when it would have been.
     pub(crate) fn advance_clock(&mut self, now: SteadyTime) -> Option<EventTime> {
         let beyond = now.since(self.stream.heard.at).checked_sub(self.idle_grace)?;
         if !self.stream.heard.frontier.present() {
             return None;
         }
-        self.stream.progress.advance_to(self.stream.heard.frontier.after(beyond));
+        let until = self.stream.heard.frontier.after(beyond);
+        let from = self.stream.progress.frontier();
+        let step = CLOCK_STEP.max(until.since(from) / CLOCK_STEPS_MAX);
+        self.stream.progress.advance_to(until.min(from.after(step)));
         self.due_tick()
     }
 
@@ -187,6 +232,8 @@ impl Router {
     pub(crate) fn restart_after_gap(&mut self) {
         self.stream.progress.restart_after_gap();
         self.stream.reporters.restart_after_gap();
+        self.stream.measured.gap();
+        self.stream.quiet_from = EventTime::ABSENT;
         self.stream.ticked = EventTime::ABSENT;
         self.stream.arrival = Arrival::default();
         self.stream.heard = Heard::default();
@@ -195,15 +242,17 @@ impl Router {
     /// Names the record at `at`, where it lies, and finds the request it belongs to; `None` when it names none.
     pub(crate) fn route(&mut self, at: usize) -> (Option<u128>, &Observation) {
         let Self { decoded, symbols, stream, .. } = self;
-        let Stream { directory, reporters, progress, routes, aliases, records_pooled, .. } = stream;
+        let Stream { directory, reporters, progress, routes, aliases, records_pooled, inventors, .. } =
+            stream;
         let observation = &mut decoded.observations[at];
         let key = aliases.key_of(observation.trace_id, observation.request_id);
         directory.meet(observation, key);
         observation.last_word = reporters.last_word(observation, progress.frontier());
         let callee = if observation.side == Side::Client { observation.peer } else { observation.reporter };
         observation.route = routes.template(callee.workload, observation.route, observation.status, symbols);
-        if symbols.overflowed() > 0 {
-            *records_pooled += u64::from(observation.pooled());
+        if symbols.overflowed() > 0 && observation.pooled() {
+            *records_pooled += 1;
+            inventors.count(Node::of(&observation.reporter));
         }
         (key, observation)
     }
@@ -214,20 +263,36 @@ impl Router {
         self.stream.records_pooled
     }
 
-    /// Settles the metric points of the batch just decoded.
-    pub(crate) fn admit_points(&mut self, stats: &mut Stats) {
-        for point in &self.decoded.points {
-            self.stream.progress.heartbeat(point.origin);
-            let update = self.stream.series.admit(point);
-            let pooled = [point.name, point.origin].contains(&Symbol::OVERFLOW);
-            self.stream.records_pooled += u64::from(pooled || point.reporter.pooled() || point.peer.pooled());
-            stats.ledger.receive(selvedge_model::SignalKind::Metrics, 1);
-            stats.ledger.settle(selvedge_model::SignalKind::Metrics, update.fate, 1);
+    /// Who sent most of them.
+    pub(crate) fn inventor(&self) -> Option<(Node, u64)> {
+        self.stream.inventors.first()
+    }
+
+    /// Settles the metric point at `at` of the batch just decoded.
+    pub(crate) fn admit_point(&mut self, at: usize, stats: &mut Stats) {
+        let Stream { progress, series, measured, records_pooled, inventors, .. } = &mut self.stream;
+        let point = &self.decoded.points[at];
+        progress.heartbeat(point.origin);
+        let update = series.admit(point);
+        measured.admit(point, &update);
+        // A series without room is a name without room: values of labels are invented as easily.
+        let pooled = [point.name, point.origin].contains(&Symbol::OVERFLOW) || update.fate == Fate::Evicted;
+        if pooled || point.reporter.pooled() || point.peer.pooled() {
+            *records_pooled += 1;
+            inventors.count(Node::of(&point.reporter));
         }
+        stats.ledger.receive(selvedge_model::SignalKind::Metrics, 1);
+        stats.ledger.settle(selvedge_model::SignalKind::Metrics, update.fate, 1);
+    }
+
+    /// What metrics alone say, by window.
+    pub(crate) fn measured(&mut self) -> &mut MeasuredEdges {
+        &mut self.stream.measured
     }
 
     /// What the limits of the sequential part did.
-    pub(crate) fn overloads(&self) -> [Overload; 9] {
+    pub(crate) fn overloads(&self) -> [Overload; 11] {
+        let measured = self.stream.measured.overflows();
         [
             Overload::new("symbols", "pool", self.symbols.overflowed()),
             Overload::new("record_patterns", "keep_known", self.decoder.unlearned()),
@@ -242,6 +307,8 @@ impl Router {
             ),
             Overload::new("reporters", "await_log", self.stream.reporters.unknown()),
             Overload::new("route_templates", "keep_known", self.stream.routes.overflowed()),
+            Overload::new("measured_edges", "keep_known", measured.entries),
+            Overload::new("measured_intervals", "count_only", measured.coarse + measured.late),
         ]
     }
 

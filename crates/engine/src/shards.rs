@@ -220,7 +220,7 @@ impl Shards {
         let SavedShards { calls, watermark, unsettled } = saved;
         self.bytes = match &mut self.kind {
             Kind::Inline(store) => {
-                store.load(calls);
+                store.load(&calls);
                 store.bytes()
             }
             Kind::Threads(workers) => {
@@ -365,7 +365,7 @@ fn serve(store: &mut CallStore, inbox: &Receiver<Work>, outbox: &SyncSender<Repl
             }
             Work::Load(calls) => {
                 watermark = calls.watermark();
-                store.load(*calls);
+                store.load(&calls);
                 TickDelta::default()
             }
             Work::Flush => {

@@ -88,12 +88,14 @@ impl Stats {
             received: self.signals,
             rejected: sum(&|kind| self.ledger.count(kind, Fate::Rejected)),
             symbols_overflowed: self.symbols_overflowed,
+            inventor: None,
         };
         let before = std::mem::replace(judged, now);
         TelemetryCounts {
             received: now.received - before.received,
             rejected: now.rejected - before.rejected,
             symbols_overflowed: now.symbols_overflowed - before.symbols_overflowed,
+            inventor: None,
         }
     }
 }

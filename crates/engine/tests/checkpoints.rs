@@ -1,43 +1,34 @@
 //! Checkpoints of every version that was ever written can be gone on from.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
+mod common;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use selvedge_checkpoint::{Checkpoint, Head};
-use selvedge_engine::{Encoding, EngineConfig, Pipeline, RawBatch, RuleSet, StateError};
-use selvedge_model::SteadyTime;
+use common::{assert_same_knowledge, checkpoint, config, fresh, take};
+use selvedge_checkpoint::Checkpoint;
+use selvedge_engine::{KNOWLEDGE, Pipeline, Provenance, RuleSet, StateError};
 use selvedge_testkit::{Request, Traffic, check_golden};
 
 fn goldens() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
 }
 
-#[expect(clippy::disallowed_methods, reason = "a golden is rewritten when its maker asks for it")]
 fn updating() -> bool {
     std::env::var_os("UPDATE_GOLDEN").is_some()
 }
 
 /// A stream with an edge that is new, a call that is open, and an incident.
 fn known() -> Pipeline {
-    let mut pipeline = Pipeline::new(&EngineConfig::default(), RuleSet::shipped());
+    let mut pipeline = fresh(1);
     let mut traffic = Traffic::seeded(11);
     traffic.repeat(150, "web -> cart -> ledger");
     traffic.send(Request::along("courier -> ledger").plaintext());
     traffic.repeat(20, "web -> cart -> ledger");
     traffic.wait(Duration::from_secs(30));
     traffic.send(Request::along("web -> cart"));
-    let mut effects = Vec::new();
-    for frame in traffic.frames() {
-        let batch = RawBatch {
-            signal: frame.signal,
-            encoding: Encoding::Protobuf,
-            body: &frame.payload,
-            observed: frame.observed,
-            steady: SteadyTime::recorded(frame.observed),
-        };
-        pipeline.ingest(batch, &mut effects).unwrap();
-    }
+    take(&mut pipeline, &traffic.frames());
     pipeline
 }
 
@@ -58,8 +49,7 @@ fn told(pipeline: &Pipeline) -> String {
 /// checkpoint is noticed; then the version grows, the ones before are translated, and a new golden is kept beside them.
 #[test]
 fn a_change_of_what_is_written_is_a_new_version() {
-    let mut pipeline = known();
-    let saved = Checkpoint { head: Head::default(), sections: pipeline.save() };
+    let saved = checkpoint(&mut known());
     let path = goldens().join(format!("checkpoint.v{}.slvckp", saved.sections[0].version));
     if updating() {
         saved.write(&mut std::fs::File::create(&path).unwrap()).unwrap();
@@ -85,7 +75,7 @@ fn every_version_that_was_ever_written_can_be_gone_on_from() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "slvckp") {
             let kept = Checkpoint::read(&mut std::fs::read(&path).unwrap().as_slice(), 1 << 30).unwrap();
-            let pipeline = Pipeline::resume(&EngineConfig::default(), RuleSet::shipped(), &kept).unwrap();
+            let pipeline = Pipeline::resume(&config(1), RuleSet::shipped(), &kept).unwrap();
             check_golden(path.with_extension("txt"), &told(&pipeline));
             versions += 1;
         }
@@ -96,19 +86,58 @@ fn every_version_that_was_ever_written_can_be_gone_on_from() {
 /// Guarantees: a section of a newer version, one that is not there, and one that is something else are told by name.
 #[test]
 fn what_cannot_be_gone_on_from_says_why() {
-    let saved = Checkpoint { head: Head::default(), sections: known().save() };
+    let saved = checkpoint(&mut known());
     let refused = |change: &dyn Fn(&mut Checkpoint)| {
         let mut changed = saved.clone();
         change(&mut changed);
-        let resumed = Pipeline::resume(&EngineConfig::default(), RuleSet::shipped(), &changed);
+        let resumed = Pipeline::resume(&config(1), RuleSet::shipped(), &changed);
         resumed.err().expect("it is refused")
     };
-    let newer = refused(&|checkpoint| checkpoint.sections[3].version += 1);
+    let at = |name: &str| saved.sections.iter().position(|section| section.name == name).unwrap();
+    let newer = refused(&|checkpoint| checkpoint.sections[at("baselines")].version += 1);
     assert!(newer.is_newer() && newer.to_string().contains("`baselines`"), "{newer}");
-    let missing = refused(&|checkpoint| drop(checkpoint.sections.remove(4)));
+    let missing = refused(&|checkpoint| checkpoint.sections.retain(|section| section.name != "detection"));
     assert_eq!(missing.to_string(), "it has no section `detection`");
-    let malformed = refused(&|checkpoint| checkpoint.sections[2].bytes.truncate(9));
+    let surplus = refused(&|checkpoint| checkpoint.sections[at("detection")].bytes.push(0));
+    assert_eq!(surplus.to_string(), "its section `detection` has more than it should");
+    let malformed = refused(&|checkpoint| checkpoint.sections[at("open")].bytes.truncate(9));
     assert!(matches!(malformed, StateError::Malformed { section: "open", .. }), "{malformed}");
     let twice = refused(&|checkpoint| checkpoint.sections[0].bytes = vec![0, 2, 1, b'a', 1, b'a']);
     assert!(matches!(twice, StateError::Names), "{twice}");
+}
+
+/// Guarantees: knowledge without the state of a stream can be begun with; edges can be marked, each once, and forgotten; one
+/// that was forgotten is learned again as if it had never been known, and the others are not touched.
+#[test]
+fn knowledge_alone_can_be_begun_with_and_changed() {
+    let mut exported = checkpoint(&mut known());
+    exported.sections.retain(|section| KNOWLEDGE.contains(&section.name.as_str()));
+    let mut next = Pipeline::resume(&config(2), RuleSet::shipped(), &exported).unwrap();
+    let names = |edges: &[selvedge_engine::EdgeSummary]| -> Vec<String> {
+        edges.iter().map(|edge| format!("{} {}", edge.edge.label(), edge.provenance.name())).collect()
+    };
+    assert_eq!(
+        names(&next.edges()),
+        ["store/cart -> store/ledger learned", "store/web -> store/cart learned"]
+    );
+    assert!(next.incidents().next().is_none() && next.stats().calls == 0, "the stream is not in it");
+    let marked = next.mark_edges(&|_| true, Provenance::Imported);
+    assert_eq!((marked.len(), next.mark_edges(&|_| true, Provenance::Imported).len()), (2, 0));
+    let forgotten = next.forget_edges(&|edge| edge.edge.destination.workload == "ledger");
+    assert_eq!(forgotten.len(), 1);
+    assert_eq!(names(&next.edges()), ["store/web -> store/cart imported"]);
+    let mut traffic = Traffic::seeded(12);
+    traffic.wait(Duration::from_mins(10));
+    traffic.repeat(60, "web -> cart -> ledger");
+    traffic.wait(Duration::from_mins(1));
+    traffic.send(Request::along("web -> cart"));
+    take(&mut next, &traffic.frames());
+    let calls: Vec<u64> = next.edges().iter().map(|edge| edge.calls).collect();
+    assert_eq!(
+        names(&next.edges()),
+        ["store/cart -> store/ledger learned", "store/web -> store/cart imported"]
+    );
+    assert_eq!(calls, [60, 170 + 60], "one from the beginning, the other on top of what was known");
+    let mut resumed = common::resumed(&mut next, 1);
+    assert_same_knowledge(&mut resumed, &mut next, "after a change");
 }

@@ -1,11 +1,12 @@
 //! The pipeline drives the normals of edges: by closed windows, in event time, whatever the shards and the batches.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
+mod common;
+
 use std::time::Duration;
 
-use selvedge_checkpoint::Checkpoint;
-use selvedge_engine::{Encoding, EngineConfig, Mode, Pipeline, RawBatch, RuleSet};
-use selvedge_model::SteadyTime;
+use common::{assert_same_knowledge, fresh, resumed, take};
+use selvedge_engine::{EngineConfig, Mode, Pipeline, RuleSet};
 use selvedge_testkit::{RawFrame, Request, Traffic, recut};
 
 /// A chain that is called every three seconds for some seventy minutes.
@@ -27,20 +28,6 @@ fn pipeline(shards: usize) -> Pipeline {
 fn feed(pipeline: &mut Pipeline, frames: &[RawFrame]) {
     take(pipeline, frames);
     pipeline.finish(&mut Vec::new());
-}
-
-fn take(pipeline: &mut Pipeline, frames: &[RawFrame]) {
-    let mut effects = Vec::new();
-    for frame in frames {
-        let batch = RawBatch {
-            signal: frame.signal,
-            encoding: Encoding::Protobuf,
-            body: &frame.payload,
-            observed: frame.observed,
-            steady: SteadyTime::recorded(frame.observed),
-        };
-        pipeline.ingest(batch, &mut effects).unwrap();
-    }
 }
 
 fn overload(pipeline: &Pipeline, limit: &str) -> u64 {
@@ -77,19 +64,14 @@ fn hours_of_edges_end_in_event_time_for_any_shards_and_batches() {
 #[test]
 fn what_is_known_after_a_checkpoint_is_what_was_known_without_one() {
     let frames = an_hour_and_more();
-    let config = |shards| EngineConfig { shards, ..EngineConfig::default() };
-    let mut undisturbed = Pipeline::new(&config(1), RuleSet::shipped());
+    let mut undisturbed = fresh(1);
     take(&mut undisturbed, &frames);
-    let expected = undisturbed.save();
     for (part, shards) in [(1, 1), (3, 2), (6, 3)] {
         let (before, after) = frames.split_at(frames.len() * part / 7);
-        let mut first = Pipeline::new(&config(4 - shards), RuleSet::shipped());
+        let mut first = fresh(4 - shards);
         take(&mut first, before);
-        let checkpoint = Checkpoint { sections: first.save(), ..Checkpoint::default() };
-        let mut next = Pipeline::resume(&config(shards), RuleSet::shipped(), &checkpoint).unwrap();
+        let mut next = resumed(&mut first, shards);
         take(&mut next, after);
-        for (section, expected) in next.save().iter().zip(&expected) {
-            assert!(section == expected, "section `{}` differs, cut at {part} of 7", section.name);
-        }
+        assert_same_knowledge(&mut next, &mut undisturbed, &format!("cut at {part} of 7"));
     }
 }

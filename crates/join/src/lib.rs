@@ -17,7 +17,9 @@ mod directory;
 mod generations;
 mod group;
 mod hop;
+mod log_join;
 mod look_ahead;
+mod measured;
 mod reporters;
 mod schedule;
 mod series;
@@ -39,6 +41,8 @@ pub use config::{
 };
 pub use delta::{Completeness, TickDelta};
 pub use directory::Directory;
+pub use log_join::{LogCounts, LogJoin};
+pub use measured::{MeasuredEdges, MeasuredOverflows, MeasuredWindow};
 pub use reporters::Reporters;
 pub use series::{SeriesStore, SeriesUpdate};
 pub use store::{Admission, CallStore, Oldest, Pressure, SavedCalls};

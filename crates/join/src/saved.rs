@@ -1,10 +1,13 @@
 //! A store as plain data, for a checkpoint: its requests, by key and not by place, so that any number of shards can take
 //! them over.
+//!
+//! Telemetry waits while it is copied, so it is copied in a few pieces; it is put in order when it is written down.
+
+use std::hash::BuildHasher;
 
 use selvedge_model::hash::{fixed_state, partition};
 use selvedge_model::{EventTime, FateLedger, Observation};
-use serde::{Deserialize, Serialize};
-use std::hash::BuildHasher;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::CallStore;
 use crate::group::Group;
@@ -12,20 +15,19 @@ use crate::slab::{NIL, Slab};
 use crate::stub::Stub;
 
 /// The open calls of one shard, or of all.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default)]
 pub struct SavedCalls {
-    requests: Vec<SavedRequest>,
+    /// Each with as many records and stubs as it counts, which follow on those of the ones before.
+    groups: Vec<Group>,
+    /// Of a group the latest first, as it links them.
+    records: Vec<Observation>,
+    stubs: Vec<Stub>,
     ledger: FateLedger,
     watermark: EventTime,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
-struct SavedRequest {
-    group: Group,
-    /// Latest first, as the group links them.
-    records: Vec<Observation>,
-    stubs: Vec<Stub>,
-}
+/// A group with its records and stubs.
+type Request<'a> = (&'a Group, &'a [Observation], &'a [Stub]);
 
 impl SavedCalls {
     /// Those of all shards.
@@ -33,10 +35,11 @@ impl SavedCalls {
     pub fn merge(mut parts: Vec<Self>) -> Self {
         let mut all = parts.pop().unwrap_or_default();
         for part in parts {
-            all.requests.extend(part.requests);
+            all.groups.extend(part.groups);
+            all.records.extend(part.records);
+            all.stubs.extend(part.stubs);
             all.ledger.merge(&part.ledger);
         }
-        all.requests.sort_unstable_by_key(|request| request.group.key);
         all
     }
 
@@ -53,16 +56,57 @@ impl SavedCalls {
         let empty = Self { watermark: self.watermark, ..Self::default() };
         let mut parts = vec![empty; shards];
         let mut ledger = self.ledger;
-        for request in self.requests {
-            let part = &mut parts[partition(request.group.key, shards)];
-            let records = request.records.iter().map(|record| (record.signal(), 1));
-            for (signal, open) in records.chain(request.group.waiting()) {
+        for request @ (group, records, _) in self.requests() {
+            let part = &mut parts[partition(group.key, shards)];
+            let records = records.iter().map(|record| (record.signal(), 1));
+            for (signal, open) in records.chain(group.waiting()) {
                 ledger.hand_over(&mut part.ledger, signal, open);
             }
-            part.requests.push(request);
+            part.add(request);
         }
         parts[0].ledger.merge(&ledger);
         parts
+    }
+
+    fn requests(&self) -> impl Iterator<Item = Request<'_>> {
+        let (mut records, mut stubs) = (self.records.as_slice(), self.stubs.as_slice());
+        self.groups.iter().map(move |group| {
+            let own;
+            (own, records) = records.split_at(group.open as usize);
+            let counted;
+            (counted, stubs) = stubs.split_at(group.stub_count as usize);
+            (group, own, counted)
+        })
+    }
+
+    fn add(&mut self, (group, records, stubs): Request<'_>) {
+        let count = |listed: usize| u32::try_from(listed).expect("a slab has no more slots");
+        let mut group = *group;
+        (group.open, group.stub_count) = (count(records.len()), count(stubs.len()));
+        self.groups.push(group);
+        self.records.extend_from_slice(records);
+        self.stubs.extend_from_slice(stubs);
+    }
+}
+
+/// In the order of their keys: the same calls have the same bytes, whatever shards they were in.
+impl Serialize for SavedCalls {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut requests: Vec<Request<'_>> = self.requests().collect();
+        requests.sort_unstable_by_key(|(group, ..)| group.key);
+        (requests, self.ledger, self.watermark).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for SavedCalls {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        type Requests = Vec<(Group, Vec<Observation>, Vec<Stub>)>;
+        let (requests, ledger, watermark): (Requests, _, _) = Deserialize::deserialize(from)?;
+        let mut calls = Self { ledger, watermark, ..Self::default() };
+        for (group, records, stubs) in &requests {
+            calls.add((group, records, stubs));
+        }
+        Ok(calls)
     }
 }
 
@@ -70,24 +114,32 @@ impl CallStore {
     /// What is open, but not what was counted since the last tick: take that first.
     #[must_use]
     pub fn save(&self) -> SavedCalls {
-        let request = |at: &u32| {
-            let mut group = *self.groups.get(*at);
-            let records = list(&self.records, std::mem::replace(&mut group.first, NIL));
-            let stubs = list(&self.stubs, std::mem::replace(&mut group.stubs, NIL));
-            SavedRequest { group, records, stubs }
+        let mut slots: Vec<u32> = self.index.iter().copied().collect();
+        // In the order of their places, for the memory's sake.
+        slots.sort_unstable();
+        let mut saved = SavedCalls {
+            groups: Vec::with_capacity(slots.len()),
+            records: Vec::with_capacity(self.records.used()),
+            stubs: Vec::with_capacity(self.stubs.used()),
+            ledger: self.ledger,
+            watermark: self.watermark,
         };
-        let requests = self.index.iter().map(request).collect();
-        SavedCalls { requests, ledger: self.ledger, watermark: self.watermark }
+        for at in slots {
+            let mut group = *self.groups.get(at);
+            list(&self.records, std::mem::replace(&mut group.first, NIL), &mut saved.records);
+            list(&self.stubs, std::mem::replace(&mut group.stubs, NIL), &mut saved.stubs);
+            saved.groups.push(group);
+        }
+        saved
     }
 
     /// Takes over what a store like this one had open. To be called before anything is admitted.
-    pub fn load(&mut self, saved: SavedCalls) {
+    pub fn load(&mut self, saved: &SavedCalls) {
         debug_assert!(self.groups.used() == 0, "calls are taken over by an empty store");
         self.ledger = saved.ledger;
         self.watermark = saved.watermark;
-        for SavedRequest { mut group, records, stubs } in saved.requests {
-            group.open = u32::try_from(records.len()).unwrap_or(0);
-            group.stub_count = u32::try_from(stubs.len()).unwrap_or(0);
+        for (group, records, stubs) in saved.requests() {
+            let mut group = *group;
             group.first = link(&mut self.records, records);
             group.stubs = link(&mut self.stubs, stubs);
             let at = self.insert(group, fixed_state().hash_one(group.key));
@@ -105,11 +157,12 @@ impl CallStore {
     }
 }
 
-fn list<T: Copy + Default>(slab: &Slab<T>, first: u32) -> Vec<T> {
+/// Puts the values of a list behind those that are there.
+fn list<T: Copy + Default>(slab: &Slab<T>, first: u32, values: &mut Vec<T>) {
     let place = |at: u32| (at != NIL).then_some(at);
-    std::iter::successors(place(first), |at| place(slab.next(*at))).map(|at| *slab.get(at)).collect()
+    values.extend(std::iter::successors(place(first), |at| place(slab.next(*at))).map(|at| *slab.get(at)));
 }
 
-fn link<T: Copy + Default>(slab: &mut Slab<T>, values: Vec<T>) -> u32 {
-    values.into_iter().rev().fold(NIL, |next, value| slab.push(value, next))
+fn link<T: Copy + Default>(slab: &mut Slab<T>, values: &[T]) -> u32 {
+    values.iter().rev().fold(NIL, |next, value| slab.push(*value, next))
 }

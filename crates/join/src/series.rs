@@ -29,6 +29,8 @@ pub struct SeriesUpdate {
     pub delta: Option<MetricValue>,
     /// The accumulation began anew since the last point; `delta` is what came since.
     pub reset: bool,
+    /// From when on `delta` counts: the point before, or the start that a delta names. Absent when nobody knows.
+    pub since: EventTime,
 }
 
 /// The last point of every series. Bounded in bytes.
@@ -73,7 +75,7 @@ impl SeriesStore {
         self.newest = self.newest.max(point.time);
         if let Some(series) = self.series.get_mut(&point.series) {
             if point.time <= series.time {
-                return SeriesUpdate { fate: Fate::Late, delta: None, reset: false };
+                return SeriesUpdate::nothing(Fate::Late);
             }
             let before = series.bytes();
             let update = series.follow(point);
@@ -86,12 +88,12 @@ impl SeriesStore {
             self.sweep();
         }
         if self.bytes + needed > self.bytes_max {
-            return SeriesUpdate { fate: Fate::Evicted, delta: None, reset: false };
+            return SeriesUpdate::nothing(Fate::Evicted);
         }
         self.bytes += needed;
         self.series.insert(point.series, series);
         let delta = if point.temporality == Temporality::Cumulative { None } else { usable(&point.value) };
-        SeriesUpdate { fate: Fate::Unmatched, delta, reset: false }
+        SeriesUpdate { fate: Fate::Unmatched, delta, reset: false, since: since(point, EventTime::ABSENT) }
     }
 
     /// Series known.
@@ -136,22 +138,22 @@ impl Series {
     }
 
     fn follow(&mut self, point: &MetricPoint) -> SeriesUpdate {
-        self.time = point.time;
+        let since = since(point, std::mem::replace(&mut self.time, point.time));
         let Some(value) = usable(&point.value) else {
-            return SeriesUpdate { fate: Fate::Joined, delta: None, reset: false };
+            return SeriesUpdate::nothing(Fate::Joined);
         };
         if point.temporality != Temporality::Cumulative {
             self.total = None;
-            return SeriesUpdate { fate: Fate::Joined, delta: Some(value), reset: false };
+            return SeriesUpdate { fate: Fate::Joined, delta: Some(value), reset: false, since };
         }
         let restarted = self.start.present() && point.start > self.start;
         self.start = point.start;
         let Some(last) = self.total.replace(value.clone()) else {
-            return SeriesUpdate { fate: Fate::Joined, delta: None, reset: restarted };
+            return SeriesUpdate { reset: restarted, ..SeriesUpdate::nothing(Fate::Joined) };
         };
         let change = if restarted { None } else { difference(&value, &last, point.monotonic) };
         let reset = change.is_none();
-        SeriesUpdate { fate: Fate::Joined, delta: Some(change.unwrap_or(value)), reset }
+        SeriesUpdate { fate: Fate::Joined, delta: Some(change.unwrap_or(value)), reset, since }
     }
 
     fn bytes(&self) -> usize {
@@ -162,10 +164,25 @@ impl Series {
     }
 }
 
-/// The value, unless it is not a number.
+impl SeriesUpdate {
+    fn nothing(fate: Fate) -> Self {
+        Self { fate, delta: None, reset: false, since: EventTime::ABSENT }
+    }
+}
+
+/// From when on the change of a point counts, after a point at `before`. A gauge counts nothing.
+fn since(point: &MetricPoint, before: EventTime) -> EventTime {
+    match point.temporality {
+        Temporality::Gauge => EventTime::ABSENT,
+        Temporality::Delta if point.start.present() && point.start < point.time => point.start.max(before),
+        _ => before,
+    }
+}
+
+/// The value, unless it is not a number. A histogram may come without its sum.
 fn usable(value: &MetricValue) -> Option<MetricValue> {
     match value {
-        MetricValue::Number(number) | MetricValue::Histogram { sum: number, .. } if number.is_nan() => None,
+        MetricValue::Number(number) if number.is_nan() => None,
         other => Some(other.clone()),
     }
 }
@@ -231,6 +248,8 @@ mod tests {
             peer: selvedge_model::Party::default(),
             side: selvedge_model::Side::Internal,
             status: 0,
+            grpc_status: -1,
+            meaning: selvedge_model::Meaning::Other,
         }
     }
 

@@ -5,14 +5,17 @@
 //! Never does I/O, never reads a clock. Everything is bounded; what finds no room is counted and not learned, so a
 //! flood of invented names can neither grow memory nor push out what is known.
 //! Depends on `model`. Start reading at `baselines.rs`, then `edge.rs`, `mesh.rs`, `routes.rs`;
-//! what an edge counts in a window is in `normal.rs`.
+//! what an edge counts in a window is in `normal.rs`,
+//! what a gauge shows in `gauges.rs`.
 
 use serde::{Deserialize, Serialize};
 
 mod baselines;
 mod config;
 mod edge;
+pub mod gauges;
 mod identity;
+pub mod logs;
 mod mesh;
 pub mod normal;
 mod routes;

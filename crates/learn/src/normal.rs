@@ -26,7 +26,7 @@ mod envelope;
 mod evidence;
 mod hot;
 mod learning;
-mod maths;
+pub(crate) mod maths;
 mod norms;
 mod parameters;
 mod presence;

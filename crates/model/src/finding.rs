@@ -167,12 +167,14 @@ finding_kinds! {
     NewCallPath = "new_call_path", Novelty;
     BoundaryViolation = "boundary_violation", Boundary;
     LatencyHigh = "latency_high", Behaviour;
+    NetworkDelay = "network_delay", Behaviour;
     ErrorRateHigh = "error_rate_high", Behaviour;
     RequestRateHigh = "request_rate_high", Behaviour;
     RequestRateLow = "request_rate_low", Behaviour;
     EdgeSilent = "edge_silent", Behaviour;
     BytesHigh = "bytes_high", Behaviour;
     PathScan = "path_scan", Behaviour;
+    ResourceHigh = "resource_high", Behaviour;
     FanOut = "fan_out", Behaviour;
     Beacon = "beacon", Behaviour;
     DeniedBurst = "denied_burst", Policy;

@@ -12,10 +12,12 @@ pub mod edge;
 pub mod edge_window;
 pub mod fate;
 pub mod finding;
+pub mod gauge;
 pub mod hash;
 pub mod histogram;
 pub mod id;
 pub mod incident;
+pub mod log_window;
 pub mod measure;
 pub mod metric;
 pub mod observation;
@@ -31,11 +33,13 @@ pub use edge::{Edge, EdgeKey, Endpoint, Node};
 pub use edge_window::{EdgeWindow, Exemplar, ShapeStats};
 pub use fate::{Fate, FateLedger, SignalKind};
 pub use finding::{Evidence, Finding, FindingKind, Severity};
+pub use gauge::{GaugeKey, GaugePoint};
 pub use histogram::LogHistogram;
 pub use id::{RequestId, SpanId, TraceId};
 pub use incident::{Calibration, Incident, IncidentStatus, QuarantineRef, Suspect};
+pub use log_window::{LogWindow, RouteCalls, Sample, ServedRoute};
 pub use measure::{EdgeCounts, Measure, MeasureClass};
-pub use metric::{MetricPoint, MetricValue, Temporality};
+pub use metric::{Meaning, MetricPoint, MetricValue, Temporality};
 pub use observation::{
     Certificate, ForwardedIdentity, IdentitySource, Observation, ObservationKind, Party, Security, Side,
 };

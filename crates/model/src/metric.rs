@@ -34,6 +34,23 @@ pub enum MetricValue {
     },
 }
 
+/// What a point says of the requests of an edge, or of a workload.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Meaning {
+    /// Something else: only a gauge of it is of use, as a sign of what goes on in its workload.
+    #[default]
+    Other,
+    /// Counts requests.
+    Requests,
+    /// How long requests take: a histogram, or a gauge of one quantile.
+    Durations {
+        /// Nanoseconds in one unit of the value (a histogram's grid is in nanoseconds already).
+        nanos_per_unit: f64,
+        /// The quantile that a gauge shows, 0 to 1.
+        quantile: Option<f64>,
+    },
+}
+
 /// One point of one series, with what we understand of its labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricPoint {
@@ -61,4 +78,8 @@ pub struct MetricPoint {
     pub side: Side,
     /// Response class or code label, when there is one.
     pub status: u16,
+    /// gRPC status label; -1 when none.
+    pub grpc_status: i16,
+    /// What it says of requests.
+    pub meaning: Meaning,
 }

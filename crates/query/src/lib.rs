@@ -11,6 +11,8 @@ mod catalog;
 pub mod documentation;
 mod error;
 mod functions;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
 mod history;
 pub mod output;

@@ -1,5 +1,6 @@
 //! The door: takes SQL, keeps to the limits, answers with batches.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use datafusion::sql::parser::Statement;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use selvedge_model::SymbolTable;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -209,7 +210,7 @@ impl SqlService {
             let _permit: OwnedSemaphorePermit = permit;
             let query = Query { sight, template, memory, rows_max, time_max, stop: watch };
             let answer = query.answer(ask, schema_out, &batches_out);
-            let ended = tokio::time::timeout_at(deadline, answer).await;
+            let ended = tokio::time::timeout_at(deadline, unbroken(answer)).await;
             if let Err(error) = ended.unwrap_or(Err(SqlError::TimedOut { after: time_max })) {
                 // Whoever asked may have gone.
                 drop(batches_out.send(Err(error)).await);
@@ -307,6 +308,16 @@ impl Query {
         }
         Ok(())
     }
+}
+
+/// What DataFusion does, with its panics as errors: there are statements that it breaks on, and an answer that ends without
+/// a word looks whole.
+pub(crate) async fn unbroken<T>(work: impl Future<Output = Result<T, SqlError>>) -> Result<T, SqlError> {
+    // What it worked on is its own, and is dropped.
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        let message = "the query engine broke on this statement; say it in another way".to_owned();
+        Err(SqlError::Failed { message })
+    })
 }
 
 async fn logical_plan(state: &SessionState, ask: Ask, memory: usize) -> Result<LogicalPlan, SqlError> {

@@ -56,6 +56,18 @@ async fn a_query_that_needs_too_much_memory_fails_and_the_next_one_works() {
     assert_eq!(count(&service, "SELECT count(*) FROM calls").await, 3_000);
 }
 
+/// Scenario: a statement on which DataFusion 55.2 panics (found by fuzzing: a scalar subquery without columns).
+/// Guarantees: it is an error like any other, it holds nothing, and the next one works.
+#[tokio::test]
+async fn a_statement_that_breaks_the_engine_is_an_error_and_the_next_one_works() {
+    let service = service(SqlConfig { running_max: 1, ..SqlConfig::default() });
+    for _ in 0..3 {
+        let error = collect(&service, "SELECT (SELECT FROM calls) AS calls").await.unwrap_err();
+        assert_eq!((error.code(), error.retry()), ("execution_failed", false), "{error}");
+    }
+    assert_eq!(count(&service, "SELECT count(*) FROM calls").await, 3_000);
+}
+
 #[tokio::test]
 async fn past_the_queue_queries_are_refused() {
     let config = SqlConfig { running_max: 1, waiting_max: 0, rows_max: usize::MAX, ..SqlConfig::default() };

@@ -70,7 +70,10 @@ impl TokenCheck {
     }
 
     /// Reads the file again. True when the token is another one now; on an error the old one stays.
-    pub(crate) async fn reload(&self) -> Result<bool, ReceiveError> {
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds nothing.
+    pub async fn reload(&self) -> Result<bool, ReceiveError> {
         let Some(file) = &self.file else { return Ok(false) };
         let fresh = fingerprint(read_token(file).await?.reveal().as_bytes());
         let changed = !same(&fresh, &self.wanted.load());

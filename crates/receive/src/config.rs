@@ -259,6 +259,7 @@ impl Check {
             request_bytes_max: self.request_bytes_max(&size_key, request_bytes_max),
             tls: section.tls,
             auth: section.auth,
+            insecure: section.insecure.unwrap_or(false),
             keepalive: self.keepalive(&format!("{KEY}.keepalive"), section.keepalive.unwrap_or_default()),
             streams_max: self.count(
                 &format!("{KEY}.max_concurrent_streams"),
@@ -285,6 +286,7 @@ impl Check {
             request_bytes_max: self.request_bytes_max(&size_key, section.max_request_body_size),
             tls: section.tls,
             auth: section.auth,
+            insecure: section.insecure.unwrap_or(false),
             keepalive: self.keepalive("", KeepaliveSection::default()),
             streams_max: STREAMS_MAX_DEFAULT,
         };
@@ -302,10 +304,11 @@ impl Check {
         let tls = listen.tls.and_then(|tls| self.tls(&format!("{key}.tls"), tls));
         let auth = listen.auth.and_then(|auth| self.auth(&format!("{key}.auth"), auth));
         let address = self.address(&format!("{key}.endpoint"), listen.endpoint.as_deref(), listen.port)?;
-        if !(address.ip().is_loopback() || tls_wanted && auth_wanted) {
+        if !(address.ip().is_loopback() || tls_wanted && auth_wanted || listen.insecure) {
             let problem = format!(
                 "{address} can be reached from other machines, which needs both `tls` (cert_file, key_file) and \
-                 `auth` (bearer_token or bearer_token_file); add what is missing or listen on 127.0.0.1"
+                 `auth` (bearer_token or bearer_token_file); add what is missing, listen on 127.0.0.1, or say \
+                 `insecure: true`"
             );
             self.refuse(&format!("{key}.endpoint"), problem);
         }
@@ -484,6 +487,7 @@ struct Listen {
     request_bytes_max: usize,
     tls: Option<TlsSection>,
     auth: Option<AuthSection>,
+    insecure: bool,
     keepalive: Keepalive,
     streams_max: u32,
 }

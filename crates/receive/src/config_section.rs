@@ -59,6 +59,8 @@ pub struct GrpcSection {
     pub tls: Option<TlsSection>,
     /// Bearer token; without it the receiver listens on loopback only.
     pub auth: Option<AuthSection>,
+    /// Listens on other addresses without TLS and token, too: for networks that protect it themselves.
+    pub insecure: Option<bool>,
 }
 
 /// `receivers.otlp.protocols.http`.
@@ -81,6 +83,8 @@ pub struct HttpSection {
     pub tls: Option<TlsSection>,
     /// Bearer token; without it the receiver listens on loopback only.
     pub auth: Option<AuthSection>,
+    /// Listens on other addresses without TLS and token, too: for networks that protect it themselves.
+    pub insecure: Option<bool>,
 }
 
 /// `keepalive`.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::AnswerBody;
 use crate::auth::TokenCheck;
+use crate::begin::Begin;
 use crate::config::{Keepalive, ListenConfig};
 use crate::error::ReceiveError;
 use crate::refusal::Refusal;
@@ -266,7 +267,8 @@ where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { service, endings, keepalive, http, .. } = self;
-        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Begin::within(BEGIN_TIMEOUT, stream));
+        let mut connection = pin!(http.serve_connection(stream, service));
         let mut end = pin!(sleep(keepalive.age_max.unwrap_or(NEVER)));
         let mut leaving = false;
         loop {

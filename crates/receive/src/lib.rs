@@ -10,6 +10,7 @@
 mod admission;
 mod answer;
 mod auth;
+mod begin;
 mod body;
 mod config;
 mod config_section;

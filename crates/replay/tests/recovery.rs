@@ -133,7 +133,7 @@ fn a_process_that_goes_on_from_a_checkpoint_finds_and_learns_what_one_that_never
 
 /// Through a file, as it would be.
 fn checkpoint(pipeline: &mut Pipeline) -> Checkpoint {
-    let checkpoint = Checkpoint { sections: pipeline.save(), ..Checkpoint::default() };
+    let checkpoint = Checkpoint { sections: pipeline.save().into_sections(), ..Checkpoint::default() };
     let mut file = Vec::new();
     checkpoint.write(&mut file).unwrap();
     let read = Checkpoint::read(&mut file.as_slice(), 1 << 30).unwrap();

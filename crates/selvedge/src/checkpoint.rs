@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use selvedge_checkpoint::{Found, Head, ReadError};
 use selvedge_engine::{CheckpointPlan, EngineConfig, Pipeline, RuleSet};
 use sha2::{Digest as _, Sha256};
@@ -15,9 +15,8 @@ pub(crate) fn choose(
     config: &EngineConfig,
     rules: &RuleSet,
 ) -> anyhow::Result<Option<(Head, Pipeline)>> {
-    let found = plan.folder.list().map_err(|(path, error)| {
-        anyhow::Error::new(error).context(format!("cannot go on from {}", path.display()))
-    })?;
+    let found = plan.folder.list();
+    let found = found.map_err(|(path, error)| anyhow::Error::new(error).context(cannot_go_on(&path)))?;
     for one in Found::in_order_of_use(&found, plan.first, plan.replay) {
         // The whole journal is there, and all of it was asked for.
         let Some(one) = one else { return Ok(None) };
@@ -39,24 +38,24 @@ pub(crate) fn choose(
     Ok(None)
 }
 
+/// `None` when it cannot be read.
 fn read(found: &Found, config: &EngineConfig, rules: &RuleSet) -> anyhow::Result<Option<Pipeline>> {
-    let error: anyhow::Error = match found.read() {
+    let (newer, error): (bool, anyhow::Error) = match found.read() {
         Ok(checkpoint) => match Pipeline::resume(config, rules.clone(), &checkpoint) {
             Ok(pipeline) => return Ok(Some(pipeline)),
-            Err(error) if error.is_newer() => {
-                bail!(
-                    anyhow::Error::new(error).context(format!("cannot go on from {}", found.path.display()))
-                )
-            }
-            Err(error) => error.into(),
+            Err(error) => (error.is_newer(), error.into()),
         },
-        Err(error @ ReadError::Newer { .. }) => {
-            bail!(anyhow::Error::new(error).context(format!("cannot go on from {}", found.path.display())))
-        }
-        Err(error) => error.into(),
+        Err(error) => (matches!(error, ReadError::Newer { .. }), error.into()),
     };
+    if newer {
+        return Err(error.context(cannot_go_on(&found.path)));
+    }
     tracing::error!(path = %found.path.display(), error = format!("{error:#}"), "a checkpoint is passed over");
     Ok(None)
+}
+
+fn cannot_go_on(path: &Path) -> String {
+    format!("cannot go on from {}", path.display())
 }
 
 /// SHA-256 of a file, in hex.

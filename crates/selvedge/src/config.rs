@@ -141,6 +141,14 @@ pub(crate) fn load(path: Option<&Path>) -> Result<Config, Failure> {
     check(section, path.parent().unwrap_or(Path::new(""))).map_err(Failure::config)
 }
 
+/// The problems of a text that should be a configuration file of this folder.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn check_text(text: &str, folder: &Path) -> Result<(), Vec<String>> {
+    let section = yaml::read::<FileSection>(text)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    check(section, folder).map(drop).map_err(|invalid| invalid.problems)
+}
+
 fn check(file: FileSection, folder: &Path) -> Result<Config, InvalidConfig> {
     let mut problems = Vec::new();
     let receive = ReceiveConfig::try_from(file.receivers.otlp)

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use selvedge_enforce::store::Moment;
-use selvedge_enforce::xds::{BearerToken, XdsConfig, XdsEvent, XdsServer, XdsTls};
+use selvedge_enforce::xds::{TokenGate, XdsConfig, XdsEvent, XdsServer, XdsTls};
 use selvedge_enforce::{Enforcer, EnforcerError, Order};
 use selvedge_engine::{ContainmentEvent, Engine, Now};
 use selvedge_model::Quarantine;
-use selvedge_receive::{Clock, TaskGroup, TlsConfig};
+use selvedge_receive::{AuthConfig, Clock, TaskGroup, TlsConfig, TokenCheck};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,8 @@ use crate::quarantine_section::EnforcementSettings;
 const ORDERS_MAX: usize = 4_096;
 /// Reports that wait for the engine.
 const REPORTS_MAX: usize = 256;
-/// How often certificate files are looked at.
-const TLS_INTERVAL: Duration = Duration::from_secs(30);
+/// How often certificate and token files are looked at.
+const FILES_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Everything that enforces, open and not yet served.
 pub(crate) struct Enforcement {
@@ -42,7 +42,10 @@ impl Enforcement {
         clock: Arc<dyn Clock>,
         control: &Runtime,
     ) -> anyhow::Result<Self> {
-        let token = settings.token.map(|token| token.load()).transpose()?;
+        let token = match settings.token {
+            Some(token) => Some(token_gate(&token, control).await.context("quarantine.xds")?),
+            None => None,
+        };
         let tls = match settings.tls {
             Some(tls) => Some(XdsTls {
                 server: follow(tls, control).await?,
@@ -53,7 +56,8 @@ impl Enforcement {
         let config = XdsConfig {
             address: settings.endpoint,
             tls,
-            token: token.as_deref().map(BearerToken::new),
+            token,
+            insecure: settings.insecure,
             resources: settings.resources,
             ..XdsConfig::default()
         };
@@ -160,7 +164,7 @@ async fn follow(
 ) -> anyhow::Result<watch::Receiver<Arc<rustls::ServerConfig>>> {
     let (sender, receiver) = watch::channel(tls.load().await?);
     control.spawn(async move {
-        let mut interval = tokio::time::interval(TLS_INTERVAL);
+        let mut interval = tokio::time::interval(FILES_INTERVAL);
         loop {
             interval.tick().await;
             match tls.load().await {
@@ -176,4 +180,21 @@ async fn follow(
         }
     });
     Ok(receiver)
+}
+
+/// The token as it is, and as it will be when its file changes.
+async fn token_gate(token: &AuthConfig, control: &Runtime) -> anyhow::Result<TokenGate> {
+    let check = Arc::new(TokenCheck::load(token).await?);
+    let followed = Arc::downgrade(&check);
+    control.spawn(async move {
+        let mut interval = tokio::time::interval(FILES_INTERVAL);
+        loop {
+            interval.tick().await;
+            let Some(check) = followed.upgrade() else { return };
+            if let Err(error) = check.reload().await {
+                tracing::warn!(%error, "the token of xDS cannot be read; the old one stays");
+            }
+        }
+    });
+    Ok(TokenGate::new(move |headers| check.admits(headers)))
 }

@@ -1,7 +1,7 @@
 //! The journal of a live engine: opened, read again, then written to, with the mark of what people were told.
 
 use std::io::IsTerminal as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,16 +106,14 @@ impl OpenJournal {
         Ok(())
     }
 
-    /// Has a capture taught as approved, unless what was gone on from has it already.
-    pub(crate) fn teach(&mut self, engine: &mut Engine, capture: &Path) -> anyhow::Result<()> {
+    /// True when what was gone on from has what a capture teaches; else it has it from now on.
+    fn knows(&mut self, capture: &Path) -> anyhow::Result<bool> {
         let digest = checkpoint::digest(capture)?;
-        if self.plan.taught.contains(&digest) {
-            tracing::info!(capture = %capture.display(), "its baseline is in the checkpoint");
-            return Ok(());
+        let known = self.plan.taught.contains(&digest);
+        if !known {
+            self.plan.taught.push(digest);
         }
-        teach(engine, capture)?;
-        self.plan.taught.push(digest);
-        Ok(())
+        Ok(known)
     }
 
     pub(crate) fn stats(&self) -> Arc<JournalStats> {
@@ -196,10 +194,20 @@ pub(crate) fn checkpoints_of(journal: &Path) -> Folder {
     Folder::new(journal.join(CHECKPOINTS))
 }
 
-/// Has the engine take a capture as approved.
-pub(crate) fn teach(engine: &mut Engine, capture: &Path) -> anyhow::Result<()> {
-    selvedge_replay::teach(engine.pipeline_mut(), capture)?;
-    tracing::info!(capture = %capture.display(), "baseline learned and approved");
+/// Has the engine take captures as approved, but those that a checkpoint has already.
+pub(crate) fn teach(
+    engine: &mut Engine,
+    mut journal: Option<&mut OpenJournal>,
+    captures: &[PathBuf],
+) -> anyhow::Result<()> {
+    for capture in captures {
+        if journal.as_mut().map_or(Ok(false), |journal| journal.knows(capture))? {
+            tracing::info!(capture = %capture.display(), "its baseline is in the checkpoint");
+            continue;
+        }
+        selvedge_replay::teach(engine.pipeline_mut(), capture)?;
+        tracing::info!(capture = %capture.display(), "baseline learned and approved");
+    }
     Ok(())
 }
 

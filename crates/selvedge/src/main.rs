@@ -1,59 +1,9 @@
-//! The `selvedge` program: command line and configuration in, exit code out.
-//!
-//! Owns the command line, the configuration file, the environment, the system clock and the terminal.
-//! Start reading at `commands/run.rs` for the live engine and `commands/replay.rs` for captures.
-
-mod checkpoint;
-mod cli;
-mod clock;
-mod commands;
-mod config;
-mod detection_section;
-mod effects;
-mod enforcement;
-mod exit;
-mod journal;
-mod journal_section;
-mod logging;
-mod output;
-mod paths;
-mod quarantine_section;
-mod sql_doors;
-mod sql_section;
-mod tls_files;
-mod usage;
-mod yaml;
-
-use clap::Parser as _;
-
-use crate::cli::{Cli, Command};
-use crate::exit::Exit;
+//! The process: its allocator, and all the rest in the library beside it.
 
 /// Batches are allocated and freed at the rate they arrive; this allocator halves what that costs.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
-    let outcome = match cli.command {
-        Command::Run(args) => commands::run::run(&args),
-        Command::Replay(args) => commands::replay::run(&args),
-        Command::Sql(args) => commands::sql::run(&args),
-        Command::Baseline(args) => commands::baseline::run(&args),
-        Command::Quarantine(args) => commands::quarantine::run(&args),
-        Command::Policy(args) => commands::policy::run(&args),
-        Command::Audit(args) => commands::audit::run(&args),
-        Command::Simulate(args) => commands::simulate::run(&args),
-        Command::Check(args) => commands::check::run(&args),
-        Command::Rules(args) => commands::rules::run(&args),
-        Command::Alerts(args) => commands::alerts::run(&args),
-        Command::Completions(args) => commands::completions::run(&args),
-    };
-    exit::report(outcome).into()
-}
-
-impl From<Exit> for std::process::ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
+    selvedge::main()
 }

@@ -9,7 +9,7 @@ use selvedge_enforce::xds::ResourceNames;
 use selvedge_enforce::yaml_driver::{GitConfig, YamlConfig, YamlDriver};
 use selvedge_engine::{PolicyConfig, PolicyMode};
 use selvedge_policy::{Deployment, RenderContext, Target};
-use selvedge_receive::{Secret, TlsConfig};
+use selvedge_receive::{AuthConfig, Secret, TlsConfig};
 use serde::Deserialize;
 
 use crate::config::duration;
@@ -86,6 +86,8 @@ struct XdsSection {
     bearer_token_file: Option<PathBuf>,
     /// TLS of ADS.
     tls: Option<TlsFiles>,
+    /// Listens on other addresses without both, too: for networks that protect it themselves.
+    insecure: bool,
 }
 
 /// Where enforcement happens, checked.
@@ -94,34 +96,13 @@ pub(crate) struct EnforcementSettings {
     pub(crate) folder: PathBuf,
     pub(crate) endpoint: SocketAddr,
     pub(crate) resources: ResourceNames,
-    pub(crate) token: Option<TokenSource>,
+    /// Its file is read at the start, so that `check` needs no secrets.
+    pub(crate) token: Option<AuthConfig>,
+    pub(crate) insecure: bool,
     pub(crate) tls: Option<TlsConfig>,
     /// True when clients must show a certificate.
     pub(crate) clients_verified: bool,
     pub(crate) yaml: Option<YamlFolder>,
-}
-
-/// A token, or the file that holds it; the file is read at the start, so that `check` needs no secrets.
-#[derive(Debug)]
-pub(crate) enum TokenSource {
-    Inline(Secret),
-    File(PathBuf),
-}
-
-impl TokenSource {
-    pub(crate) fn load(&self) -> anyhow::Result<String> {
-        let token = match self {
-            Self::Inline(secret) => secret.reveal().to_owned(),
-            Self::File(path) => std::fs::read_to_string(path)
-                .map_err(|error| {
-                    anyhow::anyhow!("quarantine.xds.bearer_token_file: {}: {error}", path.display())
-                })?
-                .trim()
-                .to_owned(),
-        };
-        anyhow::ensure!(!token.is_empty(), "quarantine.xds: the bearer token is empty");
-        Ok(token)
-    }
 }
 
 impl QuarantineSection {
@@ -204,12 +185,13 @@ impl XdsSection {
         }
         let token = match (self.bearer_token, self.bearer_token_file) {
             (Some(token), None) => {
-                if token.reveal().trim().is_empty() {
+                let token = token.reveal().trim().to_owned();
+                if token.is_empty() {
                     problems.push("quarantine.xds.bearer_token: is empty".to_owned());
                 }
-                Some(TokenSource::Inline(token))
+                Some(AuthConfig::Token(Secret::new(token)))
             }
-            (None, Some(file)) => Some(TokenSource::File(beside.join(file))),
+            (None, Some(file)) => Some(AuthConfig::TokenFile(beside.join(file))),
             (None, None) => None,
             (Some(_), Some(_)) => {
                 problems.push(
@@ -237,13 +219,24 @@ impl XdsSection {
         }
         let endpoint = endpoint.ok()?;
         let identified = clients_verified || token.is_some();
-        if !(endpoint.ip().is_loopback() || tls.is_some() && identified) {
+        if !(endpoint.ip().is_loopback() || tls.is_some() && identified || self.insecure) {
             problems.push(format!(
                 "quarantine.xds.endpoint: {endpoint} can be reached from other machines, which needs `tls` and a \
-                 bearer token (or tls.client_ca_file); add what is missing or listen on 127.0.0.1"
+                 bearer token (or tls.client_ca_file); add what is missing, listen on 127.0.0.1, or say `insecure: true`"
             ));
         }
-        Some(EnforcementSettings { folder, endpoint, resources, token, tls, clients_verified, yaml: None })
+        let insecure = self.insecure;
+        let yaml = None;
+        Some(EnforcementSettings {
+            folder,
+            endpoint,
+            resources,
+            token,
+            insecure,
+            tls,
+            clients_verified,
+            yaml,
+        })
     }
 }
 

@@ -46,7 +46,7 @@ impl SqlDoors {
         let wire = PgConfig {
             user: settings.user.as_ref().map(crate::sql_section::User::load).transpose()?,
             tls,
-            tls_required: !endpoint.ip().is_loopback(),
+            tls_required: settings.tls_required,
             connections_max: settings.connections_max,
         };
         let history = settings.history.map(History::open).transpose()?;

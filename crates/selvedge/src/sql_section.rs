@@ -50,6 +50,8 @@ pub(crate) struct SqlSection {
     auth: Option<UserSection>,
     /// TLS of the PostgreSQL wire.
     tls: Option<TlsFiles>,
+    /// Listens on other addresses without a user and TLS, too: for networks that protect it themselves.
+    insecure: bool,
     /// What is older than memory.
     history: Option<HistorySection>,
 }
@@ -84,6 +86,7 @@ pub(crate) struct SqlSettings {
     pub(crate) history: Option<HistoryConfig>,
     pub(crate) user: Option<User>,
     pub(crate) tls: Option<TlsConfig>,
+    pub(crate) tls_required: bool,
     pub(crate) connections_max: usize,
 }
 
@@ -143,11 +146,13 @@ impl SqlSection {
             ..defaults
         };
         let connections_max = at_least("connections_max", self.connections_max, 64, 1, problems);
-        let (with_user, with_tls) = (self.auth.is_some(), self.tls.is_some());
+        let protected = self.auth.is_some() && self.tls.is_some() || self.insecure;
         let user = self.auth.and_then(|auth| auth.check(folder, problems));
         let tls = self.tls.and_then(|tls| tls.check("sql.tls", folder, problems));
-        let endpoint = endpoint(self.endpoint, with_user && with_tls, problems)?;
-        Some(SqlSettings { endpoint, store, queries, history, user, tls, connections_max })
+        let endpoint = endpoint(self.endpoint, protected, problems)?;
+        // With TLS off loopback nobody gets in without it.
+        let tls_required = tls.is_some() && !endpoint.ip().is_loopback();
+        Some(SqlSettings { endpoint, store, queries, history, user, tls, tls_required, connections_max })
     }
 }
 
@@ -162,7 +167,8 @@ fn endpoint(text: Option<String>, protected: bool, problems: &mut Vec<String>) -
     if !endpoint.ip().is_loopback() && !protected {
         problems.push(format!(
             "sql.endpoint: {endpoint} can be reached from other machines, which needs both `tls` (cert_file, \
-             key_file) and `auth` (user, and password or password_file); add what is missing or listen on 127.0.0.1"
+             key_file) and `auth` (user, and password or password_file); add what is missing, listen on 127.0.0.1, or \
+             say `insecure: true`"
         ));
     }
     Some(endpoint)

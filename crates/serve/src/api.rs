@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::Sources;
 use crate::auth::Doorkeeper;
+use crate::door::strict;
 use crate::hosts::{Hosts, known_only};
 use crate::metrics;
 use crate::problem::{Asked, Id, problem};
@@ -62,6 +63,7 @@ pub(crate) fn router(sources: Sources, hosts: Hosts, doorkeeper: Option<Arc<Door
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(move |request: Request, next: Next| known_only(hosts.clone(), request, next)))
+        .layer(from_fn(strict))
         .with_state(sources)
 }
 

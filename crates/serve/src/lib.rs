@@ -7,6 +7,7 @@
 mod api;
 mod auth;
 mod checkpoint_metrics;
+mod door;
 mod hosts;
 mod journal_metrics;
 mod metrics;

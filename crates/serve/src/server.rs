@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Sources;
 use crate::api;
 use crate::auth::{Doorkeeper, ServeAuth, ServeAuthSection};
+use crate::door;
 use crate::hosts::Hosts;
 
 /// Where the API listens unless configured (design section 4).
@@ -20,8 +21,11 @@ const ENDPOINT_DEFAULT: &str = "127.0.0.1:4319";
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServeSection {
-    /// `address:port` of the API, `/metrics` and health. Loopback only.
+    /// `address:port` of the API, `/metrics` and health. Loopback only, unless [`Self::insecure`].
     pub endpoint: Option<String>,
+    /// Listens on other addresses, too, though the API has no TLS and reading needs no token: for networks that protect it
+    /// themselves.
+    pub insecure: bool,
     /// Names, beside `localhost` and the loopback addresses, under which a reverse proxy may ask: what stands in `Host`,
     /// without a port. Requests under other names are refused.
     pub hosts: Vec<String>,
@@ -45,7 +49,7 @@ pub enum ServeError {
     Endpoint(String),
     /// The API has no TLS, and reading needs no token.
     #[error(
-        "serve.endpoint: {0} is not a loopback address; the API has no TLS and reading it needs no token, so put a proxy that has both in front of a loopback port"
+        "serve.endpoint: {0} is not a loopback address; the API has no TLS and reading it needs no token, so put a proxy that has both in front of a loopback port, or say `insecure: true`"
     )]
     NotLoopback(SocketAddr),
     /// A name that can stand in no `Host`.
@@ -72,14 +76,6 @@ pub enum ServeError {
         /// Why not.
         source: std::io::Error,
     },
-    /// Serving stopped.
-    #[error("the API on {endpoint} stopped")]
-    Serve {
-        /// Where.
-        endpoint: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
 }
 
 impl TryFrom<ServeSection> for ServeConfig {
@@ -89,7 +85,7 @@ impl TryFrom<ServeSection> for ServeConfig {
         let text = section.endpoint.unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned());
         let text = text.replace("localhost:", "127.0.0.1:");
         let endpoint: SocketAddr = text.parse().map_err(|_| ServeError::Endpoint(text))?;
-        if !endpoint.ip().is_loopback() {
+        if !endpoint.ip().is_loopback() && !section.insecure {
             return Err(ServeError::NotLoopback(endpoint));
         }
         let auth = section.auth.map(ServeAuth::try_from).transpose()?;
@@ -166,15 +162,8 @@ impl Server {
         self.endpoint
     }
 
-    /// Serves until the token is cancelled.
-    ///
-    /// # Errors
-    /// The listener failed.
-    pub async fn serve(self, sources: Sources, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let endpoint = self.endpoint;
-        axum::serve(self.listener, api::router(sources, self.hosts, self.doorkeeper))
-            .with_graceful_shutdown(shutdown.cancelled_owned())
-            .await
-            .map_err(|source| ServeError::Serve { endpoint, source })
+    /// Serves until the token is cancelled; then what is being answered is answered.
+    pub async fn serve(self, sources: Sources, shutdown: CancellationToken) {
+        door::serve(self.listener, api::router(sources, self.hosts, self.doorkeeper), shutdown).await;
     }
 }

@@ -191,6 +191,9 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("directory_contests", "oldest_contest_first"),
             ("reporters", "await_log"),
             ("route_templates", "keep_known"),
+            ("measured_edges", "keep_known"),
+            ("measured_intervals", "count_only"),
+            ("gauges", "keep_known"),
             ("hot_edges", "stay_cold"),
             ("normal_windows", "skip_older"),
             ("pages_budget", "warn_instead"),
@@ -212,6 +215,11 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("sql_history_waiting", "oldest_segment_first"),
             ("recent_traffic", "oldest_minute"),
             ("recent_traffic_rows", "keep_known"),
+            ("log_templates", "pool"),
+            ("log_workloads", "keep_known"),
+            ("log_traces", "oldest_trace_first"),
+            ("log_routes", "keep_known"),
+            ("log_statements", "keep_known"),
         ];
         for (limit, policy) in limits {
             let row = format!("selvedge_overloads_total{{limit=\"{limit}\",policy=\"{policy}\"}} 0");
@@ -227,5 +235,41 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
         ] {
             assert!(text.contains(row), "{row} is missing in\n{text}");
         }
+    });
+}
+
+/// Guarantees: a browser is told of every answer, also of errors, that it is data of this site alone.
+#[test]
+fn every_answer_is_strict_with_browsers() {
+    asked(|address| {
+        for path in
+            ["/", "/metrics", "/healthz", "/api/v1/incidents", "/nowhere", "/api/v1/incidents?nonsense=1"]
+        {
+            let answer = get(address, path);
+            assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+            assert_eq!(
+                answer.header("content-security-policy"),
+                "default-src 'none'; frame-ancestors 'none'"
+            );
+            assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
+            assert_eq!(answer.header("cache-control"), "no-store");
+        }
+        let foreign =
+            exchange(address, "GET / HTTP/1.1\r\nhost: elsewhere.example\r\nconnection: close\r\n\r\n", &[]);
+        assert_eq!((foreign.status, foreign.header("x-frame-options")), (421, "DENY"));
+    });
+}
+
+/// Guarantees: a head without end is refused before it has cost anything.
+#[test]
+fn a_head_without_end_is_refused() {
+    use std::io::Write as _;
+    asked(|address| {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n").unwrap();
+        let line = format!("x-flood: {}\r\n", "a".repeat(1_000));
+        let sent = (0..100_000).take_while(|_| stream.write_all(line.as_bytes()).is_ok()).count();
+        assert!(sent < 50_000, "{sent} kilobytes of a head were taken");
+        assert_eq!(get(address, "/healthz").status, 200);
     });
 }

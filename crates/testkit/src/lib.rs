@@ -10,6 +10,7 @@ pub mod golden;
 mod recut;
 mod rename;
 mod rng;
+mod statement;
 mod traffic;
 mod wire;
 
@@ -19,4 +20,5 @@ pub use golden::check as check_golden;
 pub use recut::recut;
 pub use rename::{Renaming, rename};
 pub use rng::Rng;
+pub use statement::Statement;
 pub use traffic::{Refusal, Request, Traffic};

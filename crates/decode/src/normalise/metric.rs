@@ -15,7 +15,7 @@ use super::access_log::side_of_word;
 use super::host::{Place, is_inbound, place_of_cluster};
 use super::reading::{Reading, cut, whole};
 use super::times::{instant, scaled};
-use super::{ResourceContext, http, party};
+use super::{ResourceContext, http, meaning, party};
 use crate::field::Field;
 use crate::record::{PointRecord, PointValue};
 use crate::rejection::Rejection;
@@ -65,8 +65,10 @@ pub(crate) fn point(
     let cluster = reading.text(Field::MetricCluster);
     let (name, host_tail) = split_cluster_name(&raw_name, cluster.as_deref());
     let labels = edge(cx, &mut reading, &name, cluster.as_deref(), host_tail, symbols);
-    let scale = nanos_per_unit(&name, std::str::from_utf8(record.unit).unwrap_or(""));
-    let value = value(&record.value, scale);
+    let unit = std::str::from_utf8(record.unit).unwrap_or("");
+    let nanos_per_unit = meaning::nanos_per_unit(&name, unit);
+    let meaning = meaning::of(&name, record, nanos_per_unit, &reading);
+    let value = value(&record.value, nanos_per_unit.unwrap_or(1.0));
     let name = cut(&name, METRIC_NAME_MAX);
     let series = StableHasher::default()
         .field(record.name)
@@ -86,6 +88,8 @@ pub(crate) fn point(
         peer: labels.peer,
         side: labels.side,
         status: status(&reading),
+        grpc_status: http::grpc_status(&mut reading),
+        meaning,
     };
     Ok((point, reading.repaired()))
 }
@@ -192,21 +196,6 @@ fn status(reading: &Reading<'_>) -> u16 {
     }
     let class = reading.bytes(Field::StatusClass).and_then(|class| class.first());
     class.filter(|digit| (b'1'..=b'5').contains(*digit)).map_or(0, |digit| u16::from(digit - b'0') * 100)
-}
-
-/// Nanoseconds in one unit of a duration metric; 1 for anything that is not a duration. Envoy gives no units: its
-/// times are in milliseconds.
-fn nanos_per_unit(name: &str, unit: &str) -> f64 {
-    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-    match unit {
-        "ms" => 1e6,
-        "s" => 1e9,
-        "us" | "µs" | "μs" => 1e3,
-        "" if ends(&["_milliseconds", "_ms"]) => 1e6,
-        "" if ends(&["_seconds"]) => 1e9,
-        "" if name.starts_with("envoy.") && ends(&["_time", "_duration"]) => 1e6,
-        _ => 1.0,
-    }
 }
 
 fn value(value: &PointValue<'_>, scale: f64) -> MetricValue {

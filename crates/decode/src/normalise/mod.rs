@@ -11,6 +11,7 @@ mod facts;
 mod host;
 mod http;
 mod identity;
+mod meaning;
 mod memo;
 mod metric;
 mod party;

@@ -22,6 +22,8 @@
 
 mod config;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod node;
 mod protocol;
 mod rbac;
@@ -32,7 +34,7 @@ mod session;
 mod subscription;
 mod world;
 
-pub use config::{BearerToken, ResourceNames, XdsConfig, XdsTls};
+pub use config::{ResourceNames, TokenGate, XdsConfig, XdsTls};
 pub use error::XdsError;
 pub use node::Workload;
 pub use registry::{NodeState, Rejection, XdsEvent, XdsEventKind, XdsHandle, XdsStats};

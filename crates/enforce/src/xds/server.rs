@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server::{
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::config::{BearerToken, XdsConfig, XdsTls};
+use super::config::{TokenGate, XdsConfig, XdsTls};
 use super::error::XdsError;
 use super::protocol::{Delta, Protocol, StateOfTheWorld};
 use super::registry::{Registry, XdsEvent, XdsHandle, count};
@@ -34,6 +35,8 @@ use super::session::{Session, Terms};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may take to open its first stream: one that opens none holds a place of others.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait when the system cannot accept, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A proxy that broke off without a word is found out by pings.
@@ -63,7 +66,7 @@ type Answers<A> = ReceiverStream<Result<A, Status>>;
 #[derive(Clone)]
 struct Discovery {
     terms: Terms,
-    token: Option<BearerToken>,
+    token: Option<TokenGate>,
     request_bytes_max: usize,
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -184,8 +187,10 @@ impl Discovery {
         let closing = self.terms.closing.clone();
         let tasks = Tasks(self.tasks.clone());
         let bytes_max = self.request_bytes_max;
+        let begun = Arc::new(AtomicBool::new(false));
         let service = WithPeer {
             peer,
+            begun: Arc::clone(&begun),
             inner: AggregatedDiscoveryServiceServer::new(self).max_decoding_message_size(bytes_max),
         };
         let mut http = http2::Builder::new(tasks);
@@ -196,12 +201,23 @@ impl Discovery {
             .keep_alive_timeout(PING_TIMEOUT);
         let mut connection =
             pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
-        let ended = tokio::select! {
-            biased;
-            ended = connection.as_mut() => ended,
-            () = closing.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let mut late = pin!(sleep(BEGIN_TIMEOUT));
+        let mut watched = true;
+        let ended = loop {
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => break ended,
+                () = closing.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    break connection.await;
+                }
+                () = late.as_mut(), if watched => {
+                    if !begun.load(Ordering::Relaxed) {
+                        tracing::debug!(%peer, "closing an xDS connection that asks for nothing");
+                        return;
+                    }
+                    watched = false;
+                }
             }
         };
         if let Err(error) = ended {
@@ -261,10 +277,11 @@ fn late() -> io::Error {
 #[derive(Clone, Copy)]
 struct Peer(SocketAddr);
 
-/// Tells the service where its requests come from.
+/// Tells the service where its requests come from, and the connection that there are some.
 #[derive(Clone)]
 struct WithPeer<S> {
     peer: SocketAddr,
+    begun: Arc<AtomicBool>,
     inner: S,
 }
 
@@ -281,6 +298,7 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        self.begun.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(Peer(self.peer));
         self.inner.call(request)
     }

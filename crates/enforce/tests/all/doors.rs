@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use hyper_util::rt::TokioIo;
-use selvedge_enforce::xds::{BearerToken, XdsConfig, XdsTls};
+use selvedge_enforce::xds::{TokenGate, XdsConfig, XdsTls};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsConnector;
@@ -29,7 +31,7 @@ fn subscription() -> DiscoveryRequest {
 
 #[tokio::test]
 async fn without_the_token_there_is_no_stream() {
-    let server = Server::start(XdsConfig { token: Some(BearerToken::new("s3cret")), ..config() }).await;
+    let server = Server::start(XdsConfig { token: Some(s3cret()), ..config() }).await;
     server.handle.publish(peace());
     for (token, admitted) in [(None, false), (Some("Bearer wrong"), false), (Some("Bearer s3cret"), true)] {
         let mut request = Request::new(tokio_stream::once(subscription()));
@@ -86,6 +88,22 @@ async fn with_client_certificates_only_those_of_the_authority_get_in() {
     server.stop().await;
 }
 
+/// Scenario: connections that begin and ask for nothing, by a clock that runs ahead whenever all wait.
+/// Guarantees: they do not keep the place of a proxy.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_asks_for_nothing_is_closed() {
+    let server = Server::start(config()).await;
+    let whole = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    for begun in [&whole[..0], &whole[..10], &whole[..24], &whole[..]] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(begun).await.unwrap();
+        let mut told = Vec::new();
+        let closed = tokio::time::timeout(Duration::from_secs(300), stream.read_to_end(&mut told)).await;
+        assert!(closed.is_ok(), "still open after {} bytes", begun.len());
+    }
+    server.stop().await;
+}
+
 /// True when a client gets an answer to its subscription.
 async fn answered(server: &Server, client: rustls::ClientConfig) -> bool {
     let mut client = AggregatedDiscoveryServiceClient::new(channel(server.address, client));
@@ -111,4 +129,9 @@ fn channel(address: std::net::SocketAddr, tls: rustls::ClientConfig) -> Channel 
         }
     });
     Endpoint::from_static("http://localhost").connect_with_connector_lazy(connect)
+}
+
+/// The door of a program that knows one token.
+fn s3cret() -> TokenGate {
+    TokenGate::new(|headers| headers.get("authorization").is_some_and(|value| value == "Bearer s3cret"))
 }

@@ -19,7 +19,7 @@ mod server;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_enforce::xds::{BearerToken, PolicyWorld, XdsConfig, XdsEventKind, XdsTls};
+use selvedge_enforce::xds::{PolicyWorld, TokenGate, XdsConfig, XdsEventKind, XdsTls};
 use selvedge_model::{Caller, Cut, Operation, Place};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -143,7 +143,7 @@ async fn the_control_plane_is_spoken_to_over_mutual_tls_with_a_token() {
     let authority = Authority::new();
     let (_reload, tls) = watch::channel(Arc::new(authority.server("localhost", true)));
     let tls = Some(XdsTls { server: tls, clients_verified: true });
-    let token = Some(BearerToken::new("s3cret"));
+    let token = Some(s3cret());
     let mut server = Server::start(XdsConfig { tls, token, ..config() }).await;
     let secured = Some((authority, "s3cret"));
     let envoy = Envoy::start(&Setup { secured, ..Setup::of(server.address) }).await;
@@ -294,4 +294,9 @@ async fn many_quarantines_fit_into_one_filter() {
     assert_eq!(envoy.inbound_tls(Some(COURIER)).await.get("/", "ledger").await, 403);
     assert_eq!(envoy.inbound_tls(Some(CART)).await.get("/", "ledger").await, 200);
     server.stop().await;
+}
+
+/// The door of a program that knows one token.
+fn s3cret() -> TokenGate {
+    TokenGate::new(|headers| headers.get("authorization").is_some_and(|value| value == "Bearer s3cret"))
 }

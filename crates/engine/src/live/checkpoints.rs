@@ -1,6 +1,7 @@
 //! Checkpoints of a live engine: taken between two events, written by a thread of their own.
 //!
-//! Taking one copies what the engine knows, for as long as which telemetry waits; packing and writing it holds nobody up.
+//! Taking one copies what the engine knows, for as long as which telemetry waits; writing open calls down, packing and
+//! storing all of it holds nobody up.
 //! Only what is on the device lets the journal go: see `retention.rs`.
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use selvedge_receive::journal::Position;
 use tokio::sync::mpsc;
 
 use super::Engine;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Saved};
 
 /// Checkpoints on their way to the disk; while there is one, a due one is left out (policy `skip`).
 const TAKEN_MAX: usize = 1;
@@ -36,10 +37,16 @@ pub struct CheckpointPlan {
     pub written_by: String,
 }
 
+/// One on its way to the disk.
+struct Taken {
+    head: Head,
+    saved: Saved,
+}
+
 /// Takes them.
 pub(super) struct Taking {
     plan: CheckpointPlan,
-    outlet: mpsc::Sender<Checkpoint>,
+    outlet: mpsc::Sender<Taken>,
     last: SteadyTime,
     stats: Arc<CheckpointStats>,
 }
@@ -48,7 +55,7 @@ pub(super) struct Taking {
 pub struct CheckpointWriter {
     folder: Folder,
     replay: Duration,
-    inbox: mpsc::Receiver<Checkpoint>,
+    inbox: mpsc::Receiver<Taken>,
     begin: Arc<AtomicU64>,
     first: u64,
     stats: Arc<CheckpointStats>,
@@ -58,12 +65,13 @@ impl CheckpointWriter {
     /// Writes until the engine has ended. Blocks.
     pub fn run(mut self) {
         self.release();
-        while let Some(checkpoint) = self.inbox.blocking_recv() {
-            let head = &checkpoint.head;
+        while let Some(Taken { head, saved }) = self.inbox.blocking_recv() {
+            let taken_unix_nano = head.taken_unix_nano;
+            let checkpoint = Checkpoint { head, sections: saved.into_sections() };
             match self.folder.write(&checkpoint) {
                 Ok(path) => {
                     let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
-                    self.stats.wrote(bytes, head.taken_unix_nano);
+                    self.stats.wrote(bytes, taken_unix_nano);
                     tracing::debug!(path = %path.display(), bytes, "a checkpoint is written");
                     self.release();
                 }
@@ -124,8 +132,8 @@ impl Engine {
         taking.last = now;
         match taking.outlet.clone().try_reserve_owned() {
             Ok(room) => {
-                if let Some(checkpoint) = self.take_checkpoint(clock) {
-                    room.send(checkpoint);
+                if let Some(taken) = self.take_checkpoint(clock) {
+                    room.send(taken);
                 }
             }
             Err(_) => taking.stats.skipped(),
@@ -143,7 +151,7 @@ impl Engine {
         }
     }
 
-    fn take_checkpoint(&mut self, clock: &dyn Clock) -> Option<Checkpoint> {
+    fn take_checkpoint(&mut self, clock: &dyn Clock) -> Option<Taken> {
         let (taking, journal) = (self.checkpoints.as_ref()?, self.journal.as_ref()?);
         let began = clock.steady();
         let head = Head {
@@ -155,9 +163,9 @@ impl Engine {
             note: String::new(),
             taught: taking.plan.taught.clone(),
         };
-        let sections = self.pipeline.save();
+        let saved = self.pipeline.save();
         let paused = clock.steady().since(began).as_nanos();
         taking.stats.paused(u64::try_from(paused).unwrap_or(u64::MAX));
-        Some(Checkpoint { head, sections })
+        Some(Taken { head, saved })
     }
 }

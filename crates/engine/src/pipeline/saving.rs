@@ -15,7 +15,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Pipeline;
+use super::measuring::Measured;
 use crate::config::EngineConfig;
+use crate::logs::Logs;
 use crate::router::SavedStream;
 use crate::shards::SavedShards;
 use crate::stats::Stats;
@@ -25,10 +27,14 @@ use crate::windows::Windows;
 const NAMES: &str = "names";
 /// The sequential part: watermark, directory, aliases, reporters, routes, metric series; and counts of what passed.
 const STREAM: &str = "stream";
+/// Statements of workloads, which calls make them, and those that wait for their calls.
+const LOGS: &str = "logs";
 /// Open calls and open windows.
 const OPEN: &str = "open";
 /// What every edge, callee, caller and the mesh are known to do.
 const BASELINES: &str = "baselines";
+/// The same of edges that only metrics know.
+const MEASURED: &str = "measured";
 /// What was told, what is frozen, thresholds, budgets.
 const DETECTION: &str = "detection";
 /// Incidents, and what people were alerted to.
@@ -36,11 +42,12 @@ const INCIDENTS: &str = "incidents";
 /// What quarantines are tried on.
 const TRAFFIC: &str = "traffic";
 
-/// The sections that are knowledge, and no state of a stream: what another Selvedge can begin with.
-pub const KNOWLEDGE: [&str; 3] = [NAMES, BASELINES, DETECTION];
+/// The sections that are knowledge, and no state of a stream: what another Selvedge can begin with. What calls usually log is
+/// not among them: it is learned anew within minutes.
+pub const KNOWLEDGE: [&str; 4] = [NAMES, BASELINES, MEASURED, DETECTION];
 
-/// The version of all sections. It grows with any change of a type that is in one, and [`read`] then translates the
-/// versions before it: the test of `goldens` has a file of each.
+/// The version of all sections. It grows with any change of a type that is in one, and [`read`] then has to translate the
+/// versions before it: `tests/checkpoints.rs` has a file of each.
 const VERSION: u16 = 1;
 
 /// Why a checkpoint cannot be gone on from.
@@ -68,6 +75,9 @@ pub enum StateError {
         #[source]
         source: postcard::Error,
     },
+    /// A section goes on behind what its name says.
+    #[error("its section `{0}` has more than it should")]
+    Surplus(&'static str),
     /// Names that no table gave out.
     #[error("its section `names` has a name twice, or too many of them")]
     Names,
@@ -87,22 +97,48 @@ struct Names {
     names: Vec<String>,
 }
 
+/// Everything that is known, at one moment. Open calls are the most of it, cheap to copy and dear to write down, which is
+/// done by who has the time.
+pub struct Saved {
+    /// [`OPEN`] has the open windows alone so far.
+    sections: Vec<Section>,
+    calls: SavedShards,
+}
+
+impl Saved {
+    /// As a checkpoint holds it.
+    #[must_use]
+    pub fn into_sections(self) -> Vec<Section> {
+        let Self { mut sections, calls } = self;
+        if let Some(open) = sections.iter_mut().find(|section| section.name == OPEN) {
+            // A pair is written down as one behind the other.
+            let mut pair = section(OPEN, &calls);
+            pair.bytes.append(&mut open.bytes);
+            *open = pair;
+        }
+        sections
+    }
+}
+
 impl Pipeline {
     /// Everything that what comes next depends on. The engine goes on as if nothing had been asked.
-    pub fn save(&mut self) -> Vec<Section> {
-        let (open, deltas) = self.shards.save();
+    pub fn save(&mut self) -> Saved {
+        let (calls, deltas) = self.shards.save();
         self.take(deltas);
         let (names, overflowed) = self.router.symbols().names();
         let names: Vec<&str> = names.collect();
-        vec![
+        let sections = vec![
             section(NAMES, &(overflowed, names)),
             section(STREAM, &(self.router.save(), &self.stats, self.telemetry_judged)),
-            section(OPEN, &(open, &self.windows)),
+            section(LOGS, &self.logs),
+            section(OPEN, &self.windows),
             section(BASELINES, &self.baselines),
+            section(MEASURED, &self.measured),
             section(DETECTION, &self.detector),
             section(INCIDENTS, &(&self.correlator, &self.alerted)),
             section(TRAFFIC, self.containment.recent()),
-        ]
+        ];
+        Saved { sections, calls }
     }
 
     /// An engine that goes on from a checkpoint, with the configuration and the rules of now. One that has only
@@ -120,6 +156,9 @@ impl Pipeline {
         let mut baselines: Baselines = read(from, BASELINES)?;
         baselines.configure(config.learn.clone());
         pipeline.baselines = baselines;
+        let mut measured: Measured = read(from, MEASURED)?;
+        measured.configure(&config.learn);
+        pipeline.measured = measured;
         let mut detector: Detector = read(from, DETECTION)?;
         detector.configure(rules, config.budgets);
         pipeline.detector = detector;
@@ -135,6 +174,9 @@ impl Pipeline {
         let (stream, stats, judged): (SavedStream, Stats, TelemetryCounts) = read(from, STREAM)?;
         self.router.load(stream, config);
         (self.stats, self.telemetry_judged) = (stats, judged);
+        let mut logs: Logs = read(from, LOGS)?;
+        logs.configure(&config.join);
+        self.logs = logs;
         let (open, mut windows): (SavedShards, Windows) = read(from, OPEN)?;
         self.shards.load(open);
         windows.configure(config.window_entries_max);
@@ -162,5 +204,7 @@ fn read<T: DeserializeOwned>(from: &Checkpoint, name: &'static str) -> Result<T,
     if VERSION < section.version {
         return Err(StateError::Newer { section: name, found: section.version });
     }
-    postcard::from_bytes(&section.bytes).map_err(|source| StateError::Malformed { section: name, source })
+    let read = postcard::take_from_bytes(&section.bytes);
+    let (value, rest) = read.map_err(|source| StateError::Malformed { section: name, source })?;
+    if rest.is_empty() { Ok(value) } else { Err(StateError::Surplus(name)) }
 }

@@ -7,12 +7,13 @@
 //! for byte, what a process knows that took the same journal and never died. `SELVEDGE_SEEDS=FROM..TO` asks for other seeds.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod mesh;
 mod world;
 
 use std::ops::Range;
 
-use selvedge_engine::Pipeline;
 use selvedge_model::SignalKind;
 use world::{Told, World, fresh, take};
 
@@ -46,14 +47,6 @@ fn whatever_goes_wrong_what_is_known_and_told_is_what_it_would_have_been() {
     assert!(sums.kills > 0 && sums.resumed > 0 && sums.delivered > 0, "nothing went wrong: {sums}");
 }
 
-/// The rows that policies are tried on.
-fn traffic(pipeline: &Pipeline) -> Vec<String> {
-    let mut rows = Vec::new();
-    pipeline.traffic(&mut |row| rows.push(format!("{row:?}")));
-    rows.sort();
-    rows
-}
-
 fn simulate(seed: u64) -> world::Sums {
     let mut world = World::new(seed);
     let mut frames = mesh::frames(seed);
@@ -68,12 +61,7 @@ fn simulate(seed: u64) -> world::Sums {
         take(&mut reference, stored, &mut effects);
         must_tell.extend(effects.drain(..).filter_map(|effect| Told::of(&effect)));
     }
-    for (section, expected) in world.pipeline().save().iter().zip(reference.save()) {
-        // Rows of traffic are numbered in the order in which shards met: they are compared in words.
-        let same = section.name == "traffic" || *section == expected;
-        assert!(same, "what is known differs in `{}`", section.name);
-    }
-    assert_eq!(traffic(world.pipeline()), traffic(&reference));
+    common::assert_same_knowledge(world.pipeline(), &mut reference, "what is known");
     let stats = reference.stats();
     let records: u64 = world.journal().iter().map(|stored| stored.records).sum();
     let taught: u64 = SignalKind::ALL.iter().map(|kind| fresh(1).stats().ledger.received(*kind)).sum();

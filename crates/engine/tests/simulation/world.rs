@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use selvedge_checkpoint::{Checkpoint, Found, Head};
-use selvedge_engine::{Effect, Encoding, EngineConfig, Mode, Pipeline, RawBatch, RuleSet};
+use selvedge_engine::{Effect, Encoding, Mode, Pipeline, RawBatch, RuleSet};
 use selvedge_model::{ActionKind, IncidentStatus, SteadyTime};
 use selvedge_query::HistoryEnds;
 use selvedge_testkit::{RawFrame, Rng};
 
+use crate::common::{self, config};
 use crate::mesh;
 
 /// An alert, as a sink that honours the key tells it from others.
@@ -74,7 +75,7 @@ impl fmt::Display for Sums {
 
 /// A process that has seen nothing but what it was taught.
 pub(crate) fn fresh(shards: usize) -> Pipeline {
-    let mut pipeline = Pipeline::new(&config(shards), RuleSet::shipped());
+    let mut pipeline = common::fresh(shards);
     pipeline.set_mode(Mode::Learning);
     let mut nothing = Vec::new();
     for frame in mesh::taught() {
@@ -83,10 +84,6 @@ pub(crate) fn fresh(shards: usize) -> Pipeline {
     pipeline.finish(&mut nothing);
     pipeline.set_mode(Mode::Judging);
     pipeline
-}
-
-fn config(shards: usize) -> EngineConfig {
-    EngineConfig { shards, ..EngineConfig::default() }
 }
 
 pub(crate) fn take(pipeline: &mut Pipeline, stored: &Stored, effects: &mut Vec<Effect>) {
@@ -203,7 +200,7 @@ impl World {
     fn write_checkpoint(&mut self) {
         let head =
             Head { position: self.journal.len() as u64, taken_unix_nano: self.now(), ..Head::default() };
-        let checkpoint = Checkpoint { head: head.clone(), sections: self.pipeline.save() };
+        let checkpoint = Checkpoint { head: head.clone(), sections: self.pipeline.save().into_sections() };
         let mut bytes = Vec::new();
         checkpoint.write(&mut bytes).unwrap();
         self.files.push(Some((head, bytes)));

@@ -82,6 +82,16 @@ pub struct Ended {
     pub drifts: Vec<Drift>,
 }
 
+impl Ended {
+    /// Adds what ended at the same time elsewhere.
+    pub fn merge(&mut self, other: Self) {
+        self.hours.extend(other.hours);
+        self.days.extend(other.days);
+        self.day = self.day.max(other.day);
+        self.drifts.extend(other.drifts);
+    }
+}
+
 /// An edge that has left its trusted level.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Drift {

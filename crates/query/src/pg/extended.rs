@@ -29,6 +29,7 @@ use crate::guard;
 use crate::pg::errors;
 use crate::pg::handlers::PgSession;
 use crate::pg::settings::{self, Kind};
+use crate::service::unbroken;
 
 /// A prepared statement, in the form that `datafusion-postgres`' hooks know: text, tree, and plan without rows.
 type Prepared = (String, Option<(ast::Statement, LogicalPlan)>);
@@ -57,7 +58,10 @@ impl QueryParser for PgSession {
             Kind::Done(_) => return Ok(Some((sql.to_owned(), None))),
             Kind::Hook => {}
         }
-        match self.delegate().parse_sql(client, sql, types).await {
+        let delegate = self.delegate();
+        let parsed =
+            unbroken(async { Ok(delegate.parse_sql(client, sql, types).await) }).await.map_err(wire)?;
+        match parsed {
             Err(PgWireError::ApiError(error)) => Err(match error.downcast::<DataFusionError>() {
                 Ok(error) => wire(self.placed(SqlError::planning(&error, 0), sql).await),
                 Err(error) => PgWireError::ApiError(error),

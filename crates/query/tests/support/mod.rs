@@ -138,6 +138,8 @@ impl Mesh {
             peer: Party::default(),
             side: Side::Server,
             status: 0,
+            grpc_status: -1,
+            meaning: selvedge_model::Meaning::Other,
         }
     }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "test helpers fail the test, as tests themselves may")]
 
+mod floods;
 mod grpc;
 mod harness;
 mod http;

@@ -139,7 +139,7 @@ fn change(
     let note = format!("{verb} {} of {} edges", changed.len(), known.len());
     let mut head = newest.1.head;
     (head.begins, head.note, head.taken_unix_nano) = (true, note, now());
-    let made = Checkpoint { head, sections: pipeline.save() };
+    let made = Checkpoint { head, sections: pipeline.save().into_sections() };
     put(&folder_of(&config)?, &made)?;
     Ok(())
 }
@@ -170,7 +170,7 @@ fn import(file: &Path, state: &StateArgs) -> Outcome {
     let newest = list(&folder)?.last().map_or(0, |one| one.head.position);
     (head.position, head.begins) = (journal.next().0.max(newest), true);
     (head.note, head.taken_unix_nano) = (format!("imported {}", file.display()), now());
-    let mut sections = pipeline.save();
+    let mut sections = pipeline.save().into_sections();
     sections.retain(|section| KNOWLEDGE.contains(&section.name.as_str()));
     put(&folder, &Checkpoint { head, sections })?;
     writeln!(output::stdout(), "{edges} edges are known from {}", file.display())?;

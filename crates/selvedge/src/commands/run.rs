@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use selvedge_act::{ActConfig, Dispatcher};
-use selvedge_engine::{Engine, Pipeline};
+use selvedge_engine::{Engine, EngineConfig, Pipeline, RuleSet};
 use selvedge_receive::Receivers;
-use selvedge_serve::{Health, Lifecycle, QuarantineDoor, ServeError, Server, Sources};
+use selvedge_serve::{Health, Lifecycle, QuarantineDoor, Server, Sources};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -68,13 +68,12 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
     let server = control.spawn(Server::bind(config.serve)).await??;
     let dispatcher = dispatch(config.act, clock.clone(), control).await?;
     config.engine.record = config.sql.as_ref().map(|sql| sql.store.clone());
-    let pipeline = Pipeline::new(&config.engine, config.rules.clone());
-    let mut engine = Engine::new(pipeline, config.engine.findings_kept_max);
-    let mut journal =
-        OpenJournal::open(config.journal, retry_after, &mut engine, &config.engine, clock.clone())?;
-    if let Some(journal) = &mut journal {
-        journal.resume(&mut engine, &config.engine, &config.rules, &dispatcher)?;
-    }
+    let mut engine = new_engine(&config.engine, &config.rules);
+    let opened = OpenJournal::open(config.journal, retry_after, &mut engine, &config.engine, clock.clone());
+    let mut journal = opened?;
+    let resume =
+        |journal: &mut OpenJournal| journal.resume(&mut engine, &config.engine, &config.rules, &dispatcher);
+    journal.as_mut().map_or(Ok(()), resume)?;
     let sql = match config.sql {
         Some(settings) => Some(SqlDoors::open(settings, &mut engine, control).await?),
         None => None,
@@ -103,12 +102,7 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
     let (intake, api) = (CancellationToken::new(), CancellationToken::new());
     let endpoint = server.endpoint();
     let served = control.spawn(server.serve(sources, api.clone()));
-    for path in &args.learn {
-        match &mut journal {
-            Some(journal) => journal.teach(&mut engine, path)?,
-            None => teach(&mut engine, path)?,
-        }
-    }
+    teach(&mut engine, journal.as_mut(), &args.learn)?;
     let (inbox, journal) = match journal {
         Some(journal) => {
             let written = sql.as_ref().map(SqlDoors::written).unwrap_or_default();
@@ -138,6 +132,11 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
     Ok(())
 }
 
+/// An engine that knows nothing.
+fn new_engine(config: &EngineConfig, rules: &RuleSet) -> Engine {
+    Engine::new(Pipeline::new(config, rules.clone()), config.findings_kept_max)
+}
+
 /// Alerts, on the control thread.
 async fn dispatch(
     mut alerts: ActConfig,
@@ -155,7 +154,7 @@ struct Behind {
     journal: Option<RunningJournal>,
     sql: Option<OpenDoors>,
     api: CancellationToken,
-    served: JoinHandle<Result<(), ServeError>>,
+    served: JoinHandle<()>,
 }
 
 impl Behind {
@@ -180,9 +179,9 @@ impl Behind {
 }
 
 /// Waits for the API, but not for a client that holds its connection open: whoever waits for us would kill us.
-async fn ended(served: JoinHandle<Result<(), ServeError>>) -> anyhow::Result<()> {
+async fn ended(served: JoinHandle<()>) -> anyhow::Result<()> {
     if let Ok(served) = tokio::time::timeout(API_DEADLINE, served).await {
-        return Ok(served??);
+        return Ok(served?);
     }
     tracing::warn!("the API still had a client; closing it");
     Ok(())

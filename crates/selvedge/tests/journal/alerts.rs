@@ -30,20 +30,16 @@ fn mark(place: &Place) -> u64 {
     bytes.get(..8).map_or(0, |number| u64::from_le_bytes(number.try_into().unwrap()))
 }
 
-/// Scenario: an attack is alerted, and delivered; the process is killed twice, and once more when the mark of what was
-/// delivered is lost.
-/// Guarantees: nothing is sent again while the mark is there; without it the same alert is, under the same key; the incident
-/// is known after each start, before any new telemetry.
-#[test]
-fn an_alert_that_was_delivered_is_not_sent_again() {
-    let place = Place::new("journal: {path: journal}\nalerts: {jsonl: {path: alerts.jsonl}}\n");
+/// A process that knows what is normal.
+fn start(place: &Place) -> Live {
     let learned = ["--learn", &fixture("normal_1.otlpcap.zst"), "--learn", &fixture("normal_2.otlpcap.zst")];
-    let start = || {
-        let mut command = place.command(&learned);
-        command.current_dir(place.folder.path());
-        place.start(command)
-    };
-    let mut live = start();
+    let mut command = place.command(&learned);
+    command.current_dir(place.folder.path());
+    place.start(command)
+}
+
+/// Sends an attack, and waits until it was alerted and that is on disk; how many batches it was.
+fn attacked(place: &Place) -> u64 {
     let mut sender = Sender::connect(place.http).unwrap();
     let mut frames = 0;
     for frame in CaptureReader::open(Path::new(&fixture("exfiltration.otlpcap.zst"))).unwrap() {
@@ -52,14 +48,29 @@ fn an_alert_that_was_delivered_is_not_sent_again() {
         assert_eq!(status, Some(200));
         frames += 1;
     }
-    until("alerted", || !alerts(&place).is_empty());
-    until("marked", || mark(&place) == frames);
+    until("alerted", || !alerts(place).is_empty());
+    until("marked", || mark(place) == frames);
+    frames
+}
+
+fn incidents(place: &Place) -> usize {
+    place.get("/api/v1/incidents").1.matches("\"title\"").count()
+}
+
+/// Scenario: an attack is alerted, and delivered; the process is killed twice, and once more when the mark of what was
+/// delivered is lost.
+/// Guarantees: nothing is sent again while the mark is there; without it the same alert is, under the same key; the incident
+/// is known after each start, before any new telemetry.
+#[test]
+fn an_alert_that_was_delivered_is_not_sent_again() {
+    let place = Place::new("journal: {path: journal}\nalerts: {jsonl: {path: alerts.jsonl}}\n");
+    let mut live = start(&place);
+    let frames = attacked(&place);
     let told = alerts(&place);
-    let incidents = |place: &Place| place.get("/api/v1/incidents").1.matches("\"title\"").count();
     let known = incidents(&place);
     for restarts in 1..=2 {
         live.kill();
-        live = start();
+        live = start(&place);
         assert_eq!(incidents(&place), known, "known before any new telemetry");
         let mut sender = Sender::connect(place.http).unwrap();
         let nothing = br#"{"resourceLogs":[{}]}"#;
@@ -72,7 +83,7 @@ fn an_alert_that_was_delivered_is_not_sent_again() {
     // Without the mark nobody can know: told again rather than never, under the same key.
     live.kill();
     std::fs::remove_file(place.path("journal/delivered")).unwrap();
-    let _live = start();
+    let _live = start(&place);
     let firing = |alerts: &BTreeMap<(String, String), usize>| -> Vec<String> {
         alerts.keys().filter(|(_, status)| status == "alert.firing").map(|(id, _)| id.clone()).collect()
     };
@@ -88,30 +99,14 @@ fn an_incident_of_a_checkpoint_is_known_and_not_told_again() {
     let place = Place::new(
         "journal: {path: journal, replay: 0s, checkpoint_interval: 1s}\nalerts: {jsonl: {path: alerts.jsonl}}\n",
     );
-    let learned = ["--learn", &fixture("normal_1.otlpcap.zst"), "--learn", &fixture("normal_2.otlpcap.zst")];
-    let start = || {
-        let mut command = place.command(&learned);
-        command.current_dir(place.folder.path());
-        place.start(command)
-    };
-    let mut live = start();
-    let mut sender = Sender::connect(place.http).unwrap();
-    let mut frames = 0;
-    for frame in CaptureReader::open(Path::new(&fixture("exfiltration.otlpcap.zst"))).unwrap() {
-        let frame = frame.unwrap();
-        let status = sender.send(frame.signal.name(), "application/x-protobuf", &frame.body);
-        assert_eq!(status, Some(200));
-        frames += 1;
-    }
-    until("alerted", || !alerts(&place).is_empty());
-    until("marked", || mark(&place) == frames);
+    let mut live = start(&place);
+    attacked(&place);
     let told = alerts(&place);
     let written = place.metric("selvedge_checkpoints_total", "written");
     until("a checkpoint of it", || place.metric("selvedge_checkpoints_total", "written") > written);
-    let incidents = |place: &Place| place.get("/api/v1/incidents").1.matches("\"title\"").count();
     let known = incidents(&place);
     live.kill();
-    let _live = start();
+    let _live = start(&place);
     assert_eq!(place.metric("selvedge_journal_recovered_frames_total", ""), 0, "nothing is read again");
     assert_eq!(incidents(&place), known);
     assert_eq!(place.errors().matches("its baseline is in the checkpoint").count(), 2);

@@ -68,6 +68,23 @@ fn sender(
     }
 }
 
+/// Four senders; the process is killed when `first` has happened and so many batches more were acknowledged. What they
+/// remember.
+fn killed(place: &Place, live: &mut Live, round: u64, goal: usize, first: impl FnOnce()) -> Memory {
+    let (memory, acks, stop) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for number in 0..SENDERS {
+            let (memory, acks, stop) = (&memory, &acks, &stop);
+            scope.spawn(move || sender(place, round, number, memory, acks, stop));
+        }
+        first();
+        let then = acks.load(Ordering::Relaxed);
+        until("acknowledged", || acks.load(Ordering::Relaxed) >= then + goal);
+        live.kill();
+    });
+    memory.into_inner().unwrap()
+}
+
 /// Scenario: four senders; the process is killed after a random number of acknowledgements, and started again.
 /// Guarantees: after each start every span that was ever acknowledged is there and has its fate, none that was not
 /// sent, and each once.
@@ -78,17 +95,8 @@ fn no_acknowledged_record_is_lost_when_the_process_is_killed() {
     let (mut acknowledged, mut sent, mut torn) = (0, 0, 0);
     let mut live = place.start(place.command(&[]));
     for round in 0..rounds {
-        let (memory, acks, stop) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
         let goal = usize::try_from(1 + scrambled(seed << 32 | round) % ACKNOWLEDGED_MAX).unwrap();
-        std::thread::scope(|scope| {
-            for number in 0..SENDERS {
-                let (place, memory, acks, stop) = (&place, &memory, &acks, &stop);
-                scope.spawn(move || sender(place, round, number, memory, acks, stop));
-            }
-            until("acknowledged", || acks.load(Ordering::Relaxed) >= goal);
-            live.kill();
-        });
-        let Memory { sent: ours, acknowledged: told } = memory.into_inner().unwrap();
+        let Memory { sent: ours, acknowledged: told } = killed(&place, &mut live, round, goal, || ());
         acknowledged += told.len();
         sent += ours.len();
         live = place.start(place.command(&[]));
@@ -120,27 +128,14 @@ fn no_acknowledged_record_is_lost_when_the_process_is_killed() {
 #[test]
 fn each_record_is_counted_once_when_restarts_begin_with_checkpoints() {
     let (rounds, seed) = (asked("SELVEDGE_KILLS", ROUNDS / 2), asked("SELVEDGE_SEED", 1));
-    let place = Place::new(
-        "journal: {path: journal, replay: 0s, checkpoint_interval: 1s, segment_bytes: 1048576}
-log: {level: info}
-",
-    );
+    let place =
+        Place::new("journal: {path: journal, replay: 0s, checkpoint_interval: 1s}\nlog: {level: info}\n");
     let (mut acknowledged, mut sent) = (0, 0);
     let mut live = place.start(place.command(&[]));
     for round in 0..rounds {
-        let (memory, acks, stop) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
         let goal = usize::try_from(1 + scrambled(seed << 32 | round) % ACKNOWLEDGED_MAX).unwrap();
-        std::thread::scope(|scope| {
-            for number in 0..SENDERS {
-                let (place, memory, acks, stop) = (&place, &memory, &acks, &stop);
-                scope.spawn(move || sender(place, round, number, memory, acks, stop));
-            }
-            until("a checkpoint", || place.metric("selvedge_checkpoints_total", "written") > 0);
-            let then = acks.load(Ordering::Relaxed);
-            until("acknowledged", || acks.load(Ordering::Relaxed) >= then + goal);
-            live.kill();
-        });
-        let Memory { sent: ours, acknowledged: told } = memory.into_inner().unwrap();
+        let written = || until("written", || place.metric("selvedge_checkpoints_total", "written") > 0);
+        let Memory { sent: ours, acknowledged: told } = killed(&place, &mut live, round, goal, written);
         acknowledged += told.len() as u64;
         sent += ours.len() as u64;
         live = place.start(place.command(&[]));

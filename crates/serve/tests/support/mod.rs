@@ -141,7 +141,7 @@ pub async fn serve_while(
     ask: impl FnOnce(SocketAddr) + Send + 'static,
 ) {
     let (endpoint, hosts) = (Some("127.0.0.1:0".to_owned()), vec!["Watch.example".to_owned()]);
-    let section = ServeSection { endpoint, hosts, auth };
+    let section = ServeSection { endpoint, hosts, auth, ..ServeSection::default() };
     let server = Server::bind(ServeConfig::try_from(section).unwrap()).await.unwrap();
     let (address, done) = (server.endpoint(), CancellationToken::new());
     let asking = tokio::task::spawn_blocking({
@@ -151,7 +151,6 @@ pub async fn serve_while(
             ask(address);
         }
     });
-    let (asked, served) = tokio::join!(asking, server.serve(sources, done));
+    let (asked, ()) = tokio::join!(asking, server.serve(sources, done));
     asked.unwrap();
-    served.unwrap();
 }
