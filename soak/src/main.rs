@@ -1,14 +1,18 @@
 //! The soak at window level: simulator and detector together over weeks, and the tables of what they came to.
 //!
-//! `soak short` is for CI (under a minute); `null`, `power`, `poison`, `control` take what they are told to. Everything
-//! follows from the seed. The program has a package of its own because it must not wait for the query engine to build.
+//! `soak short` is for CI (about a minute); `null`, `power`, `poison`, `control`, `lateral` and `quarantine` take what
+//! they are told to. Everything follows from the seed. The program has a package of its own because it must not wait for
+//! the query engine to build.
 
 mod causes;
 mod control;
+mod lateral;
 mod null;
 mod poison;
 mod power;
+mod quarantine;
 mod rig;
+mod shaped;
 mod table;
 mod wired;
 
@@ -39,6 +43,9 @@ struct Args {
     /// Weeks of learning and calibration before.
     #[arg(long, global = true, default_value_t = 5)]
     warm_weeks: u64,
+    /// Chance of a deployment to bring a new edge, where calls are told by shapes; the simulator's own without it.
+    #[arg(long, global = true)]
+    new_edge: Option<f64>,
     /// Seconds of a window. With 60 there are fewer to go through: slow scores are nearly the same, quick ones are not.
     #[arg(long, global = true, default_value_t = 10)]
     window: u64,
@@ -58,6 +65,20 @@ enum What {
     Wired,
     /// What it costs then: CPU an edge and window, bytes an edge.
     Cost,
+    /// Lateral movement over several hops: what is found of it, and what novelty costs in quiet weeks.
+    Lateral {
+        /// How many scenarios, over all meshes.
+        #[arg(long, default_value_t = 30)]
+        scenarios: u64,
+        /// A deployment covers each hop: a new version, a new edge and a new route at the same time.
+        #[arg(long)]
+        cover: bool,
+        /// Only the path is new, not its edges.
+        #[arg(long)]
+        known: bool,
+    },
+    /// Quarantines in quiet weeks, mode `enforce`.
+    Quarantine,
     /// What the largest scores of calm weeks come from.
     Causes,
     /// All of it on a small scale, with checks; fails when something is far off.
@@ -80,6 +101,10 @@ fn main() -> ExitCode {
         What::Control => control::run(&args),
         What::Wired => wired::quiet(&args),
         What::Cost => wired::cost(&args),
+        What::Lateral { scenarios, cover, known } => {
+            lateral::run(&args, lateral::Plan { scenarios, cover, known })
+        }
+        What::Quarantine => quarantine::run(&args),
         What::Causes => causes::run(&args),
         What::Short => short(args),
     };
@@ -92,7 +117,11 @@ fn short(args: Args) -> bool {
     let quiet = null::run(&args);
     let seen = power::run(&args);
     let capped = control::run(&args);
-    quiet && seen && capped
+    // As long as novelty needs for a record, and small.
+    let args = Args { edges: 30, weeks: 1, warm_weeks: 4, ..args };
+    let caught = lateral::run(&args, lateral::Plan { scenarios: 6, cover: false, known: false });
+    let harmless = quarantine::run(&Args { warm_weeks: 1, ..args });
+    quiet && seen && capped && caught && harmless
 }
 
 /// The budgets of the promise.

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use statrs::distribution::{ContinuousCDF as _, Gamma};
+use statrs::distribution::{Beta, ContinuousCDF as _, Gamma};
 
 /// Prints a line; a reader that went away is not our business.
 pub(crate) fn line(text: &str) {
@@ -28,6 +28,24 @@ pub(crate) fn rate(count: u32, time: f64) -> String {
     format!("{:.2} [{:.2}-{:.2}]", f64::from(count) / time, lower / time, upper / time)
 }
 
+/// Exact 95 % interval of a share of which `hits` of `all` were seen (Clopper and Pearson 1934): quantiles of beta laws.
+pub(crate) fn binomial_interval(hits: u32, all: u32) -> (f64, f64) {
+    let quantile = |a: u32, b: u32, p: f64| {
+        Beta::new(f64::from(a), f64::from(b)).map_or(f64::NAN, |beta| beta.inverse_cdf(p))
+    };
+    let misses = all.saturating_sub(hits);
+    let lower = if hits > 0 { quantile(hits, misses + 1, 0.025) } else { 0.0 };
+    let upper = if misses > 0 { quantile(hits + 1, misses, 0.975) } else { 1.0 };
+    (lower, upper)
+}
+
+/// `hits` of `all` as a share with its interval.
+pub(crate) fn share(hits: u32, all: u32) -> String {
+    let (lower, upper) = binomial_interval(hits, all);
+    let share = 100.0 * f64::from(hits) / f64::from(all.max(1));
+    format!("{hits} of {all}, {share:.1} % [{:.1}-{:.1}]", 100.0 * lower, 100.0 * upper)
+}
+
 /// The `p`-quantile of some values (nearest rank); nothing of none.
 pub(crate) fn percentile(values: &mut [f64], p: f64) -> Option<f64> {
     values.sort_by(f64::total_cmp);
@@ -45,6 +63,13 @@ mod tests {
         let (lower, upper) = poisson_interval(10);
         assert!((lower - 4.795).abs() < 0.01 && (upper - 18.39).abs() < 0.01);
         assert!((poisson_interval(0).1 - 3.689).abs() < 0.01);
+    }
+
+    #[test]
+    fn intervals_of_shares_are_those_of_the_textbook() {
+        let (lower, upper) = binomial_interval(8, 10);
+        assert!((lower - 0.4439).abs() < 1e-3 && (upper - 0.9748).abs() < 1e-3);
+        assert!((binomial_interval(0, 10).1 - 0.3085).abs() < 1e-3 && binomial_interval(10, 10).1 >= 1.0);
     }
 
     #[test]

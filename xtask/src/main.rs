@@ -35,9 +35,11 @@ cargo xtask <command>
            --sql: questions over ten million calls in memory, against plain DataFusion; what a row costs and takes
              --rounds N (5)  --calls N (10000000)  --edges N (1000)
   fuzz     hostile bytes for everything that reads any (`fuzz/`): [TARGET]...
-             --seconds N (60 each)  --runs N (each, instead)  --jobs N (cores)  --release
-  soak     false pages of simulated mesh-weeks, what is found of injected faults, poisoning, broken calibration
-             null | power | poison | control | causes | wired | cost | short (for CI)
+              --seconds N (60 each)  --runs N (each, instead)  --jobs N (cores)  --release
+  soak     false pages of simulated mesh-weeks, what is found of injected faults, poisoning, broken calibration,
+           lateral movement, false quarantines
+             null | power | poison | control | causes | wired | cost | lateral | quarantine | short (for CI)
+             lateral: --scenarios N (30)  --cover  --known  --new-edge CHANCE
              recorded: faults that others recorded (../shared/captures): found or not, how soon, suspects
              --seed N (1)  --meshes N (1)  --edges N (300)  --weeks N (2)  --warm-weeks N (5)  --window SECONDS (10)
 ";

@@ -30,7 +30,7 @@ struct Kept {
 }
 
 /// An incident and what it is made of.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Case {
     /// As people see it.
     pub(crate) incident: Incident,

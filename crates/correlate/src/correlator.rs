@@ -47,7 +47,7 @@ impl IncidentChange {
 }
 
 /// Groups findings into incidents. One owner; every answer depends only on the sequence of calls.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Correlator {
     #[serde(skip)]
     config: CorrelateConfig,

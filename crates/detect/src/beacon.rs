@@ -17,7 +17,7 @@ const BEATS_MAX: usize = 32;
 const BEAT_WIDTH: Duration = Duration::from_secs(1);
 
 /// Beats of calls to outside hosts.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Beats {
     #[serde(with = "selvedge_model::hash::listed")]
     edges: FixedMap<EdgeKey, Vec<EventTime>>,

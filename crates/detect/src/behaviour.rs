@@ -57,7 +57,7 @@ pub(crate) struct Judgement {
 }
 
 /// State of behaviour between windows.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Behaviour {
     #[serde(with = "selvedge_model::hash::listed")]
     recent: FixedMap<EdgeKey, [Counts; RECENT_WINDOWS]>,

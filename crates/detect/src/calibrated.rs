@@ -49,7 +49,7 @@ pub struct HeldBack {
 }
 
 /// The mesh's record and what was told by it.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Calibrated {
     calibration: Calibration,
     valve: Valve,

@@ -20,6 +20,7 @@ use crate::draft::Draft;
 use crate::gauged::Gauged;
 use crate::rules::RuleSet;
 use crate::scan::Scans;
+use crate::stories::{Caller, Stories, is_about_news, is_deed};
 use crate::telemetry::{Telemetry, TelemetryCounts};
 use crate::{authorization, certificate, identity, novelty, transport, witness};
 
@@ -38,7 +39,7 @@ const FROZEN_MAX: usize = 4_096;
 const THAW_AFTER: Duration = Duration::from_mins(5);
 
 /// Judges. Holds rules, what was told already, and what must not be learned.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Detector {
     #[serde(skip)]
     rules: RuleSet,
@@ -54,6 +55,7 @@ pub struct Detector {
     frozen: FixedMap<EdgeKey, Freeze>,
     telemetry: Telemetry,
     overflows: Overflows,
+    stories: Stories,
 }
 
 /// What the detector's limits did.
@@ -69,7 +71,7 @@ pub struct Overflows {
     pub unfollowed: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct WindowState {
     #[serde(with = "selvedge_model::hash::listed_set")]
     told: FixedSet<(FindingKind, EdgeKey, String)>,
@@ -120,6 +122,7 @@ impl Detector {
             frozen: FixedMap::with_hasher(fixed_state()),
             telemetry: Telemetry::default(),
             overflows: Overflows::default(),
+            stories: Stories::new(budgets),
         }
     }
 
@@ -127,6 +130,7 @@ impl Detector {
     pub fn configure(&mut self, rules: RuleSet, budgets: Budgets) {
         self.rules = rules;
         self.calibrated.configure(budgets);
+        self.stories.configure(budgets);
         self.gauged.configure(budgets);
         self.budgets = budgets;
     }
@@ -177,6 +181,9 @@ impl Detector {
         if cx.learning {
             return findings;
         }
+        if cx.baselines.mesh().warm() {
+            self.stories.begin(cx.now);
+        }
         for sighting in sightings {
             let mut drafts = Vec::new();
             let mut key = sighting.key;
@@ -192,6 +199,8 @@ impl Detector {
                 judge_call(&case, &mut drafts);
                 drafts.retain(|draft| state.wants(draft, &case));
             }
+            // What people wrote down, or what is certain, needs no record.
+            let only_new = drafts.iter().all(|draft| is_about_news(draft.kind));
             for draft in drafts {
                 let told = self.tell(cx, sighting.window, key, draft);
                 let keeps_out = told.severity >= Severity::Medium && told.kind.family() != Family::Policy;
@@ -199,7 +208,12 @@ impl Detector {
                 if keeps_out && told.kind != FindingKind::PathScan {
                     state.shapes.insert((sighting.key, *sighting.shape));
                 }
-                findings.extend(self.once(sighting.window, key, told));
+                let Some(told) = self.once(sighting.window, key, told) else { continue };
+                if is_deed(&told) {
+                    findings.extend(self.stories.tell(&key, told, caller(cx, &key, only_new)));
+                } else {
+                    findings.push(told);
+                }
             }
         }
         sorted(findings)
@@ -218,6 +232,7 @@ impl Detector {
         if cx.learning {
             return findings;
         }
+        self.stories.advance(window.end);
         for (key, edge) in edges {
             let case = EdgeCase::new(cx, &self.rules, window, *key, edge);
             let calibrated = self.calibrated.judges(cx.baselines.norms(), key);
@@ -418,6 +433,11 @@ impl WindowState {
         let limit = case.rules.new_route().map_or(0, |rule| rule.refused_findings_max.0);
         *told <= limit && !self.scans.covers(&case.key, case.shape)
     }
+}
+
+fn caller(cx: &Context<'_>, key: &EdgeKey, only_new: bool) -> Caller {
+    let mesh = cx.baselines.mesh();
+    Caller { known: mesh.source(&key.source).is_some(), rationed: only_new && !mesh.approved }
 }
 
 /// What leaves the mesh is never accepted by the passing of time.

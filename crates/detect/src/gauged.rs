@@ -32,7 +32,7 @@ const ILL_MAX: usize = 1_024;
 const RESOURCES_MAX: usize = 4;
 
 /// What gauges told lately, and the mesh's record of them. Plain data.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Gauged {
     budget_an_hour: f64,
     record: HourlyRecord,

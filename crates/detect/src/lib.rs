@@ -27,6 +27,7 @@ mod rule_problems;
 mod rules;
 mod scan;
 mod statistics;
+mod stories;
 mod telemetry;
 mod transport;
 mod volume;

@@ -17,7 +17,7 @@ const ROUTES_MAX: usize = 256;
 const ROUTES_TOLD: usize = 8;
 
 /// Callers with unknown routes in one window.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Scans {
     #[serde(with = "selvedge_model::hash::listed")]
     scanners: FixedMap<Scanner, Scan>,
@@ -40,7 +40,7 @@ struct Scanner {
     proof: IdentitySource,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Scan {
     refused: Vec<(EdgeKey, RouteKey, CallShape)>,
     served: u64,

@@ -26,7 +26,7 @@ pub struct TelemetryCounts {
 }
 
 /// When which complaint was told last.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Telemetry {
     rejected: EventTime,
     overflowed: EventTime,

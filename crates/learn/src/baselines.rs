@@ -13,7 +13,7 @@ use crate::mesh::MeshBaseline;
 use crate::normal::Norms;
 
 /// Baselines of all edges and of the mesh.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Baselines {
     #[serde(skip)]
     config: LearnConfig,

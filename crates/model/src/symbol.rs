@@ -41,6 +41,7 @@ impl Eq for TableId {}
 ///
 /// Bounded in bytes: past `bytes_max` a new name becomes [`Symbol::OVERFLOW`] (policy `pool`) and is counted,
 /// so that a flood of invented names can neither grow memory nor evict the names that are known.
+#[derive(Clone)]
 pub struct SymbolTable {
     text: String,
     ends: Vec<u32>,

@@ -23,6 +23,7 @@ const HOUR: Duration = Duration::from_hours(1);
 /// Grants remembered: more than anybody would allow within an hour.
 const GRANTS_MAX: usize = 1_024;
 
+#[derive(Clone)]
 struct Entry {
     quarantine: Quarantine,
     /// Of a live one its lease; of a proposed one how long it waits.
@@ -34,6 +35,7 @@ struct Entry {
 }
 
 /// All quarantines. Bounded: live and proposed ones by the guard rails, ended ones by `ended_max` (policy `oldest`).
+#[derive(Clone)]
 pub struct Ledger {
     entries: BTreeMap<String, Entry>,
     ended: VecDeque<String>,

@@ -62,7 +62,7 @@ pub struct Scope {
 }
 
 /// Bounded store of recent traffic.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Recent {
     #[serde(skip)]
     config: RecentConfig,
@@ -89,7 +89,7 @@ struct Key {
     normal: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Slot {
     key: Key,
     /// Minutes that count it; the slot is free at 0.
@@ -99,7 +99,7 @@ struct Slot {
     at: u32,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Minute {
     start: u64,
     counts: Vec<(u32, u32)>,

@@ -68,6 +68,11 @@ const SPOILED: &[(&str, Spoil)] = &[
             with(finding(K::NewRoute, INTRUDER, "store/ledger"), |finding| finding.severity = Severity::High);
         scene.findings[1] = other;
     }),
+    // A warning by the mesh's record is one that comes when nothing is wrong.
+    ("there is novelty", |scene| {
+        scene.findings[0].severity = Severity::High;
+        scene.findings[1].calibrated = true;
+    }),
     ("there is transport, boundary", |scene| {
         let other = with(finding(K::TlsVersionDowngrade, INTRUDER, "store/ledger"), |finding| {
             finding.severity = Severity::High;

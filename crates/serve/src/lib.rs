@@ -29,6 +29,7 @@ use selvedge_engine::Snapshot;
 use selvedge_query::SqlService;
 use selvedge_receive::ReceiveStats;
 use selvedge_receive::journal::JournalStats;
+use tokio::runtime::RuntimeMetrics;
 
 /// What the API looks at.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ pub struct Sources {
     pub quarantines: QuarantineDoor,
     /// Answers SQL; `None` when it is off.
     pub sql: Option<SqlService>,
+    /// The process's runtimes by name: a task that is never finished shows as a number that grows.
+    pub runtimes: Vec<(&'static str, RuntimeMetrics)>,
     /// Whether the process starts, serves or drains.
     pub health: Arc<Health>,
     /// Version of the program.

@@ -50,6 +50,7 @@ impl Collector for View {
         deliveries(&mut encoder, sources)?;
         requests(&mut encoder, sources)?;
         connections(&mut encoder, sources)?;
+        tasks(&mut encoder, sources)?;
         if let Some(stats) = &sources.journal {
             journal_metrics::encode(&mut encoder, stats)?;
         }
@@ -228,4 +229,18 @@ fn connections(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> Result
     let rows = reloads.map(|(outcome, count)| (vec![("outcome", outcome)], count.get()));
     let help = "Changed certificate and token files, taken over or too broken for it";
     family(encoder, "receiver_reloads", help, MetricType::Counter, rows.into())
+}
+
+fn tasks(encoder: &mut DescriptorEncoder<'_>, sources: &Sources) -> Result<(), Error> {
+    let alive = sources
+        .runtimes
+        .iter()
+        .map(|(name, runtime)| (vec![("runtime", *name)], runtime.num_alive_tasks() as u64));
+    family(
+        encoder,
+        "tasks",
+        "Tasks that are alive: connections, and what the process itself does",
+        MetricType::Gauge,
+        alive.collect(),
+    )
 }

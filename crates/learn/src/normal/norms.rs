@@ -24,7 +24,7 @@ const NO_CALLS: u32 = u32::MAX;
 /// The normals of all edges that have a baseline.
 ///
 /// Bounded by those, and by `hot_bytes_max` for what busy edges take beside (policy `stay_cold`).
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Norms {
     hot_bytes_max: usize,
     hot_bytes: usize,
@@ -118,7 +118,7 @@ struct Watch {
     place: u32,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Known {
     key: EdgeKey,
     norm: EdgeNorm,

@@ -14,7 +14,7 @@ use selvedge_act::{ActConfig, Dispatcher};
 use selvedge_engine::{Engine, EngineConfig, Pipeline, RuleSet};
 use selvedge_receive::Receivers;
 use selvedge_serve::{Health, Lifecycle, QuarantineDoor, Server, Sources};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -96,6 +96,7 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
             enforcer: decisions.clone(),
             render: config.render,
         },
+        runtimes: vec![("data", Handle::current().metrics()), ("control", control.metrics())],
         health: Arc::clone(&health),
         version: env!("CARGO_PKG_VERSION"),
     };

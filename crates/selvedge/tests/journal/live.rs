@@ -59,12 +59,20 @@ impl Live {
 impl Place {
     /// `more` is added to the configuration.
     pub(crate) fn new(more: &str) -> Self {
+        Self::configured(&format!(
+            "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"GRPC\"}}, http: {{endpoint: \"HTTP\"}}}}}}}}\n\
+             serve: {{endpoint: \"API\"}}\nsql: {{endpoint: \"WIRE\", rows_max: 1000000, time_limit: 60s}}\n{more}"
+        ))
+    }
+
+    /// The whole configuration, in which `GRPC`, `HTTP`, `API` and `WIRE` stand for free addresses.
+    pub(crate) fn configured(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [grpc, http, api, wire] = free_addresses();
-        let text = format!(
-            "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"{grpc}\"}}, http: {{endpoint: \"{http}\"}}}}}}}}\n\
-             serve: {{endpoint: \"{api}\"}}\nsql: {{endpoint: \"{wire}\", rows_max: 1000000, time_limit: 60s}}\n{more}"
-        );
+        let mut text = text.to_owned();
+        for (word, address) in [("GRPC", grpc), ("HTTP", http), ("API", api), ("WIRE", wire)] {
+            text = text.replace(word, &address.to_string());
+        }
         let config = folder.path().join("selvedge.yaml");
         std::fs::write(&config, text).unwrap();
         Self { folder, http, api, config }
@@ -137,13 +145,17 @@ impl Place {
 
     /// A number of `/metrics`, all its label sets that hold `label` added up.
     pub(crate) fn metric(&self, name: &str, label: &str) -> u64 {
+        self.metrics(name, label).iter().map(|number| number.parse::<u64>().unwrap()).sum()
+    }
+
+    /// The numbers of `/metrics` with this name, of the label sets that hold `label`.
+    pub(crate) fn metrics(&self, name: &str, label: &str) -> Vec<String> {
         let (_, text) = self.get("/metrics");
         let rows = text.lines().filter(|line| !line.starts_with('#'));
         let of_name = rows.filter(|line| line.split(['{', ' ']).next() == Some(name) && line.contains(label));
-        let numbers: Vec<u64> =
-            of_name.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+        let numbers: Vec<String> = of_name.map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect();
         assert!(!numbers.is_empty(), "no {name} with {label:?} in:\n{text}");
-        numbers.iter().sum()
+        numbers
     }
 }
 

@@ -10,7 +10,7 @@ mod window;
 
 use std::collections::BTreeSet;
 
-use selvedge_model::{Call, Node, SpanId, SymbolTable, Window};
+use selvedge_model::{Call, EventTime, Node, SpanId, SymbolTable, Window};
 
 use crate::config::Between;
 use crate::config::between;
@@ -76,6 +76,7 @@ impl Default for SignalConfig {
 }
 
 /// The calls of a mesh, window after window.
+#[derive(Clone)]
 pub struct Signals {
     config: SignalConfig,
     names: Names,
@@ -95,6 +96,8 @@ pub struct Signals {
     /// By service and route: places in the window's calls.
     arrived: Vec<Vec<Vec<u32>>>,
     untold: u64,
+    /// Deployments that cover an attack: when, and of which service.
+    covers: Vec<(EventTime, usize)>,
 }
 
 /// A benign edge that the mesh's topology does not have.
@@ -132,10 +135,19 @@ impl Signals {
             scenarios: Vec::new(),
             arrived,
             untold: 0,
+            covers: Vec::new(),
             names,
         };
         signals.dormant();
         signals
+    }
+
+    /// Attacks that are planned from now on are others than those of any other number: copies of a mesh can be attacked
+    /// in different ways.
+    pub fn vary_attacks(&mut self, number: u64) {
+        let seed = crate::draw::mixed(number);
+        self.attack_draw = Draw::new(seed, Purpose::Attack, 0);
+        self.step_draw = Draw::new(seed, Purpose::Attack, 1);
     }
 
     /// The names behind the symbols of the calls.
@@ -192,11 +204,31 @@ impl Signals {
                 self.new_route(service);
             }
         }
+        self.covering(window);
         let weeks = window.end.since(window.start).as_secs_f64() / (7.0 * 86_400.0);
         if self.draw.chance(self.config.unexplained_a_week * weeks) {
             let rate = self.draw.log_within(self.config.new_edge_rate);
             self.new_edge(None, rate);
         }
+    }
+
+    /// A deployment that covers an attack brings what deployments bring now and then: one legitimate new edge from the
+    /// service, and one new route of it.
+    fn covering(&mut self, window: Window) {
+        let (due, later) = self.covers.iter().copied().partition(|(at, _)| *at < window.end);
+        self.covers = later;
+        let due: Vec<(EventTime, usize)> = due;
+        if due.is_empty() {
+            return;
+        }
+        // With draws of its own: without the attack all other calls are the same.
+        std::mem::swap(&mut self.draw, &mut self.step_draw);
+        for (_, service) in due {
+            let rate = self.draw.log_within(self.config.new_edge_rate);
+            self.new_edge(Some(service), rate);
+            self.new_route(service);
+        }
+        std::mem::swap(&mut self.draw, &mut self.step_draw);
     }
 
     fn dormant(&mut self) {

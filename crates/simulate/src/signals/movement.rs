@@ -85,6 +85,7 @@ impl Signals {
         let mut free = scenario.start;
         for (hop, pair) in path.windows(2).enumerate() {
             let mut at = plan.begin(hop, pair[0], free, mesh, draw);
+            self.cover(&plan, hop, pair[0], free);
             for _ in 0..draw.below(PROBES_MAX + 1) {
                 if let Some(probed) = self.unknown_pair(Some(pair[0]), draw) {
                     let status = if draw.chance(0.5) { 403 } else { 404 };
@@ -118,6 +119,7 @@ impl Signals {
         let mut free = scenario.start;
         for stage in 0..way.len() {
             let mut at = plan.begin(stage, way[stage].0.caller, free, mesh, draw);
+            self.cover(&plan, stage, way[stage].0.caller, free);
             scenario.hops.push(at);
             for _ in 0..whole(draw.log_within(CALLS_A_HOP)) {
                 self.chain(&way[..=stage], at, draw);
@@ -129,6 +131,13 @@ impl Signals {
         let reached = way.iter().map(|(habit, _)| habit.callee);
         let path = way.first().map(|(habit, _)| habit.caller).into_iter().chain(reached).collect();
         Some(Scenario { path, ..scenario })
+    }
+
+    /// Plans what the covering deployment of a hop brings.
+    fn cover(&mut self, plan: &Movement, hop: usize, service: usize, at: EventTime) {
+        if plan.covers(hop) {
+            self.covers.push((at, service));
+        }
     }
 
     /// One request along edges of the mesh: each call is caused by the one before, and ends before it.

@@ -26,6 +26,7 @@ pub(crate) struct Route {
 }
 
 /// Symbols of a mesh.
+#[derive(Clone)]
 pub(crate) struct Names {
     pub(crate) table: SymbolTable,
     pub(crate) nodes: Vec<Node>,
