@@ -125,7 +125,7 @@ impl OpenJournal {
     }
 
     /// Reads everything that is stored through the engine. People are told of what they were not told before.
-    pub(crate) fn recover(
+    fn recover(
         &self,
         engine: &mut Engine,
         written: HistoryEnds,
@@ -168,7 +168,7 @@ impl OpenJournal {
 
     /// Begins to store what comes through `inbox`. What is stored comes out behind it. Should the journal end by itself,
     /// so does the intake.
-    pub(crate) fn begin(
+    fn begin(
         self,
         engine: &mut Engine,
         inbox: mpsc::Receiver<Submission>,
@@ -187,6 +187,24 @@ impl OpenJournal {
         let marking = control.spawn(async move { following.follow(&stopped).await });
         Ok((stored, RunningJournal { committing, marker, marking, writing, stop }))
     }
+}
+
+/// Reads an open journal again, and has it store what comes from now on; without one all comes as it is.
+pub(crate) fn go_on(
+    journal: Option<OpenJournal>,
+    engine: &mut Engine,
+    inbox: mpsc::Receiver<Submission>,
+    written: HistoryEnds,
+    dispatcher: &Dispatcher,
+    intake: &CancellationToken,
+    control: &Runtime,
+) -> anyhow::Result<(mpsc::Receiver<Submission>, Option<RunningJournal>)> {
+    let Some(journal) = journal else {
+        return Ok((inbox, None));
+    };
+    journal.recover(engine, written, dispatcher)?;
+    let (stored, running) = journal.begin(engine, inbox, dispatcher, intake, control)?;
+    Ok((stored, Some(running)))
 }
 
 /// The checkpoints beside a journal.

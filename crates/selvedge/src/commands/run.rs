@@ -25,7 +25,7 @@ use crate::config::{self, Config};
 use crate::effects::notify;
 use crate::enforcement::{Enforcement, Enforcing};
 use crate::exit::Outcome;
-use crate::journal::{OpenJournal, RunningJournal, teach};
+use crate::journal::{OpenJournal, RunningJournal, go_on, teach};
 use crate::sql_doors::{OpenDoors, SqlDoors};
 use crate::{logging, paths};
 
@@ -104,15 +104,8 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
     let endpoint = server.endpoint();
     let served = control.spawn(server.serve(sources, api.clone()));
     teach(&mut engine, journal.as_mut(), &args.learn)?;
-    let (inbox, journal) = match journal {
-        Some(journal) => {
-            let written = sql.as_ref().map(SqlDoors::written).unwrap_or_default();
-            journal.recover(&mut engine, written, &dispatcher)?;
-            let (stored, running) = journal.begin(&mut engine, inbox, &dispatcher, &intake, control)?;
-            (stored, Some(running))
-        }
-        None => (inbox, None),
-    };
+    let written = sql.as_ref().map(SqlDoors::written).unwrap_or_default();
+    let (inbox, journal) = go_on(journal, &mut engine, inbox, written, &dispatcher, &intake, control)?;
     let receivers = receivers.listen()?;
     let sql = sql.map(|sql| sql.listen(control)).transpose()?;
     let enforcing = enforcement.map(|enforcement| enforcement.begin(&mut engine, control)).transpose()?;

@@ -6,13 +6,13 @@ use crate::live::*;
 use crate::load::*;
 
 /// Connections that together have more in flight than the process admits.
-const CONNECTIONS: u64 = 64;
-/// What it may have in flight: some twenty requests.
-const IN_FLIGHT_MAX: u64 = 1 << 20;
+const CONNECTIONS: u64 = 128;
+/// What it may have in flight: a little more than the largest request twice, as it must.
+const IN_FLIGHT_MAX: u64 = (2 << 20) + 1;
 /// What is kept for SQL, and what queries may take.
 const SQL_MAX: u64 = 64 << 20;
 /// All configured limits of memory below, and what a debug build of the program and its threads need beside.
-const MEMORY_MAX_KIB: u64 = (1 + 2 * 64 + 2 * 64 + 160) << 10;
+const MEMORY_MAX_KIB: u64 = (2 + 2 * 64 + 2 * 64 + 160) << 10;
 /// How soon it is its old self.
 const RECOVERY_MAX: Duration = Duration::from_secs(2);
 
@@ -29,7 +29,7 @@ fn twice_saturation_is_refused_retryably_and_costs_no_more_than_the_limits() {
   otlp:
     protocols:
       grpc: {{endpoint: \"GRPC\", max_recv_msg_size_mib: 1}}
-      http: {{endpoint: \"HTTP\", max_request_body_size: {IN_FLIGHT_MAX}}}
+      http: {{endpoint: \"HTTP\", max_request_body_size: 1048576}}
     bytes_in_flight_max: {IN_FLIGHT_MAX}
 serve: {{endpoint: \"API\"}}
 sql: {{endpoint: \"WIRE\", bytes_max: {SQL_MAX}, memory_max: {SQL_MAX}}}

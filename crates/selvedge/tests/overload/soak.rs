@@ -21,7 +21,7 @@ sql:
   history: {folder: history, bytes_max: 67108864}
 engine: {window: 1s, allowed_lateness: 2s}
 journal: {path: journal, replay: 0s, segment_bytes: 4194304, bytes_max: 268435456, checkpoint_interval: 2s}
-alerts: {jsonl: [{path: alerts.jsonl}]}
+alerts: {jsonl: {path: alerts.jsonl}}
 quarantine: {mode: propose}
 log: {level: warn}
 ";
@@ -53,8 +53,11 @@ impl Sample {
     }
 }
 
+/// A number of a sample.
+type Number = fn(&Sample) -> u64;
+
 /// The one in the middle.
-fn median(samples: &[Sample], of: fn(&Sample) -> u64) -> u64 {
+fn median(samples: &[Sample], of: Number) -> u64 {
     let mut values: Vec<u64> = samples.iter().map(of).collect();
     values.sort_unstable();
     values[values.len() / 2]
@@ -96,7 +99,7 @@ fn half_load_goes_on_without_end_and_nothing_grows() {
     // The first quarter fills what is kept.
     let (early, late) = samples[samples.len() / 4..].split_at(samples.len() * 3 / 8);
     let mut held = BTreeMap::new();
-    let of: [(&str, fn(&Sample) -> u64, u64); 4] = [
+    let of: [(&str, Number, u64); 4] = [
         ("KiB of memory", |sample| sample.memory_kib, GROWTH_MAX_KIB),
         ("threads", |sample| sample.threads, 1),
         ("files", |sample| sample.files, 4),
