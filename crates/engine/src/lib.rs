@@ -4,6 +4,7 @@
 //! Never opens a socket or a file, never sends an alert: it says what should be done ([`Effect`]).
 //! Depends on all stages below. Start reading at `pipeline.rs`: the whole flow on one screen.
 
+mod arrival;
 mod config;
 mod containment;
 mod inventors;
@@ -20,6 +21,7 @@ mod snapshot;
 mod stats;
 mod windows;
 
+pub use arrival::ClockSteps;
 pub use config::EngineConfig;
 pub use live::{CheckpointPlan, CheckpointWriter, Engine, HistoryWriter, LiveSnapshots, run};
 pub use orders::{LiveOrders, OrderError};

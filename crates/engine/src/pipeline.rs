@@ -254,6 +254,7 @@ impl Pipeline {
         stats.frontier = self.router.frontier();
         stats.watermark = self.router.watermark();
         stats.symbols_overflowed = self.router.records_pooled();
+        stats.clock_steps = self.router.clock_steps();
         stats.overloads = self.overloads();
         stats
     }

@@ -9,11 +9,10 @@ use selvedge_decode::{Decoded, Decoder};
 use selvedge_join::{Aliases, Directory, JoinConfig, MeasuredEdges, Progress, Reporters, SeriesStore};
 use selvedge_learn::RouteLearner;
 use selvedge_model::time::nanos;
-use selvedge_model::{
-    EventTime, Fate, Node, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable,
-};
+use selvedge_model::{EventTime, Fate, Node, Observation, Side, SteadyTime, Symbol, SymbolTable};
 use serde::{Deserialize, Serialize};
 
+use crate::arrival::{Arrival, ClockSteps};
 use crate::config::EngineConfig;
 use crate::inventors::Inventors;
 use crate::overload::Overload;
@@ -66,28 +65,6 @@ struct Stream {
 #[serde(transparent)]
 pub(crate) struct SavedStream(Stream);
 
-/// When the batch in hand came in, by both clocks.
-#[derive(Clone, Copy, Default, Serialize, Deserialize)]
-struct Arrival {
-    observed: ObservedTime,
-    steady: SteadyTime,
-}
-
-impl Arrival {
-    /// The arrival of the next batch. A wall clock that is set back does not take the present with it: all records
-    /// would look as if they came from far ahead of us, and be given an arrival that is long past. The price: a clock
-    /// that was ahead, and is put right, leaves more room for senders that are ahead until the next start.
-    fn next(self, batch: &RawBatch<'_>) -> Self {
-        let carried = self.observed.after(batch.steady.since(self.steady));
-        let observed = if self.observed == ObservedTime::default() {
-            batch.observed
-        } else {
-            carried.max(batch.observed)
-        };
-        Self { observed, steady: batch.steady.max(self.steady) }
-    }
-}
-
 /// The last record that moved event time: when it came in, and how far event time was.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Heard {
@@ -135,11 +112,11 @@ impl Router {
     /// receipt, as whoever reads its journal says them.
     pub(crate) fn load(&mut self, stream: SavedStream, config: &EngineConfig) {
         let mut stream = stream.0;
-        let Arrival { observed, steady } = stream.arrival;
+        let Arrival { observed, steady, .. } = stream.arrival;
         let recorded = SteadyTime::recorded(observed);
         let silent = u64::try_from(steady.since(stream.heard.at).as_nanos()).unwrap_or(u64::MAX);
         stream.heard.at = SteadyTime(recorded.0.saturating_sub(silent));
-        stream.arrival.steady = recorded;
+        stream.arrival = stream.arrival.recorded();
         stream.progress.configure(&config.join);
         stream.aliases.configure(&config.join);
         stream.directory.configure(&config.join);
@@ -225,7 +202,7 @@ impl Router {
     /// The stream goes on in another process, whose clock says `now`: silence is measured from here, and arrivals by
     /// its clocks. Event time stands where it stood.
     pub(crate) fn resume(&mut self, now: SteadyTime) {
-        self.stream.arrival = Arrival::default();
+        self.stream.arrival = self.stream.arrival.elsewhere();
         self.stream.heard = Heard { at: now, frontier: self.stream.progress.frontier() };
     }
 
@@ -235,7 +212,7 @@ impl Router {
         self.stream.measured.gap();
         self.stream.quiet_from = EventTime::ABSENT;
         self.stream.ticked = EventTime::ABSENT;
-        self.stream.arrival = Arrival::default();
+        self.stream.arrival = self.stream.arrival.elsewhere();
         self.stream.heard = Heard::default();
     }
 
@@ -255,6 +232,11 @@ impl Router {
             inventors.count(Node::of(&observation.reporter));
         }
         (key, observation)
+    }
+
+    /// How often our wall clock was set so far.
+    pub(crate) fn clock_steps(&self) -> ClockSteps {
+        self.stream.arrival.steps
     }
 
     /// Records so far with a name that found no room. Counted by record, when it is reached: names are looked up by

@@ -5,6 +5,7 @@ use selvedge_detect::TelemetryCounts;
 use selvedge_model::{EventTime, Fate, FateLedger, SignalKind};
 use serde::{Deserialize, Serialize};
 
+use crate::arrival::ClockSteps;
 use crate::overload::Overload;
 use crate::pipeline::RawBatch;
 
@@ -33,6 +34,9 @@ pub struct Stats {
     pub repaired_strings: u64,
     /// Records with a name that found no room in the symbol table.
     pub symbols_overflowed: u64,
+    /// How often our wall clock was set (added when asked).
+    #[serde(skip)]
+    pub clock_steps: ClockSteps,
     /// Calls of edges that found no room in their tick (policy `pool_newest`).
     pub calls_pooled: u64,
     /// Calls of windows whose shape found no room (policy `count_only`).

@@ -164,7 +164,7 @@ fn a_silent_stream_closes_its_windows_and_resolves_its_incidents() {
 }
 
 /// Scenario: the mesh is quiet for twenty seconds, in which our wall clock is set an hour forward, or an hour back.
-/// Guarantees: what comes after is not late, is joined, and is judged within seconds.
+/// Guarantees: what comes after is not late, is joined, and is judged within seconds; that the clock was set is counted.
 #[test]
 fn setting_our_wall_clock_while_the_mesh_is_quiet_makes_nothing_late() {
     let hour = Duration::from_secs(3_600);
@@ -173,9 +173,12 @@ fn setting_our_wall_clock_while_the_mesh_is_quiet_makes_nothing_late() {
     let mut before = Traffic::seeded(9);
     before.wait(quiet.now().since(before.now()) + Duration::from_secs(20));
     before.repeat(40, "web -> cart -> ledger");
-    for set in [|at: ObservedTime, by| at.after(by), |at: ObservedTime, by| at.before(by)] {
+    let forward = |at: ObservedTime| at.after(hour);
+    let back = |at: ObservedTime| at.before(hour);
+    let sets: [(&dyn Fn(ObservedTime) -> ObservedTime, _); 2] = [(&forward, [1, 0]), (&back, [0, 1])];
+    for (set, steps) in sets {
         let mut run = learned(&quiet.frames());
-        run.feed(&before.frames()).feed_by(&frames, |observed| set(observed, hour));
+        run.feed(&before.frames()).feed_by(&frames, set);
         let late_after = Duration::from_secs(15);
         run.pipeline.advance_clock(
             SteadyTime::recorded(frames.last().unwrap().observed).after(late_after),
@@ -183,6 +186,7 @@ fn setting_our_wall_clock_while_the_mesh_is_quiet_makes_nothing_late() {
         );
         let stats = run.pipeline.stats();
         assert_eq!(stats.ledger.count(SignalKind::Logs, Fate::Late), 0);
+        assert_eq!([stats.clock_steps.forward, stats.clock_steps.back], steps, "it was set, once");
         assert_eq!(stats.calls_client_only + stats.calls_external, 0);
         assert!(run.kinds().contains(&FindingKind::NewEdge), "{:?}", run.kinds());
         let delays = run.findings().into_iter().map(|finding| finding.detected.since(finding.onset));

@@ -44,6 +44,7 @@ impl Collector for View {
         let view = sources.view.load();
         signals(&mut encoder, &view)?;
         totals(&mut encoder, &view)?;
+        clock_steps(&mut encoder, &view)?;
         overloads(&mut encoder, &view)?;
         incidents(&mut encoder, &view)?;
         quarantines(&mut encoder, &view)?;
@@ -133,6 +134,14 @@ fn totals(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Er
     join.encode(encoder.encode_descriptor("join_bytes", help, None, MetricType::Gauge)?)?;
     let edges = ConstGauge::new(i64::try_from(view.edges.len()).unwrap_or(i64::MAX));
     edges.encode(encoder.encode_descriptor("edges", "Edges with a baseline", None, MetricType::Gauge)?)
+}
+
+fn clock_steps(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Error> {
+    let steps = view.stats.clock_steps;
+    let rows = [("forward", steps.forward), ("back", steps.back)];
+    let rows = rows.map(|(direction, count)| (vec![("direction", direction)], count));
+    let help = "Times our wall clock was set by more than a second; event time goes on by the other clock";
+    family(encoder, "clock_steps", help, MetricType::Counter, rows.into())
 }
 
 fn overloads(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Error> {
