@@ -130,7 +130,12 @@ def check_proof(report, engine, mesh, rounds, name):
             expect(counted == one.denied, f"Envoy counts {counted} denials under {name}, the intruder {one.denied}")
         return True
 
+    def standing():
+        found = engine.proxies()
+        return expect(found["in_sync"] == sum(found.values()) > 0, f"{found}")
+
     report.check(f"{name}: each of {len(rounds)} quarantines is effective, by telemetry", proven)
+    report.check(f"{name}: every proxy is in sync, none is stuck, by the engine's metrics", standing)
     report.check(f"{name}: each 403 is in telemetry and in Envoy's counters under its quarantine's name", told)
     if any(one.edge[1] == PERMISSIVE for one in rounds):
         check_plaintext(report, engine, mesh, name)

@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -73,6 +74,13 @@ class Engine:
 
     def quarantines(self):
         return get_json(self.bed.api, "/api/v1/quarantines")["quarantines"]
+
+    def proxies(self):
+        """How many proxies stand how, by `/metrics`."""
+        status, body = request(self.bed.api, "GET", "/metrics")
+        expect(status == 200, f"GET /metrics answered {status}")
+        found = re.findall(r'^selvedge_xds_proxies\{state="(\w+)"\} (\d+)$', body.decode(), re.MULTILINE)
+        return {state: int(count) for state, count in found}
 
     def command(self, name, verb, why, token=TOKEN):
         """What a person orders: (status, body)."""

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use selvedge_enforce::store::Moment;
-use selvedge_enforce::xds::{TokenGate, XdsConfig, XdsEvent, XdsServer, XdsTls};
+use selvedge_enforce::xds::{TokenGate, XdsConfig, XdsEvent, XdsServer, XdsTls, XdsView};
 use selvedge_enforce::{Enforcer, EnforcerError, Order};
 use selvedge_engine::{ContainmentEvent, Engine, Now};
 use selvedge_model::Quarantine;
@@ -32,6 +32,7 @@ pub(crate) struct Enforcement {
     reports: mpsc::Receiver<selvedge_engine::PushReport>,
     clock: Arc<dyn Clock>,
     stored: Vec<Quarantine>,
+    proxies: XdsView,
 }
 
 impl Enforcement {
@@ -64,7 +65,7 @@ impl Enforcement {
         let (server, handle, events) = control.spawn(XdsServer::bind(config)).await?.with_context(|| {
             format!("cannot serve policies on {} (set `quarantine.xds.endpoint`)", settings.endpoint)
         })?;
-        let (sender, reports) = mpsc::channel(REPORTS_MAX);
+        let (proxies, (sender, reports)) = (handle.view(), mpsc::channel(REPORTS_MAX));
         let moving = Arc::clone(&clock);
         let moments = Arc::new(move || Moment { wall: moving.now(), steady: moving.steady() });
         let folder = settings.folder;
@@ -75,7 +76,16 @@ impl Enforcement {
         }
         tracing::info!(quarantines = stored.len(), "leases and audit log are open");
         engine.show_audit(enforcer.shown());
-        Ok(Self { enforcer, server, events, orders: mpsc::channel(ORDERS_MAX), reports, clock, stored })
+        Ok(Self {
+            enforcer,
+            server,
+            events,
+            orders: mpsc::channel(ORDERS_MAX),
+            reports,
+            clock,
+            stored,
+            proxies,
+        })
     }
 
     /// Where decisions go.
@@ -83,10 +93,16 @@ impl Enforcement {
         self.orders.0.clone()
     }
 
+    /// How the proxies stand.
+    pub(crate) fn proxies(&self) -> XdsView {
+        self.proxies.clone()
+    }
+
     /// Gives the engine, which has learned by now, what was in force before, lets proxies in and begins to carry out what
     /// is decided. It ends when it is closed.
     pub(crate) fn begin(self, engine: &mut Engine, control: &Runtime) -> anyhow::Result<Enforcing> {
-        let Self { enforcer, server, events, orders: (sender, orders), mut reports, clock, stored } = self;
+        let Self { enforcer, server, events, orders: (sender, orders), mut reports, clock, stored, .. } =
+            self;
         engine.restore(stored, Now { steady: clock.steady(), wall: clock.now() });
         let (group, stop) = (TaskGroup::new("xds"), CancellationToken::new());
         let _control = control.enter();

@@ -15,6 +15,7 @@ mod problem;
 mod quarantines;
 mod server;
 mod sql;
+mod xds_metrics;
 
 pub use auth::ServeAuthSection;
 pub use quarantines::QuarantineDoor;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use selvedge_act::DeliveryLedger;
 use selvedge_checkpoint::CheckpointStats;
+use selvedge_enforce::xds::XdsView;
 use selvedge_engine::Snapshot;
 use selvedge_query::SqlService;
 use selvedge_receive::ReceiveStats;
@@ -46,6 +48,8 @@ pub struct Sources {
     pub checkpoints: Option<Arc<CheckpointStats>>,
     /// What people may do about quarantines.
     pub quarantines: QuarantineDoor,
+    /// How the proxies that enforce stand; `None` where nothing can be enforced.
+    pub xds: Option<XdsView>,
     /// Answers SQL; `None` when it is off.
     pub sql: Option<SqlService>,
     /// The process's runtimes by name: a task that is never finished shows as a number that grows.

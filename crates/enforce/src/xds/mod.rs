@@ -37,6 +37,6 @@ mod world;
 pub use config::{ResourceNames, TokenGate, XdsConfig, XdsTls};
 pub use error::XdsError;
 pub use node::Workload;
-pub use registry::{NodeState, Rejection, XdsEvent, XdsEventKind, XdsHandle, XdsStats};
+pub use registry::{NodeState, Rejection, XdsEvent, XdsEventKind, XdsHandle, XdsStanding, XdsStats, XdsView};
 pub use server::XdsServer;
 pub use world::{PolicyWorld, Unenforceable};

@@ -209,6 +209,58 @@ impl Drop for Presence {
     }
 }
 
+/// What may be looked at from outside: how proxies stand, not what they should have.
+#[derive(Clone)]
+pub struct XdsView {
+    registry: Arc<Registry>,
+}
+
+impl std::fmt::Debug for XdsView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("XdsView")
+    }
+}
+
+/// Connected proxies by how they stand, each counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct XdsStanding {
+    /// They have taken exactly what they should have, or nothing concerns them.
+    pub in_sync: u64,
+    /// An answer is on its way.
+    pub behind: u64,
+    /// They have refused what they should have, and go on with what they had.
+    pub refusing: u64,
+    /// They have left an answer unacknowledged for too long.
+    pub stuck: u64,
+}
+
+impl XdsView {
+    /// How the connected proxies stand.
+    #[must_use]
+    pub fn standing(&self) -> XdsStanding {
+        let mut standing = XdsStanding::default();
+        for Entry { state, .. } in self.registry.nodes().values() {
+            let count = if state.stuck {
+                &mut standing.stuck
+            } else if state.nacked.is_some() {
+                &mut standing.refusing
+            } else if state.wanted.is_none() || state.in_sync() {
+                &mut standing.in_sync
+            } else {
+                &mut standing.behind
+            };
+            *count += 1;
+        }
+        standing
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn stats(&self) -> &XdsStats {
+        &self.registry.stats
+    }
+}
+
 /// The engine's side of the xDS server.
 #[derive(Clone)]
 pub struct XdsHandle {
@@ -242,6 +294,12 @@ impl XdsHandle {
     #[must_use]
     pub fn stats(&self) -> &XdsStats {
         &self.registry.stats
+    }
+
+    /// For whoever may only look.
+    #[must_use]
+    pub fn view(&self) -> XdsView {
+        XdsView { registry: Arc::clone(&self.registry) }
     }
 }
 

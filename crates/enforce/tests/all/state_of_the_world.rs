@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use envoy_types::pb::google::rpc;
 use prost::Message;
-use selvedge_enforce::xds::{XdsConfig, XdsEventKind};
+use selvedge_enforce::xds::{XdsConfig, XdsEventKind, XdsStanding};
 use selvedge_model::{Caller, Cut, Place};
 
 use super::quarantines::{courier, cut, peace, world};
@@ -194,6 +194,7 @@ async fn a_proxy_that_does_not_answer_gets_the_latest_state_and_no_queue() {
     server.acked().await;
     assert_eq!(server.acked().await, second.version_info);
     assert!(server.handle.nodes()[0].in_sync());
+    assert_eq!(server.handle.view().standing(), XdsStanding { in_sync: 1, ..XdsStanding::default() });
     server.stop().await;
 }
 
@@ -212,6 +213,7 @@ async fn a_stuck_proxy_is_named_and_not_waited_for() {
     };
     assert_eq!(version, first.version_info);
     assert!(server.handle.nodes()[0].stuck);
+    assert_eq!(server.handle.view().standing(), XdsStanding { stuck: 1, ..XdsStanding::default() });
     server.handle.publish(world(at_ledger(courier())));
     assert_eq!(stream.answer().await.nonce, "2");
     server.stop().await;

@@ -91,6 +91,7 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
         sql: sql.as_ref().map(SqlDoors::service),
         journal: journal.as_ref().map(OpenJournal::stats),
         checkpoints: journal.as_ref().map(OpenJournal::checkpoints),
+        xds: enforcement.as_ref().map(Enforcement::proxies),
         quarantines: QuarantineDoor {
             orders: Some(engine.orders()),
             enforcer: decisions.clone(),

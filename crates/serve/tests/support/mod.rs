@@ -128,6 +128,7 @@ pub async fn sources(view: Arc<ArcSwap<Snapshot>>) -> Sources {
         quarantines: QuarantineDoor::default(),
         journal: None,
         checkpoints: None,
+        xds: None,
         runtimes: vec![("data", tokio::runtime::Handle::current().metrics())],
         sql: None,
         health: Arc::new(Health::default()),
