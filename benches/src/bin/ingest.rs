@@ -26,9 +26,12 @@ struct Arguments {
     /// Spans in a request.
     #[arg(long, default_value_t = 100)]
     spans: usize,
-    /// Workloads of the mesh; four times as many edges.
+    /// Workloads of the mesh; four times as many edges, when there are bodies enough.
     #[arg(long, default_value_t = 50)]
     workloads: usize,
+    /// Different requests; each has three edges.
+    #[arg(long, default_value_t = 64)]
+    bodies: usize,
     /// Megabytes of the join window.
     #[arg(long, default_value_t = 256)]
     join_megabytes: usize,
@@ -50,7 +53,12 @@ const BODIES_AT_ONCE: u64 = 16;
 #[expect(clippy::print_stdout, reason = "its result is data for the caller")]
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let shape = Shape { spans: arguments.spans, workloads: arguments.workloads, ..Shape::default() };
+    let shape = Shape {
+        spans: arguments.spans,
+        workloads: arguments.workloads,
+        bodies: arguments.bodies,
+        ..Shape::default()
+    };
     let templates = templates(&shape);
     let mut config = EngineConfig::default();
     config.join.open_bytes_max = arguments.join_megabytes << 20;

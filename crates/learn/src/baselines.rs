@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use selvedge_model::hash::{FixedMap, fixed_state};
-use selvedge_model::{CallShape, EdgeKey, EdgeWindow, ShapeStats, SymbolTable, Window};
+use selvedge_model::{CallShape, EdgeKey, EdgeWindow, ShapeStats, Shared, SymbolTable, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::Provenance;
@@ -12,13 +12,13 @@ use crate::edge::EdgeBaseline;
 use crate::mesh::MeshBaseline;
 use crate::normal::Norms;
 
-/// Baselines of all edges and of the mesh.
+/// Baselines of all edges and of the mesh. A copy shares what is known of each edge until it changes.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Baselines {
     #[serde(skip)]
     config: LearnConfig,
     #[serde(with = "selvedge_model::hash::listed")]
-    edges: FixedMap<EdgeKey, EdgeBaseline>,
+    edges: FixedMap<EdgeKey, Shared<EdgeBaseline>>,
     edges_overflowed: u64,
     routes_overflowed: u64,
     mesh: MeshBaseline,
@@ -124,12 +124,12 @@ impl Baselines {
     /// What is known of an edge.
     #[must_use]
     pub fn edge(&self, key: &EdgeKey) -> Option<&EdgeBaseline> {
-        self.edges.get(key)
+        self.edges.get(key).map(|edge| &**edge)
     }
 
     /// All edges, in no particular order: sort by names before it reaches an output.
     pub fn edges(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeBaseline)> {
-        self.edges.iter()
+        self.edges.iter().map(|(key, edge)| (key, &**edge))
     }
 
     /// What is known of the mesh as a whole.
@@ -171,7 +171,7 @@ impl Baselines {
             return None;
         }
         let routes_max = self.config.edge_routes_max;
-        Some(self.edges.entry(key).or_insert_with(|| EdgeBaseline::new(routes_max)))
+        Some(self.edges.entry(key).or_insert_with(|| Shared::new(EdgeBaseline::new(routes_max))))
     }
 }
 

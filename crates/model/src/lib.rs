@@ -22,6 +22,7 @@ pub mod measure;
 pub mod metric;
 pub mod observation;
 pub mod quarantine;
+mod shared;
 pub mod symbol;
 pub mod tables;
 pub mod time;
@@ -47,5 +48,6 @@ pub use quarantine::{
     Backtest, BacktestCaller, Caller, Cut, Operation, Place, Progress, QUARANTINE_ID_PREFIX, Quarantine,
     QuarantineState,
 };
+pub use shared::Shared;
 pub use symbol::{Symbol, SymbolTable, TableId};
 pub use time::{EventTime, ObservedTime, SteadyTime, Window};

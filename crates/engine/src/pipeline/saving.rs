@@ -97,26 +97,24 @@ struct Names {
     names: Vec<String>,
 }
 
-/// Everything that is known, at one moment. Open calls are the most of it, cheap to copy and dear to write down, which is
-/// done by who has the time.
-pub struct Saved {
-    /// [`OPEN`] has the open windows alone so far.
-    sections: Vec<Section>,
-    calls: SavedShards,
+/// Everything that is known, at one moment. What is large is a copy that costs little, and is written down by who has the
+/// time.
+pub struct Saved(Vec<Part>);
+
+enum Part {
+    Written(Section),
+    Copied(Box<dyn FnOnce() -> Section + Send>),
 }
 
 impl Saved {
     /// As a checkpoint holds it.
     #[must_use]
     pub fn into_sections(self) -> Vec<Section> {
-        let Self { mut sections, calls } = self;
-        if let Some(open) = sections.iter_mut().find(|section| section.name == OPEN) {
-            // A pair is written down as one behind the other.
-            let mut pair = section(OPEN, &calls);
-            pair.bytes.append(&mut open.bytes);
-            *open = pair;
-        }
-        sections
+        let write = |part| match part {
+            Part::Written(section) => section,
+            Part::Copied(write) => write(),
+        };
+        self.0.into_iter().map(write).collect()
     }
 }
 
@@ -127,18 +125,17 @@ impl Pipeline {
         self.take(deltas);
         let (names, overflowed) = self.router.symbols().names();
         let names: Vec<&str> = names.collect();
-        let sections = vec![
-            section(NAMES, &(overflowed, names)),
-            section(STREAM, &(self.router.save(), &self.stats, self.telemetry_judged)),
-            section(LOGS, &self.logs),
-            section(OPEN, &self.windows),
-            section(BASELINES, &self.baselines),
-            section(MEASURED, &self.measured),
-            section(DETECTION, &self.detector),
-            section(INCIDENTS, &(&self.correlator, &self.alerted)),
-            section(TRAFFIC, self.containment.recent()),
-        ];
-        Saved { sections, calls }
+        Saved(vec![
+            written(NAMES, &(overflowed, names)),
+            written(STREAM, &(self.router.save(), &self.stats, self.telemetry_judged)),
+            written(LOGS, &self.logs),
+            open(calls, section(OPEN, &self.windows)),
+            copied(BASELINES, self.baselines.clone()),
+            written(MEASURED, &self.measured),
+            copied(DETECTION, self.detector.clone()),
+            written(INCIDENTS, &(&self.correlator, &self.alerted)),
+            copied(TRAFFIC, self.containment.recent().clone()),
+        ])
     }
 
     /// An engine that goes on from a checkpoint, with the configuration and the rules of now. One that has only
@@ -192,6 +189,23 @@ impl Pipeline {
     pub fn alerted(&self) -> impl Iterator<Item = &Incident> {
         self.alerted.keys().filter_map(|id| self.correlator.get(id))
     }
+}
+
+fn written<T: Serialize + ?Sized>(name: &str, value: &T) -> Part {
+    Part::Written(section(name, value))
+}
+
+fn copied<T: Serialize + Send + 'static>(name: &'static str, value: T) -> Part {
+    Part::Copied(Box::new(move || section(name, &value)))
+}
+
+/// Open calls and open windows: a pair is written down as one behind the other.
+fn open(calls: SavedShards, windows: Section) -> Part {
+    Part::Copied(Box::new(move || {
+        let mut pair = section(OPEN, &calls);
+        pair.bytes.extend(windows.bytes);
+        pair
+    }))
 }
 
 fn section<T: Serialize + ?Sized>(name: &str, value: &T) -> Section {

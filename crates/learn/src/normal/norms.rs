@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{
-    EdgeCounts, EdgeKey, EdgeWindow, EventTime, Measure, MeasureClass, Node, Reported, Window,
+    EdgeCounts, EdgeKey, EdgeWindow, EventTime, Measure, MeasureClass, Node, Reported, Shared, Window,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ pub struct Norms {
     known: FixedMap<EdgeKey, u32>,
     /// What every window looks at, by edge in the order in which they became known; and beside it what few windows do.
     watches: Vec<Watch>,
-    norms: Vec<Known>,
+    norms: Vec<Shared<Known>>,
     #[serde(with = "selvedge_model::hash::listed")]
     nodes: FixedMap<Node, u32>,
     /// Up to when each node was heard.
@@ -169,7 +169,7 @@ impl Norms {
         };
         self.watches.push(watch);
         let norm = EdgeNorm::new(since, key.external);
-        self.norms.push(Known { key, norm, latencies: Latencies::default() });
+        self.norms.push(Shared::new(Known { key, norm, latencies: Latencies::default() }));
     }
 
     /// Forgets what an edge normally does. It is followed again when it is learned again.
@@ -230,7 +230,7 @@ impl Norms {
         teaching: &dyn Fn(&Reading, Option<&EdgeWindow>) -> Teaching,
     ) {
         for reading in &self.readings {
-            let Known { norm, latencies, .. } = &mut self.norms[reading.edge as usize];
+            let Known { norm, latencies, .. } = &mut *self.norms[reading.edge as usize];
             let calls = reading.place.and_then(|place| edges.get(place)).map(|(_, edge)| *edge);
             let teaching = teaching(reading, calls);
             norm.learn(&sample(window, &reading.counts), &reading.scores, teaching);
@@ -287,7 +287,7 @@ impl Norms {
     /// Bytes of all of them.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let one = |known: &Known| {
+        let one = |known: &Shared<Known>| {
             size_of::<Known>() - size_of::<EdgeNorm>() + known.norm.size() + known.latencies.bytes()
         };
         self.norms.iter().map(one).sum::<usize>() + self.watches.len() * size_of::<Watch>()
@@ -338,7 +338,7 @@ impl Norms {
         if window.start < watch.heard_until || (calls.is_none() && !listening) {
             return;
         }
-        let Known { key, norm, latencies } = &mut self.norms[number];
+        let Known { key, norm, latencies } = &mut *self.norms[number];
         if watch.resume(window) {
             norm.gap(window.start);
             watch.due = watch.due.min(norm.due());
@@ -360,10 +360,11 @@ impl Norms {
             return ended;
         }
         let (from, until) = (last / HOUR * HOUR, EventTime((last / HOUR + 1) * HOUR));
-        for (watch, Known { norm, .. }) in self.watches.iter_mut().zip(&mut self.norms) {
+        for (watch, known) in self.watches.iter_mut().zip(&mut self.norms) {
             if watch.heard_until.0 <= from {
                 continue;
             }
+            let norm = &mut known.norm;
             let before = norm.size();
             let room = self.hot_bytes + EdgeNorm::HOT_BYTES <= self.hot_bytes_max;
             ended.hours.extend(norm.close_hour(until.min(watch.heard_until), self.length, room));
@@ -379,10 +380,11 @@ impl Norms {
 
     fn end_day(&mut self, from: EventTime, ended: &mut Ended) {
         ended.day = Some(EventTime(from.0 + DAY));
-        for (watch, Known { key, norm, latencies }) in self.watches.iter_mut().zip(&mut self.norms) {
+        for (watch, known) in self.watches.iter_mut().zip(&mut self.norms) {
             if watch.heard_until <= from {
                 continue;
             }
+            let Known { key, norm, latencies } = &mut **known;
             ended.days.extend(norm.close_day());
             if latencies.close_day(norm.calm(MeasureClass::Latency)) {
                 norm.recut();
