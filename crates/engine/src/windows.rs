@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use selvedge_detect::Sighting;
 use selvedge_join::TickDelta;
 use selvedge_model::hash::{FixedMap, fixed_state};
-use selvedge_model::{CallShape, EdgeKey, EdgeWindow, EventTime, SymbolTable, Window};
+use selvedge_model::{CallShape, EdgeKey, EdgeWindow, EventTime, Shared, SymbolTable, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::stats::Stats;
@@ -15,7 +15,7 @@ use crate::stats::Stats;
 /// Bounded by the edges and shapes in them: past `entries_max` the edges whose names became known last are counted
 /// together, as [`EdgeKey::pooled`] (policy `pool_newest`). That is decided when all shards have met, so their number
 /// has no say, and a flood of invented names pools itself, not what is known.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Windows {
     #[serde(skip)]
     entries_max: usize,
@@ -27,18 +27,18 @@ pub(crate) struct Windows {
     unsighted: Vec<(Window, EdgeKey, CallShape)>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Edges(#[serde(with = "selvedge_model::hash::listed")] FixedMap<EdgeKey, EdgeWindow>);
+#[derive(Clone, Serialize, Deserialize)]
+struct Edges(#[serde(with = "selvedge_model::hash::listed")] FixedMap<EdgeKey, Shared<EdgeWindow>>);
 
 /// A window that will not change any more, edges in the order of their names.
 pub(crate) struct ClosedWindow {
     pub(crate) window: Window,
-    pub(crate) edges: Vec<(EdgeKey, EdgeWindow)>,
+    pub(crate) edges: Vec<(EdgeKey, Shared<EdgeWindow>)>,
 }
 
 impl ClosedWindow {
     pub(crate) fn refs(&self) -> Vec<(EdgeKey, &EdgeWindow)> {
-        self.edges.iter().map(|(key, edge)| (*key, edge)).collect()
+        self.edges.iter().map(|(key, edge)| (*key, &**edge)).collect()
     }
 }
 
@@ -82,7 +82,7 @@ impl Windows {
         let Edges(edges) =
             self.open.entry(window).or_insert_with(|| Edges(FixedMap::with_hasher(fixed_state())));
         let edges_before = edges.len();
-        let merged = edges.entry(key).or_default();
+        let merged = &mut **edges.entry(key).or_default();
         let shapes_before = merged.shapes.len();
         let new = edge.shapes.keys().filter(|shape| !merged.shapes.contains_key(*shape));
         self.unsighted.extend(new.map(|shape| (window, key, *shape)));
@@ -141,8 +141,8 @@ impl Windows {
                 break;
             }
             let (window, Edges(edges)) = entry.remove_entry();
-            self.entries -= edges.values().map(entries).sum::<usize>();
-            let mut edges: Vec<(EdgeKey, EdgeWindow)> = edges.into_iter().collect();
+            self.entries -= edges.values().map(|edge| entries(edge)).sum::<usize>();
+            let mut edges: Vec<(EdgeKey, Shared<EdgeWindow>)> = edges.into_iter().collect();
             edges.sort_by_cached_key(|(key, _)| (key.names(symbols).map(str::to_owned), key.external));
             closed.push(ClosedWindow { window, edges });
         }

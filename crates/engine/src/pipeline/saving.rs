@@ -129,7 +129,7 @@ impl Pipeline {
             written(NAMES, &(overflowed, names)),
             written(STREAM, &(self.router.save(), &self.stats, self.telemetry_judged)),
             written(LOGS, &self.logs),
-            open(calls, section(OPEN, &self.windows)),
+            copied(OPEN, (calls, self.windows.clone())),
             copied(BASELINES, self.baselines.clone()),
             written(MEASURED, &self.measured),
             copied(DETECTION, self.detector.clone()),
@@ -197,15 +197,6 @@ fn written<T: Serialize + ?Sized>(name: &str, value: &T) -> Part {
 
 fn copied<T: Serialize + Send + 'static>(name: &'static str, value: T) -> Part {
     Part::Copied(Box::new(move || section(name, &value)))
-}
-
-/// Open calls and open windows: a pair is written down as one behind the other.
-fn open(calls: SavedShards, windows: Section) -> Part {
-    Part::Copied(Box::new(move || {
-        let mut pair = section(OPEN, &calls);
-        pair.bytes.extend(windows.bytes);
-        pair
-    }))
 }
 
 fn section<T: Serialize + ?Sized>(name: &str, value: &T) -> Section {
