@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use selvedge_detect::Sighting;
 use selvedge_join::TickDelta;
 use selvedge_model::hash::{FixedMap, fixed_state};
-use selvedge_model::{CallShape, EdgeKey, EdgeWindow, EventTime, Shared, SymbolTable, Window};
+use selvedge_model::{CallShape, EdgeKey, EdgeWindow, EventTime, Shared, Symbol, SymbolTable, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::stats::Stats;
@@ -143,10 +143,36 @@ impl Windows {
             let (window, Edges(edges)) = entry.remove_entry();
             self.entries -= edges.values().map(|edge| entries(edge)).sum::<usize>();
             let mut edges: Vec<(EdgeKey, Shared<EdgeWindow>)> = edges.into_iter().collect();
-            edges.sort_by_cached_key(|(key, _)| (key.names(symbols).map(str::to_owned), key.external));
+            let ranks = Ranks::new(edges.iter().map(|(key, _)| key), symbols);
+            edges.sort_by_cached_key(|(key, _)| ranks.of(key));
             closed.push(ClosedWindow { window, edges });
         }
         closed
+    }
+}
+
+/// Where names stand among those of some edges. Edges are far more than names, so names are compared as text, and numbers
+/// for each edge.
+struct Ranks(FixedMap<Symbol, u32>);
+
+impl Ranks {
+    fn new<'k>(keys: impl Iterator<Item = &'k EdgeKey>, symbols: &SymbolTable) -> Self {
+        let mut ranks: FixedMap<Symbol, u32> = FixedMap::with_hasher(fixed_state());
+        ranks.extend(keys.flat_map(EdgeKey::symbols).map(|symbol| (symbol, 0)));
+        let mut names: Vec<(&str, Symbol)> =
+            ranks.keys().map(|name| (symbols.resolve(*name), *name)).collect();
+        names.sort_unstable();
+        let mut rank = 0;
+        for (at, (text, name)) in names.iter().enumerate() {
+            rank += u32::from(at > 0 && names[at - 1].0 != *text);
+            ranks.insert(*name, rank);
+        }
+        Self(ranks)
+    }
+
+    /// Orders as the names themselves do.
+    fn of(&self, key: &EdgeKey) -> ([u32; 6], bool) {
+        (key.symbols().map(|symbol| self.0[&symbol]), key.external)
     }
 }
 
@@ -181,7 +207,7 @@ fn shape_text(shape: &CallShape, symbols: &SymbolTable) -> String {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_model::{Call, Node, Symbol};
+    use selvedge_model::{Call, Node};
 
     use super::*;
 
@@ -221,6 +247,31 @@ mod tests {
             .collect();
         edges.sort_unstable();
         edges
+    }
+
+    #[test]
+    fn closed_windows_have_their_edges_in_the_order_of_names_whatever_their_numbers() {
+        let mut symbols = SymbolTable::new(1 << 16);
+        let mut windows = Windows::new(1_000);
+        let node = |symbols: &mut SymbolTable, number: u32| Node {
+            namespace: symbols.intern(["shop", "", "depot"][number as usize % 3]),
+            workload: symbols.intern(&format!("w{}", number * 7_919 % 40)),
+            ..Node::default()
+        };
+        let mut calls = Vec::new();
+        for number in 0..200 {
+            let (source, destination) = (node(&mut symbols, number), node(&mut symbols, number / 3));
+            calls.push(Call {
+                edge: EdgeKey { source, destination, external: number % 2 == 0 },
+                end: EventTime(1_000),
+                ..Call::default()
+            });
+        }
+        windows.merge(deltas(&calls, 3), &mut Stats::default());
+        let closed = windows.close(EventTime(u64::MAX), &symbols);
+        let names: Vec<_> =
+            closed[0].edges.iter().map(|(key, _)| (key.names(&symbols), key.external)).collect();
+        assert!(names.len() > 100 && names.is_sorted(), "{names:?}");
     }
 
     /// Scenario: more edges than there is room for, over two ticks, counted by one, two or five shards.

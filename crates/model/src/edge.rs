@@ -86,15 +86,21 @@ impl EdgeKey {
     /// The key's text fields in a fixed order: what sorting and stable hashes use, never the symbols' numbers.
     #[must_use]
     pub fn names<'a>(&self, symbols: &'a SymbolTable) -> [&'a str; 6] {
+        self.symbols().map(|symbol| symbols.resolve(symbol))
+    }
+
+    /// The symbols of [`EdgeKey::names`], in the same order.
+    #[must_use]
+    pub fn symbols(&self) -> [Symbol; 6] {
+        let Self { source, destination, .. } = self;
         [
-            self.source.cluster,
-            self.source.namespace,
-            self.source.workload,
-            self.destination.cluster,
-            self.destination.namespace,
-            self.destination.workload,
+            source.cluster,
+            source.namespace,
+            source.workload,
+            destination.cluster,
+            destination.namespace,
+            destination.workload,
         ]
-        .map(|symbol| symbols.resolve(symbol))
     }
 
     /// In words, with the principals seen.
