@@ -51,6 +51,14 @@ proptest! {
         let cut = at.index(usize::try_from(length).unwrap() + 1) as u64;
         File::options().write(true).open(&path).unwrap().set_len(cut).unwrap();
         let whole = usize::try_from(before).unwrap() + ends.iter().filter(|end| **end <= cut).count();
+        let looked = Inspection::of(folder.path(), &mut |read, all| assert!(read <= all)).unwrap();
+        prop_assert_eq!(fs::metadata(&path).unwrap().len(), cut, "looking changes nothing");
+        prop_assert_eq!(looked.next(), Position(whole as u64));
+        prop_assert_eq!(looked.behind(Position(0)).0, whole as u64);
+        prop_assert_eq!(looked.segments.iter().map(InspectedSegment::lost).sum::<u64>(), 0);
+        let last_one = looked.segments.last().unwrap();
+        let torn_bytes = last_one.bytes - last_one.whole;
+        prop_assert_eq!(last_one.torn.is_some(), torn_bytes > 0);
         let (frames, stats) = stored(folder.path());
         let expected: Vec<(u64, Vec<u8>)> = (0..).zip(bodies[..whole].iter().cloned()).collect();
         prop_assert_eq!(&frames, &expected);
@@ -58,6 +66,7 @@ proptest! {
         // An empty file was not torn, and of a file without frames the magic goes too.
         let torn = if cut < MAGIC.len() as u64 { cut } else { cut - last };
         prop_assert_eq!(stats.bytes_torn.get(), torn);
+        prop_assert_eq!(torn_bytes, torn, "it was seen before");
         prop_assert_eq!(stats.frames_recovered.get(), whole as u64);
 
         let mut running = Running::start(config(folder.path()), Faulty::default());
