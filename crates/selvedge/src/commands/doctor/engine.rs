@@ -24,7 +24,7 @@ pub(super) enum Engine {
         reporters: Vec<ReporterDocument>,
     },
     /// Nobody, or not in time.
-    Silent(String),
+    Silent(&'static str),
     /// Somebody else, or an engine that does not say what is asked.
     Strange(String),
 }
@@ -45,9 +45,9 @@ struct Listed {
 /// # Errors
 /// The address or the token cannot be used.
 pub(super) async fn ask(url: &str, token: Option<&Secret>) -> anyhow::Result<Engine> {
-    let asker = Asker::new(url, "", token)?;
+    let asker = Asker::new(url, "/", token)?;
     let asked = tokio::time::timeout(PATIENCE, answers(&asker)).await;
-    Ok(asked.unwrap_or_else(|_| Engine::Silent(format!("no answer within {PATIENCE:?}"))))
+    Ok(asked.unwrap_or(Engine::Silent(" in time")))
 }
 
 async fn answers(asker: &Asker) -> Engine {
@@ -70,12 +70,12 @@ async fn answers(asker: &Asker) -> Engine {
 }
 
 async fn read<T: DeserializeOwned>(asker: &Asker, path: &str) -> Result<T, Engine> {
-    let answer = asker.get(path).await.map_err(|error| Engine::Silent(error.to_string()))?;
+    let answer = asker.get(path).await.map_err(|_| Engine::Silent(""))?;
     let status = answer.status();
     if status == 401 || status == 403 {
         return Err(Engine::Strange(format!("something that wants another token (it answered {status})")));
     }
-    let body = answer.whole(ANSWER_BYTES_MAX).await.map_err(|error| Engine::Silent(error.to_string()))?;
+    let body = answer.whole(ANSWER_BYTES_MAX).await.map_err(|_| Engine::Silent(""))?;
     serde_json::from_slice(&body)
         .map_err(|_| Engine::Strange(format!("something that is no selvedge (it answered {status})")))
 }
@@ -86,7 +86,7 @@ pub(super) fn judge(engine: &Engine, url: &str, ours: &str) -> Check {
     match engine {
         Engine::Silent(why) => Check::unknown(
             subject,
-            format!("no engine answers at {url} ({why}): what proxies send cannot be judged"),
+            format!("no engine answers{why} at {url}: what proxies send cannot be judged"),
         )
         .advise("start `selvedge run`, or say where it is with --url"),
         Engine::Strange(what) => Check::fail(subject, format!("at {url} is {what}"))
@@ -120,7 +120,7 @@ mod tests {
             (answers("1.0.0", true), Level::Ok, "ready"),
             (answers("1.0.0", false), Level::Warn, "starting"),
             (answers("0.9.0", true), Level::Warn, "0.9.0"),
-            (Engine::Silent("nobody".to_owned()), Level::Unknown, "no engine answers"),
+            (Engine::Silent(""), Level::Unknown, "no engine answers"),
             (Engine::Strange("a kettle".to_owned()), Level::Fail, "kettle"),
         ] {
             let check = judge(&engine, "http://127.0.0.1:4319", "1.0.0");

@@ -164,10 +164,9 @@ impl Report {
         }
         let counts = [Level::Ok, Level::Warn, Level::Fail, Level::Unknown].map(|level| self.count(level));
         let [ok, warn, fail, unknown] = counts;
-        line(
-            &mut text,
-            &format!("{ok} ok, {warn} warnings, {fail} failures, {unknown} that cannot be told from here"),
-        );
+        let many = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+        let (warn, fail) = (many(warn, "warning"), many(fail, "failure"));
+        line(&mut text, &format!("{ok} ok, {warn}, {fail}, {unknown} that cannot be told from here"));
         text
     }
 }

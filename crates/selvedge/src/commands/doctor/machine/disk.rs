@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::check::{Check, bytes};
+use super::super::check::{Check, Level, bytes};
 use crate::clock::SystemClock;
 use crate::config::Config;
 
@@ -20,7 +20,7 @@ const SYNC_MIN: Duration = Duration::from_micros(20);
 const SYNC_SLOW: Duration = Duration::from_millis(100);
 
 /// File systems by the number that `statfs` gives (linux/magic.h), and what is to be said of them.
-const KINDS: &[(u64, &str, Kind)] = &[
+const KINDS: &[(i64, &str, Kind)] = &[
     (0x0102_1994, "tmpfs", Kind::Memory),
     (0x8584_58f6, "ramfs", Kind::Memory),
     (0x794c_7630, "overlay", Kind::Layer),
@@ -53,6 +53,8 @@ struct Place {
     bytes_max: u64,
     /// What is acknowledged must be on the device.
     durable: bool,
+    /// A start does without it, aloud, when it cannot be had.
+    optional: bool,
 }
 
 /// What is there.
@@ -98,9 +100,13 @@ fn places(config: &Config) -> Vec<Place> {
         path: path.to_owned(),
         bytes_max,
         durable,
+        optional: false,
     };
-    let journal = config.journal.as_ref().map(|settings| &settings.journal);
-    let journal = journal.map(|one| place("journal", "journal.path", &one.folder, one.bytes_max, true));
+    let journal = config.journal.as_ref().map(|settings| {
+        let one = &settings.journal;
+        let journal = place("journal", "journal.path", &one.folder, one.bytes_max, true);
+        Place { optional: settings.by_convention, ..journal }
+    });
     let leases = config.enforcement.as_ref();
     let leases = leases.map(|one| place("leases and audit log", "quarantine.folder", &one.folder, 0, true));
     let history = config.sql.as_ref().and_then(|sql| sql.history.as_ref());
@@ -121,10 +127,9 @@ fn facts(place: &Place, clock: &SystemClock) -> io::Result<Facts> {
     }
     let system = rustix::fs::statfs(&found).ok();
     let room = rustix::fs::statvfs(&found).ok();
-    let number = |found: i64| u64::from(u32::try_from(found & 0xffff_ffff).unwrap_or(0));
     let kind = system.and_then(|system| {
-        let magic = number(i64::try_from(system.f_type).unwrap_or(0));
-        KINDS.iter().find(|(known, ..)| *known == magic).map(|(_, name, kind)| (*name, *kind))
+        let of_type = |(known, ..): &&(i64, _, _)| *known == system.f_type & 0xffff_ffff;
+        KINDS.iter().find(of_type).map(|(_, name, kind)| (*name, *kind))
     });
     let (syncs, unwritable) = match time_syncs(&found, clock) {
         Ok(syncs) => (syncs, None),
@@ -173,8 +178,10 @@ fn judge(place: &Place, facts: &Facts) -> Vec<Check> {
     if let Some(reason) = &facts.unwritable {
         let (owner, user) = facts.owner;
         let found = facts.found.display();
+        let level = if place.optional { Level::Warn } else { Level::Fail };
         return vec![
-            Check::fail(
+            Check::new(
+                level,
                 what,
                 format!("{found} cannot be written to: {reason} (owner: user {owner}, we are user {user})"),
             )
@@ -257,7 +264,6 @@ fn syncs(place: &Place, facts: &Facts) -> Option<Check> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::check::Level;
     use super::*;
 
     fn place() -> Place {
@@ -267,6 +273,7 @@ mod tests {
             path: "/state/journal".into(),
             bytes_max: 4 << 30,
             durable: true,
+            optional: false,
         }
     }
 
@@ -311,6 +318,9 @@ mod tests {
             let (found, text) = worst(&facts);
             assert!(found == level && text.contains(part), "{facts:?}: {found:?} {text}");
         }
+        let unwritable = Facts { unwritable: Some("no".to_owned()), ..good() };
+        let by_convention = Place { optional: true, ..place() };
+        assert_eq!(judge(&by_convention, &unwritable)[0].level, Level::Warn, "a start does without it");
         assert_eq!(
             worst(&Facts { bytes_free: Some(3 << 30), ..good() }).0,
             Level::Ok,

@@ -103,8 +103,8 @@ fn mixed(scene: &Scene<'_>) -> Option<Check> {
     );
     let check = Check::warn("meeting", text)
         .advise(
-            "something samples or drops on the way, or both ends' records share no id: keep `x-request-id` and \
-             `traceparent` from hop to hop, and sample nowhere before Selvedge",
+            "something samples or drops on the way, or both ends' records share no id or name no peer: keep \
+             `x-request-id` and `traceparent` from hop to hop, send identities, and sample nowhere before Selvedge",
         )
         .blind_to(&["one_sided_call", "new_edge"]);
     Some(scene.mend(check, &mixed))

@@ -75,93 +75,92 @@ fn where_nothing_is_missing_nothing_is_said() {
     }
 }
 
+/// Takes something away.
+type Change = fn(&mut ReporterDocument);
+
+/// What is taken away, the check that tells it and how badly, and the snippet that has it.
+const CASES: [(Change, &str, Level, &str); 12] = [
+    (
+        |one| one.access_logs.server.peer_principal = 0,
+        "callers' identities",
+        Level::Fail,
+        "access_log_inbound",
+    ),
+    (
+        |one| one.access_logs.server.peer_principal = 150,
+        "callers' identities",
+        Level::Warn,
+        "access_log_inbound",
+    ),
+    (
+        |one| one.access_logs.client.peer_principal = 0,
+        "callees' identities",
+        Level::Warn,
+        "access_log_outbound",
+    ),
+    (
+        |one| {
+            one.access_logs.server.own_principal = 0;
+            one.access_logs.client.own_principal = 0;
+        },
+        "own identities",
+        Level::Warn,
+        "access_log_inbound",
+    ),
+    (|one| one.access_logs.server.tls_version = 0, "TLS", Level::Warn, "access_log_inbound"),
+    (
+        |one| {
+            one.access_logs.server.request_id = 0;
+            one.access_logs.client.request_id = 0;
+        },
+        "request ids",
+        Level::Warn,
+        "access_log_inbound",
+    ),
+    (
+        |one| {
+            for carried in [&mut one.access_logs.server, &mut one.access_logs.client] {
+                carried.request_id = 0;
+                carried.trace_id = 0;
+            }
+        },
+        "request ids",
+        Level::Fail,
+        "access_log_inbound",
+    ),
+    (|one| one.access_logs = BySideDocument::default(), "access logs", Level::Warn, "access_log_outbound"),
+    (
+        |one| {
+            one.access_logs.client = CarriedDocument::default();
+            one.spans.client = CarriedDocument::default();
+            one.calls_made = SidesDocument { server_only: 300, ..SidesDocument::default() };
+        },
+        "both sides",
+        Level::Warn,
+        "access_log_outbound",
+    ),
+    (
+        |one| {
+            one.access_logs.server = CarriedDocument::default();
+            one.spans.server = CarriedDocument::default();
+            one.calls_answered = SidesDocument { client_only: 300, ..SidesDocument::default() };
+        },
+        "both sides",
+        Level::Warn,
+        "access_log_inbound",
+    ),
+    (
+        |one| one.calls_answered = SidesDocument { both: 200, client_only: 300, server_only: 0 },
+        "meeting",
+        Level::Warn,
+        "collector/pipeline",
+    ),
+    (|one| one.requests_counted = 1_000, "counters", Level::Warn, "collector/pipeline"),
+];
+
 #[test]
 fn each_thing_that_is_missing_is_told_with_what_cannot_be_seen_and_what_mends_it() {
-    type Change = fn(&mut ReporterDocument);
-    let cases: [(Change, &str, Level, &str); 12] = [
-        (
-            |one| one.access_logs.server.peer_principal = 0,
-            "callers' identities",
-            Level::Fail,
-            "access_log_inbound",
-        ),
-        (
-            |one| one.access_logs.server.peer_principal = 150,
-            "callers' identities",
-            Level::Warn,
-            "access_log_inbound",
-        ),
-        (
-            |one| one.access_logs.client.peer_principal = 0,
-            "callees' identities",
-            Level::Warn,
-            "access_log_outbound",
-        ),
-        (
-            |one| {
-                one.access_logs.server.own_principal = 0;
-                one.access_logs.client.own_principal = 0;
-            },
-            "own identities",
-            Level::Warn,
-            "access_log_inbound",
-        ),
-        (|one| one.access_logs.server.tls_version = 0, "TLS", Level::Warn, "access_log_inbound"),
-        (
-            |one| {
-                one.access_logs.server.request_id = 0;
-                one.access_logs.client.request_id = 0;
-            },
-            "request ids",
-            Level::Warn,
-            "access_log_inbound",
-        ),
-        (
-            |one| {
-                for carried in [&mut one.access_logs.server, &mut one.access_logs.client] {
-                    carried.request_id = 0;
-                    carried.trace_id = 0;
-                }
-            },
-            "request ids",
-            Level::Fail,
-            "access_log_inbound",
-        ),
-        (
-            |one| one.access_logs = BySideDocument::default(),
-            "access logs",
-            Level::Warn,
-            "access_log_outbound",
-        ),
-        (
-            |one| {
-                one.access_logs.client = CarriedDocument::default();
-                one.spans.client = CarriedDocument::default();
-                one.calls_made = SidesDocument { server_only: 300, ..SidesDocument::default() };
-            },
-            "both sides",
-            Level::Warn,
-            "access_log_outbound",
-        ),
-        (
-            |one| {
-                one.access_logs.server = CarriedDocument::default();
-                one.spans.server = CarriedDocument::default();
-                one.calls_answered = SidesDocument { client_only: 300, ..SidesDocument::default() };
-            },
-            "both sides",
-            Level::Warn,
-            "access_log_inbound",
-        ),
-        (
-            |one| one.calls_answered = SidesDocument { both: 200, client_only: 300, server_only: 0 },
-            "meeting",
-            Level::Warn,
-            "collector/pipeline",
-        ),
-        (|one| one.requests_counted = 1_000, "counters", Level::Warn, "collector/pipeline"),
-    ];
-    for (change, subject, level, snippet) in cases {
+    for (change, subject, level, snippet) in CASES {
         let check = only(change);
         assert_eq!((check.subject.as_str(), check.level), (subject, level), "{check:?}");
         assert!(check.text.contains("bank/ledger") && !check.text.contains("bank/web"), "{check:?}");
