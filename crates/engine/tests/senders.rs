@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use selvedge_engine::{EngineConfig, Pipeline, RawBatch, ReporterSummary, RuleSet, Sides};
-use selvedge_model::{SignalKind, SteadyTime};
+use selvedge_model::{ObservedTime, SignalKind, SteadyTime};
 use selvedge_testkit::{RawFrame, Refusal, Request, Traffic, recut, without};
 
 fn pipeline() -> Pipeline {
@@ -162,4 +162,43 @@ fn cuts_change_nothing_and_names_without_end_are_bounded() {
     let refused =
         pipeline.stats().overloads.into_iter().find(|one| one.limit == "reporters_counted").unwrap();
     assert!(refused.count > 0 && refused.policy == "keep_known");
+}
+
+/// Scenario: a caller's counter counts more requests than its proxy tells of; it had counted some before we first heard of it.
+/// Guarantees: what came since its first record is counted as such, and what came before is not.
+#[test]
+fn requests_that_counters_count_are_known_beside_those_that_are_told() {
+    let mut pipeline = pipeline();
+    let traffic = quiet();
+    feed(&mut pipeline, &traffic.frames());
+    let mut effects = Vec::new();
+    for (number, total) in [5_000, 5_300, 5_400].into_iter().enumerate() {
+        let at = traffic.now().after(Duration::from_secs(5 * number as u64));
+        let request = format!(
+            r#"{{"resourceMetrics": [{{
+                "resource": {{"attributes": [
+                    {{"key": "service.name", "value": {{"stringValue": "web"}}}},
+                    {{"key": "service.namespace", "value": {{"stringValue": "store"}}}}]}},
+                "scopeMetrics": [{{"metrics": [{{"name": "envoy.cluster.upstream_rq_xx", "sum": {{
+                    "aggregationTemporality": 2, "isMonotonic": true, "dataPoints": [{{
+                        "startTimeUnixNano": "{start}", "timeUnixNano": "{time}", "asInt": "{total}",
+                        "attributes": [
+                            {{"key": "envoy.cluster_name", "value": {{"stringValue": "outbound|80||cart"}}}},
+                            {{"key": "envoy.response_code_class", "value": {{"stringValue": "2"}}}}]}}]}}}}]}}]}}]}}"#,
+            start = traffic.now().before(Duration::from_hours(9)).0,
+            time = at.0,
+        );
+        let observed = ObservedTime(at.0);
+        let batch = RawBatch {
+            signal: SignalKind::Metrics,
+            encoding: selvedge_engine::Encoding::Json,
+            body: request.as_bytes(),
+            observed,
+            steady: SteadyTime::recorded(observed),
+        };
+        pipeline.ingest(batch, &mut effects).unwrap();
+    }
+    let web = reporter(&pipeline, "web").brought;
+    assert_eq!((web.points, web.requests_counted), (3, 400));
+    assert_eq!(web.access_logs.client.records, 200);
 }

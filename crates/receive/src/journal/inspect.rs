@@ -1,15 +1,14 @@
 //! Looking at a journal without touching it: no lock, no repair, also beside the process that writes it.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use selvedge_model::ObservedTime;
 
 use super::Position;
-use super::frame::MAGIC;
 use super::mark::{DeliveredMark, Mark};
-use super::segment::{self, Next, SegmentReader};
+use super::segment::{self, Next, SegmentReader, is_newer};
 
 /// What a folder of segments holds.
 #[derive(Clone, Debug)]
@@ -156,12 +155,4 @@ fn inspect(
         torn,
         newer,
     })
-}
-
-/// Whether it begins as captures do, but with another number of the format.
-fn is_newer(path: &Path) -> io::Result<bool> {
-    let mut magic = Vec::new();
-    File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut magic)?;
-    let (name, version) = MAGIC.split_at(MAGIC.len() - 2);
-    Ok(magic.strip_prefix(name).is_some_and(|found| found.iter().all(u8::is_ascii_digit) && found > version))
 }

@@ -162,3 +162,23 @@ fn an_empty_segment_is_removed_and_its_position_used() {
     assert_eq!(running.store("second", 1), Ok(Position(1)));
     running.end();
 }
+
+/// Guarantees: a segment of a newer format ends the start, and is there afterwards.
+#[test]
+fn what_a_newer_version_wrote_is_not_thrown_away() {
+    let folder = tempfile::tempdir().unwrap();
+    write_and_crash(folder.path(), &[b"one".to_vec()]);
+    let path = segment::path(folder.path(), 1);
+    fs::write(&path, b"SLVCAP02what it holds").unwrap();
+    let looked = Inspection::of(folder.path(), &mut |_, _| ()).unwrap();
+    assert_eq!(looked.segments.iter().map(|segment| segment.newer).collect::<Vec<_>>(), [false, true]);
+    assert!(
+        matches!(Journal::open(config(folder.path())), Err(JournalError::Newer { path: told }) if told == path)
+    );
+    assert_eq!(fs::read(&path).unwrap(), b"SLVCAP02what it holds");
+    for other in [&b"SLVCAP01"[..], b"SLVCAP00", b"SLVCAP", b"SLVCAPxx", b""] {
+        fs::write(&path, other).unwrap();
+        assert!(!Inspection::of(folder.path(), &mut |_, _| ()).unwrap().segments[1].newer, "{other:?}");
+    }
+    assert!(Journal::open(config(folder.path())).is_ok());
+}
