@@ -6,7 +6,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
-use selvedge_receive::journal::{Journal, JournalConfig, Position, Recovered};
+use selvedge_receive::journal::{Journal, JournalConfig, JournalError, Position, Recovered};
 use selvedge_replay::capture::{CaptureReader, CaptureWriter, Compression, Frame, FrameEncoding};
 
 /// Bytes of frames read of one capture: a few bytes of zstd may stand for gigabytes.
@@ -95,7 +95,11 @@ fn open(folder: &Path) -> (Vec<Recovered>, u64) {
         commit_interval: Duration::ZERO,
         retry_after: Duration::from_secs(1),
     };
-    let journal = Journal::open(config).expect("a folder of ours can be opened, whatever is in it");
+    let journal = match Journal::open(config) {
+        // What a newer one wrote is left as it is.
+        Err(JournalError::Newer { .. }) => return (Vec::new(), 0),
+        opened => opened.expect("a folder of ours can be opened, whatever is in it"),
+    };
     let frames =
         journal.recovery(Position(0)).map(|frame| frame.expect("a file of ours can be read")).collect();
     (frames, journal.stats().bytes_torn.get())

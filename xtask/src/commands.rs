@@ -122,9 +122,9 @@ fn end_to_end(workspace: &Workspace, steps: &mut Steps, built: bool) -> Result<(
     if let Some(peers) = installed {
         steps.step("cargo deny", || peers.audit_dependencies(workspace))?;
         let mut xds = workspace.cargo();
-        xds.args(["test", if built { "--workspace" } else { "--package=selvedge-enforce" }]);
-        xds.args(["--test", "real_envoy"]);
-        steps.run("xDS with a real Envoy", xds.env("ENVOY", peers.envoy()))?;
+        let alone = ["test", "--package=selvedge-enforce", "--package=selvedge"];
+        xds.args(if built { &["test", "--workspace"] } else { &alone[..] }).args(["--test", "real_envoy"]);
+        steps.run("xDS and snippets with a real Envoy", xds.env("ENVOY", peers.envoy()))?;
         let program = workspace.target.join("debug").join("selvedge");
         steps.run("end-to-end test", &mut peers.test_command(workspace, &program))?;
     }

@@ -19,6 +19,7 @@ mod ledger;
 mod plan;
 pub mod quarantine_document;
 mod queue;
+pub mod reporter_document;
 #[cfg(test)]
 mod sample;
 mod secret;

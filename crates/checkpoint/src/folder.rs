@@ -33,6 +33,17 @@ pub struct Found {
     pub head: Head,
 }
 
+/// A file that is named as a checkpoint, whatever it holds.
+#[derive(Debug)]
+pub struct Examined {
+    /// The file.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub bytes: u64,
+    /// What it is of, or why that cannot be read.
+    pub head: Result<Head, ReadError>,
+}
+
 impl Folder {
     /// The folder; it is made when the first checkpoint is written.
     #[must_use]
@@ -90,6 +101,30 @@ impl Folder {
         }
         found.sort_by_key(|one| (one.head.position, one.head.taken_unix_nano));
         Ok(found)
+    }
+
+    /// All files that are named as checkpoints, by name, so oldest position first: what [`Self::list`] leaves out as well.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn examine(&self) -> io::Result<Vec<Examined>> {
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut examined = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if !entry.file_name().to_str().is_some_and(is_ours) {
+                continue;
+            }
+            let path = entry.path();
+            let head = File::open(&path).map_err(ReadError::Io).and_then(|mut file| read_head(&mut file));
+            let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
+            examined.push(Examined { path, bytes, head });
+        }
+        examined.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(examined)
     }
 
     /// Removes what a restart cannot want any more: all that is older than the one before `start`, the checkpoint that a
@@ -246,6 +281,9 @@ mod tests {
         bytes[20] ^= 1;
         fs::write(&found[1].path, &bytes).unwrap();
         assert_eq!(order(&folder, 50, 15), [100]);
+        let examined = folder.examine().unwrap();
+        assert!(matches!(examined[1].head, Err(ReadError::Damaged(_))) && examined[0].head.is_ok());
+        assert_eq!(examined[1].bytes, bytes.len() as u64);
         bytes[7] = b'9';
         fs::write(&found[1].path, &bytes).unwrap();
         let (path, error) = folder.list().unwrap_err();

@@ -9,6 +9,6 @@ mod folder;
 pub mod format;
 mod stats;
 
-pub use folder::{Folder, Found};
+pub use folder::{Examined, Folder, Found};
 pub use format::{Checkpoint, Head, ReadError, Section};
 pub use stats::CheckpointStats;

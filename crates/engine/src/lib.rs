@@ -16,6 +16,7 @@ mod pipeline;
 mod recorder;
 mod retention;
 mod router;
+mod senders;
 mod shards;
 mod snapshot;
 mod stats;
@@ -30,12 +31,13 @@ pub use pipeline::{Effect, IngestError, KNOWLEDGE, Mode, Pick, Pipeline, RawBatc
 pub use recorder::Recorded;
 pub use retention::Handed;
 pub use selvedge_correlate::IncidentChange;
-pub use selvedge_decode::Encoding;
+pub use selvedge_decode::{Encoding, RejectionCounts};
 pub use selvedge_detect::calibration::Budgets;
 pub use selvedge_detect::{RuleError, RuleSet};
 pub use selvedge_learn::Provenance;
 pub use selvedge_policy::{
     CommandError, ContainmentEvent, Now, PolicyConfig, PolicyMode, PushReport, TrafficRow,
 };
-pub use snapshot::{EdgeSummary, Snapshot};
+pub use senders::{Brought, BySide, Carried, Sides};
+pub use snapshot::{EdgeSummary, ReporterSummary, Snapshot};
 pub use stats::Stats;

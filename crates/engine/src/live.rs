@@ -187,6 +187,7 @@ impl Engine {
         if is_due(self.edges_at, EDGES_INTERVAL, now) || ended {
             self.edges_at = Some(now);
             self.latest.edges = Arc::new(self.pipeline.edges());
+            self.latest.reporters = Arc::new(self.pipeline.reporters());
             if self.pipeline.recorded().on() {
                 self.learned = Arc::new(self.pipeline.learned());
             }

@@ -26,8 +26,9 @@ use crate::logs::Logs;
 use crate::overload::Overload;
 use crate::recorder::{Recorded, Recorder};
 use crate::router::Router;
+use crate::senders::Senders;
 use crate::shards::Shards;
-use crate::snapshot::{EdgeSummary, edge_summaries};
+use crate::snapshot::{EdgeSummary, ReporterSummary, edge_summaries};
 use crate::stats::Stats;
 use crate::windows::{ClosedWindow, Windows};
 use measuring::Measured;
@@ -93,6 +94,7 @@ pub struct Pipeline {
     windows: Windows,
     logs: Logs,
     recorder: Recorder,
+    senders: Senders,
     baselines: Baselines,
     measured: Measured,
     window_length: Duration,
@@ -120,6 +122,7 @@ impl Pipeline {
             windows: Windows::new(config.window_entries_max),
             logs: Logs::new(&config.join),
             recorder: Recorder::new(config.record.as_ref()),
+            senders: Senders::new(),
             baselines: Baselines::new(config.learn.clone()),
             measured: Measured::new(&config.learn),
             window_length: config.join.window_length,
@@ -153,6 +156,7 @@ impl Pipeline {
     ) -> Result<&selvedge_decode::Decoded, IngestError> {
         self.router.decode(&batch)?;
         self.stats.count_batch(&batch, self.router.decoded());
+        self.senders.refuse(self.router.decoded());
         let records = self.router.decoded().observations.len();
         for at in 0..records {
             self.stats.count_records(batch.signal, 1, self.router.decoded().rejected_before(at));
@@ -164,6 +168,7 @@ impl Pipeline {
             let observation = &decoded.observations[at];
             self.logs.take(key, observation, decoded.statement(at));
             self.recorder.observation(observation);
+            self.senders.hear(observation, self.router.arrived());
             self.shards.admit(key, observation);
             self.recorder.calls(self.shards.completed());
         }
@@ -174,7 +179,7 @@ impl Pipeline {
             if let Some(now) = self.router.advance_by_point(at) {
                 self.tick(now, effects);
             }
-            self.router.admit_point(at, &mut self.stats);
+            self.router.admit_point(at, &mut self.stats, &mut self.senders);
         }
         self.recorder.points(&self.router.decoded().points);
         Ok(self.router.decoded())
@@ -285,6 +290,7 @@ impl Pipeline {
             Overload::new("recent_traffic", "oldest_minute", self.containment.overflows().minutes),
             Overload::new("recent_traffic_rows", "keep_known", self.containment.overflows().calls),
         ]);
+        overloads.push(self.senders.overload());
         overloads.extend(self.logs.overloads());
         overloads.extend(self.recorder.overloads());
         overloads
@@ -299,6 +305,12 @@ impl Pipeline {
     #[must_use]
     pub fn edges(&self) -> Vec<EdgeSummary> {
         edge_summaries(&self.baselines, self.router.symbols())
+    }
+
+    /// What every workload's telemetry brought in the last minutes, the fullest first.
+    #[must_use]
+    pub fn reporters(&self) -> Vec<ReporterSummary> {
+        self.senders.summaries(self.router.frontier(), self.router.symbols())
     }
 
     /// What is learned of every edge, route and baseline, as SQL shows it.
@@ -317,6 +329,7 @@ impl Pipeline {
         let deltas = self.shards.advance(watermark);
         self.take(deltas);
         self.judge(now, watermark, effects);
+        self.senders.turn(now);
         self.advance_containment(effects);
     }
 
@@ -350,6 +363,7 @@ impl Pipeline {
             self.baselines.norms_mut().learn(*window, &refs, &teaching);
             let provenance = if learning { Provenance::Approved } else { Provenance::Learned };
             for (key, edge) in edges {
+                self.senders.close(key, edge);
                 self.stats.shapes_overflowed += edge.shapes_overflowed;
                 let flagged = |shape: &_| self.detector.flagged(key, shape);
                 self.containment.learn(*window, key, edge, &flagged, &self.baselines, provenance);

@@ -17,6 +17,7 @@ use crate::config::EngineConfig;
 use crate::inventors::Inventors;
 use crate::overload::Overload;
 use crate::pipeline::{IngestError, RawBatch};
+use crate::senders::Senders;
 use crate::stats::Stats;
 
 /// Event time between two ticks: how long a deviation can wait before it is judged. A fifth of a second is little beside
@@ -132,6 +133,11 @@ impl Router {
         let Self { decoder, symbols, decoded, stream, .. } = self;
         let observed = stream.arrival.observed;
         decoder.decode(batch.signal, batch.encoding, batch.body, observed, symbols, decoded)
+    }
+
+    /// When the batch in hand came in.
+    pub(crate) fn arrived(&self) -> ObservedTime {
+        self.stream.arrival.observed
     }
 
     pub(crate) fn decoded(&self) -> &Decoded {
@@ -251,12 +257,13 @@ impl Router {
     }
 
     /// Settles the metric point at `at` of the batch just decoded.
-    pub(crate) fn admit_point(&mut self, at: usize, stats: &mut Stats) {
-        let Stream { progress, series, measured, records_pooled, inventors, .. } = &mut self.stream;
+    pub(crate) fn admit_point(&mut self, at: usize, stats: &mut Stats, senders: &mut Senders) {
+        let Stream { progress, series, measured, records_pooled, inventors, arrival, .. } = &mut self.stream;
         let point = &self.decoded.points[at];
         progress.heartbeat(point.origin);
         let update = series.admit(point);
         measured.admit(point, &update);
+        senders.hear_point(point, (update.delta.as_ref(), update.since), arrival.observed);
         // A series without room is a name without room: values of labels are invented as easily.
         let pooled = [point.name, point.origin].contains(&Symbol::OVERFLOW) || update.fate == Fate::Evicted;
         if pooled || point.reporter.pooled() || point.peer.pooled() {

@@ -2,10 +2,14 @@
 //! the copy before, unless they changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use selvedge_learn::{Baselines, EdgeBaseline, Provenance, Tally};
-use selvedge_model::{Edge, EdgeKey, Finding, Incident, Quarantine, Symbol, SymbolTable};
+use selvedge_model::{
+    Edge, EdgeKey, Endpoint, Finding, Incident, ObservedTime, Quarantine, Symbol, SymbolTable,
+};
 
+use crate::senders::Brought;
 use crate::stats::Stats;
 
 /// One learned edge, in words.
@@ -31,6 +35,20 @@ pub struct EdgeSummary {
     pub provenance: Provenance,
 }
 
+/// What one workload's telemetry brought in the last minutes.
+#[derive(Clone, Debug)]
+pub struct ReporterSummary {
+    /// Who reports, with the identity that it has at its own end; without a name all that have none, and what of refused
+    /// records is nobody's.
+    pub workload: Endpoint,
+    /// When its latest record came in; `None` when only others speak of it.
+    pub heard: Option<ObservedTime>,
+    /// How much event time the counts span.
+    pub covers: Duration,
+    /// The counts.
+    pub brought: Brought,
+}
+
 /// A view of the engine at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -42,6 +60,8 @@ pub struct Snapshot {
     pub findings: Arc<Vec<Finding>>,
     /// Learned edges, by name; some seconds old.
     pub edges: Arc<Vec<EdgeSummary>>,
+    /// Who reports, the fullest first; some seconds old.
+    pub reporters: Arc<Vec<ReporterSummary>>,
     /// Totals.
     pub stats: Stats,
 }

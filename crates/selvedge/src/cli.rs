@@ -2,6 +2,7 @@
 
 mod baseline;
 mod containment;
+mod doctor;
 mod simulate;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use baseline::*;
 pub(crate) use containment::*;
+pub(crate) use doctor::*;
 pub(crate) use simulate::*;
 
 const AFTER_HELP: &str = "\
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Simulate(SimulateArgs),
     /// Check a configuration file and its rules.
     Check(CheckArgs),
+    /// Inspect machine, journal, checkpoints and what proxies send, and say what to do about what is wrong.
+    Doctor(DoctorArgs),
     /// Look at the rules.
     Rules(RulesArgs),
     /// Work with alert sinks.

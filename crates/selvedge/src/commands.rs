@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod baseline;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod doctor;
 pub(crate) mod policy;
 pub(crate) mod quarantine;
 pub(crate) mod replay;

@@ -46,6 +46,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Audit(args) => commands::audit::run(&args),
         Command::Simulate(args) => commands::simulate::run(&args),
         Command::Check(args) => commands::check::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
         Command::Rules(args) => commands::rules::run(&args),
         Command::Alerts(args) => commands::alerts::run(&args),
         Command::Completions(args) => commands::completions::run(&args),

@@ -104,6 +104,14 @@ enum Password {
 }
 
 impl User {
+    /// The file of the password, when there is one.
+    pub(crate) fn password_file(&self) -> Option<&Path> {
+        match &self.password {
+            Password::Inline(_) => None,
+            Password::File(path) => Some(path),
+        }
+    }
+
     pub(crate) fn load(&self) -> anyhow::Result<PgUser> {
         let password = match &self.password {
             Password::Inline(secret) => secret.reveal().to_owned(),

@@ -21,6 +21,7 @@ use crate::hosts::{Hosts, known_only};
 use crate::metrics;
 use crate::problem::{Asked, Id, problem};
 use crate::quarantines;
+use crate::reporters::document;
 use crate::server::Lifecycle;
 use crate::sql;
 
@@ -57,6 +58,7 @@ pub(crate) fn router(sources: Sources, hosts: Hosts, doorkeeper: Option<Arc<Door
         .route("/api/v1/incidents/{id}", get(incident))
         .route("/api/v1/findings", get(findings))
         .route("/api/v1/edges", get(edges))
+        .route("/api/v1/reporters", get(reporters))
         .route("/api/v1/deliveries", get(deliveries))
         .merge(quarantines::router().layer(Extension(doorkeeper)))
         .route("/api/v1/sql", post(sql::ask).layer(DefaultBodyLimit::max(sql::REQUEST_BYTES_MAX)))
@@ -71,7 +73,7 @@ async fn index(State(sources): State<Sources>) -> Json<serde_json::Value> {
     std::future::ready(Json(json!({
         "product": "selvedge",
         "version": sources.version,
-        "routes": ["/healthz", "/readyz", "/metrics", "/api/v1/incidents", "/api/v1/incidents/{id}", "/api/v1/findings", "/api/v1/edges", "/api/v1/deliveries", "/api/v1/quarantines", "/api/v1/quarantines/{id}", "/api/v1/quarantines/{id}/preview", "/api/v1/quarantines/{id}/approve", "/api/v1/quarantines/{id}/lift", "/api/v1/sql"],
+        "routes": ["/healthz", "/readyz", "/metrics", "/api/v1/incidents", "/api/v1/incidents/{id}", "/api/v1/findings", "/api/v1/edges", "/api/v1/reporters", "/api/v1/deliveries", "/api/v1/quarantines", "/api/v1/quarantines/{id}", "/api/v1/quarantines/{id}/preview", "/api/v1/quarantines/{id}/approve", "/api/v1/quarantines/{id}/lift", "/api/v1/sql"],
     })))
     .await
 }
@@ -132,6 +134,12 @@ async fn findings(State(sources): State<Sources>, Asked(filter): Asked<Filter>) 
 async fn edges(State(sources): State<Sources>, Asked(filter): Asked<Filter>) -> Response {
     let view = sources.view.load();
     std::future::ready(page("edges", view.edges.iter(), EdgeRow::from, &filter)).await
+}
+
+/// What each workload's telemetry brings, the fullest first.
+async fn reporters(State(sources): State<Sources>, Asked(filter): Asked<Filter>) -> Response {
+    let view = sources.view.load();
+    std::future::ready(page("reporters", view.reporters.iter(), document, &filter)).await
 }
 
 async fn deliveries(State(sources): State<Sources>, Asked(filter): Asked<Filter>) -> Response {

@@ -1,6 +1,6 @@
 //! Who may change something: the holder of one bearer token, under the name that stands in the audit log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -33,6 +33,15 @@ pub struct ServeAuthSection {
 pub(crate) struct ServeAuth {
     token: AuthConfig,
     name: String,
+}
+
+impl ServeAuth {
+    pub(crate) fn token_file(&self) -> Option<&Path> {
+        match &self.token {
+            AuthConfig::TokenFile(path) => Some(path),
+            AuthConfig::Token(_) => None,
+        }
+    }
 }
 
 impl TryFrom<ServeAuthSection> for ServeAuth {

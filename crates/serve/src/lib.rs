@@ -13,6 +13,7 @@ mod journal_metrics;
 mod metrics;
 mod problem;
 mod quarantines;
+mod reporters;
 mod server;
 mod sql;
 mod xds_metrics;

@@ -1,6 +1,7 @@
 //! Binding, and serving until shutdown.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -76,6 +77,20 @@ pub enum ServeError {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+impl ServeConfig {
+    /// Where the API listens.
+    #[must_use]
+    pub fn endpoint(&self) -> SocketAddr {
+        self.endpoint
+    }
+
+    /// The file of the token, when there is one.
+    #[must_use]
+    pub fn token_file(&self) -> Option<&Path> {
+        self.auth.as_ref().and_then(ServeAuth::token_file)
+    }
 }
 
 impl TryFrom<ServeSection> for ServeConfig {

@@ -50,6 +50,15 @@ fn incidents_findings_and_edges_are_listed_filtered_and_found_by_id() {
             (&"web".into(), &"ledger".into())
         );
         assert_eq!(edge["reported"]["both"], 40);
+        let reporters = list("/api/v1/reporters");
+        assert_eq!(reporters["total"], 2, "{reporters}");
+        let callee = &reporters["reporters"][0];
+        assert_eq!(
+            (&callee["workload"]["workload"], &callee["connection_logs"]),
+            (&"ledger".into(), &1.into())
+        );
+        assert_eq!(callee["access_logs"]["server"]["peer_principal"], 40);
+        assert_eq!(callee["calls_answered"]["both"], 40);
         assert_eq!(list("/api/v1/deliveries")["total"], 0);
     });
 }
@@ -190,6 +199,7 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("directory", "keep_first"),
             ("directory_contests", "oldest_contest_first"),
             ("reporters", "await_log"),
+            ("reporters_counted", "keep_known"),
             ("route_templates", "keep_known"),
             ("measured_edges", "keep_known"),
             ("measured_intervals", "count_only"),

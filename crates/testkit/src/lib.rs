@@ -11,6 +11,7 @@ mod recut;
 mod rename;
 mod rng;
 mod statement;
+mod strip;
 mod traffic;
 mod wire;
 
@@ -21,4 +22,5 @@ pub use recut::recut;
 pub use rename::{Renaming, rename};
 pub use rng::Rng;
 pub use statement::Statement;
+pub use strip::without;
 pub use traffic::{Refusal, Request, Traffic};

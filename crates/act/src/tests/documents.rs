@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::alert::AlertStatus;
 use crate::document::{ActionDocument, AlertMessage, FindingDocument, IncidentDocument};
+use crate::reporter_document::ReporterDocument;
 use crate::sample;
 
 #[test]
@@ -78,6 +79,7 @@ fn the_schemas_in_the_repository_are_those_of_the_types() {
     check_schema::<AlertMessage>("alert");
     check_schema::<IncidentDocument>("incident");
     check_schema::<FindingDocument>("finding");
+    check_schema::<ReporterDocument>("reporter");
 }
 
 #[test]

@@ -23,6 +23,15 @@ pub enum JournalError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A newer Selvedge wrote the last segment.
+    #[error(
+        "the journal's segment {path} is of a newer format than this Selvedge reads: use the one that wrote it",
+        path = path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+    },
     /// A segment cannot be read.
     #[error("the journal's segment {path} cannot be read", path = path.display())]
     Read {

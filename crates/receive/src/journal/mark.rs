@@ -14,6 +14,17 @@ use super::disk::PRIVATE_FILE;
 const NAME: &str = "delivered";
 const FRESH: &str = "delivered.new";
 
+/// The mark as it lies there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// There is none yet.
+    Absent,
+    /// Effects of frames before this position were delivered.
+    At(Position),
+    /// It cannot be read.
+    Damaged,
+}
+
 /// Where the mark is kept.
 #[derive(Clone, Debug)]
 pub struct DeliveredMark {
@@ -28,16 +39,24 @@ impl DeliveredMark {
     /// The mark: effects of frames before it were delivered.
     #[must_use]
     pub fn read(&self) -> Position {
-        let path = self.folder.join(NAME);
-        let parsed = match fs::read(&path) {
-            Ok(bytes) => parse(&bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
-            Err(_) => None,
-        };
-        if parsed.is_none() {
-            tracing::warn!(path = %path.display(), "it is not known what people were told; they may be told twice");
+        match self.examine() {
+            Mark::At(position) => position,
+            Mark::Absent => Position(0),
+            Mark::Damaged => {
+                let path = self.folder.join(NAME);
+                tracing::warn!(path = %path.display(), "it is not known what people were told; they may be told twice");
+                Position(0)
+            }
         }
-        Position(parsed.unwrap_or(0))
+    }
+
+    /// The mark as it lies there, without a word about it.
+    pub(super) fn examine(&self) -> Mark {
+        match fs::read(self.folder.join(NAME)) {
+            Ok(bytes) => parse(&bytes).map_or(Mark::Damaged, |position| Mark::At(Position(position))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Mark::Absent,
+            Err(_) => Mark::Damaged,
+        }
     }
 
     /// Moves the mark; it is on the device when this returns. Blocks.

@@ -48,6 +48,11 @@ pub(super) fn scan(folder: &Path, stats: &JournalStats) -> Result<Found, Journal
     let path = segment::path(folder, first);
     let (frames, whole, torn) =
         measure(&path).map_err(|source| JournalError::Read { path: path.clone(), source })?;
+    // To us it has no frame, and would go as what a crash left behind: what it holds is not ours to throw away.
+    let newer = |path: &Path| frames == 0 && segment::is_newer(path).unwrap_or(false);
+    if torn.is_some() && newer(&path) {
+        return Err(JournalError::Newer { path });
+    }
     if let Some(reason) = torn {
         let cut = bytes.saturating_sub(whole);
         stats.bytes_torn.add(cut);

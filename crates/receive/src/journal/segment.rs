@@ -38,6 +38,15 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, u64)>> {
     Ok(segments)
 }
 
+/// Whether a file begins as captures do, but with a later number of the format.
+pub(super) fn is_newer(path: &Path) -> io::Result<bool> {
+    let mut magic = Vec::new();
+    File::open(path)?.take(MAGIC.len() as u64).read_to_end(&mut magic)?;
+    let (name, version) = MAGIC.split_at(MAGIC.len() - 2);
+    let found = magic.strip_prefix(name).filter(|found| found.len() == version.len());
+    Ok(found.is_some_and(|found| found.iter().all(u8::is_ascii_digit) && found > version))
+}
+
 /// What comes next in a segment.
 pub(super) enum Next {
     /// A whole frame.

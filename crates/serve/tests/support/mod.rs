@@ -95,6 +95,7 @@ pub fn seen_with(limits: SqlConfig) -> (Snapshot, SqlService) {
         incidents: Arc::new(pipeline.incidents().cloned().collect()),
         findings: Arc::new(findings.collect()),
         edges: Arc::new(pipeline.edges()),
+        reporters: Arc::new(pipeline.reporters()),
         quarantines: Arc::default(),
         stats: pipeline.stats(),
     };

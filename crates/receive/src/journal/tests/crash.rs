@@ -51,6 +51,14 @@ proptest! {
         let cut = at.index(usize::try_from(length).unwrap() + 1) as u64;
         File::options().write(true).open(&path).unwrap().set_len(cut).unwrap();
         let whole = usize::try_from(before).unwrap() + ends.iter().filter(|end| **end <= cut).count();
+        let looked = Inspection::of(folder.path(), &mut |read, all| assert!(read <= all)).unwrap();
+        prop_assert_eq!(fs::metadata(&path).unwrap().len(), cut, "looking changes nothing");
+        prop_assert_eq!(looked.next(), Position(whole as u64));
+        prop_assert_eq!(looked.behind(Position(0)).0, whole as u64);
+        prop_assert_eq!(looked.segments.iter().map(InspectedSegment::lost).sum::<u64>(), 0);
+        let last_one = looked.segments.last().unwrap();
+        let torn_bytes = last_one.bytes - last_one.whole;
+        prop_assert_eq!(last_one.torn.is_some(), torn_bytes > 0);
         let (frames, stats) = stored(folder.path());
         let expected: Vec<(u64, Vec<u8>)> = (0..).zip(bodies[..whole].iter().cloned()).collect();
         prop_assert_eq!(&frames, &expected);
@@ -58,6 +66,7 @@ proptest! {
         // An empty file was not torn, and of a file without frames the magic goes too.
         let torn = if cut < MAGIC.len() as u64 { cut } else { cut - last };
         prop_assert_eq!(stats.bytes_torn.get(), torn);
+        prop_assert_eq!(torn_bytes, torn, "it was seen before");
         prop_assert_eq!(stats.frames_recovered.get(), whole as u64);
 
         let mut running = Running::start(config(folder.path()), Faulty::default());
@@ -152,4 +161,24 @@ fn an_empty_segment_is_removed_and_its_position_used() {
     let mut running = Running::start(config(folder.path()), Faulty::default());
     assert_eq!(running.store("second", 1), Ok(Position(1)));
     running.end();
+}
+
+/// Guarantees: a segment of a newer format ends the start, and is there afterwards.
+#[test]
+fn what_a_newer_version_wrote_is_not_thrown_away() {
+    let folder = tempfile::tempdir().unwrap();
+    write_and_crash(folder.path(), &[b"one".to_vec()]);
+    let path = segment::path(folder.path(), 1);
+    fs::write(&path, b"SLVCAP02what it holds").unwrap();
+    let looked = Inspection::of(folder.path(), &mut |_, _| ()).unwrap();
+    assert_eq!(looked.segments.iter().map(|segment| segment.newer).collect::<Vec<_>>(), [false, true]);
+    assert!(
+        matches!(Journal::open(config(folder.path())), Err(JournalError::Newer { path: told }) if told == path)
+    );
+    assert_eq!(fs::read(&path).unwrap(), b"SLVCAP02what it holds");
+    for other in [&b"SLVCAP01"[..], b"SLVCAP00", b"SLVCAP", b"SLVCAPxx", b""] {
+        fs::write(&path, other).unwrap();
+        assert!(!Inspection::of(folder.path(), &mut |_, _| ()).unwrap().segments[1].newer, "{other:?}");
+    }
+    assert!(Journal::open(config(folder.path())).is_ok());
 }
