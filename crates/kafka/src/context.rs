@@ -25,6 +25,8 @@ pub(crate) struct Context {
     log: Log,
     turns: Mutex<Vec<Turn>>,
     statistics: Mutex<Option<Statistics>>,
+    /// What brokers have confirmed: topic, partition, the offset of the next message.
+    committed: Mutex<Vec<(String, i32, i64)>>,
     closing: AtomicBool,
 }
 
@@ -35,6 +37,7 @@ impl Context {
             log,
             turns: Mutex::default(),
             statistics: Mutex::default(),
+            committed: Mutex::default(),
             closing: AtomicBool::new(false),
         }
     }
@@ -46,6 +49,11 @@ impl Context {
     /// The latest statistics, once.
     pub(crate) fn statistics(&self) -> Option<Statistics> {
         lock(&self.statistics).take()
+    }
+
+    /// What brokers have confirmed since the last time.
+    pub(crate) fn committed(&self) -> Vec<(String, i32, i64)> {
+        std::mem::take(&mut *lock(&self.committed))
     }
 
     /// From now on revocations are carried out at once: nobody is there to finish anything.
@@ -77,6 +85,10 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.stats.errors.add(1);
+        // That one connection broke is in librdkafka's log, which does not repeat itself.
+        if error == KafkaError::Global(rdkafka::error::RDKafkaErrorCode::BrokerTransportFailure) {
+            return;
+        }
         tracing::warn!(%error, reason = %self.log.clean(reason), "Kafka");
     }
 }
@@ -96,9 +108,16 @@ impl ConsumerContext for Context {
         lock(&self.turns).push(if assign { Turn::Assign(list) } else { Turn::Revoke(list) });
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         match result {
-            Ok(()) => self.stats.commits.add(1),
+            Ok(()) => {
+                self.stats.commits.add(1);
+                let offsets = offsets.elements();
+                let confirmed = offsets.iter().filter(|element| element.error().is_ok());
+                lock(&self.committed).extend(confirmed.filter_map(|element| {
+                    Some((element.topic().to_owned(), element.partition(), element.offset().to_raw()?))
+                }));
+            }
             // Nothing was stored since the last one.
             Err(KafkaError::ConsumerCommit(rdkafka::error::RDKafkaErrorCode::NoOffset)) => {}
             Err(error) => {

@@ -37,7 +37,8 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason = %self.0.clean(reason), "Kafka");
+        // What becomes of a message is told to whoever sends it; that brokers are away is told by the reader.
+        tracing::debug!(%error, reason = %self.0.clean(reason), "Kafka");
     }
 }
 

@@ -12,8 +12,10 @@ mod dead_letters;
 mod member;
 mod offsets;
 mod partitions;
+mod publisher;
 mod reader;
 mod reading;
+mod recent;
 mod remembered;
 mod section;
 

@@ -23,7 +23,7 @@ const WAITING_BYTES_MAX: usize = 32 << 20;
 const SHARE_MIN: usize = 64 << 10;
 
 /// A partition of a topic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Source {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,

@@ -26,7 +26,7 @@ use crate::context::Turn;
 use crate::dead_letters::{DeadLetters, Envelope};
 use crate::member::{Member, Revoked};
 use crate::partitions::{Message, Partitions, Reach, Source};
-use crate::reader::ReadError;
+use crate::recent::Recent;
 use crate::remembered::Remembered;
 
 /// How often is looked at what has no event of its own.
@@ -39,8 +39,6 @@ const BURIALS_MAX: usize = 64;
 const STALL: Duration = Duration::from_millis(250);
 /// What was on its way when a partition is revoked, or the process stops, may take this long.
 const FINISH: Duration = Duration::from_secs(5);
-/// Leaving the group may take this long: brokers may be away.
-const LEAVE: Duration = Duration::from_secs(5);
 /// Past it without a message, event time follows the clock all the same; what comes later may be late.
 const BEHIND_MAX: Duration = Duration::from_mins(15);
 /// How long what the journal has is remembered at least.
@@ -61,7 +59,7 @@ pub(crate) struct Reading {
     member: Member,
     dead_letters: Arc<DeadLetters>,
     config: ReceiverConfig,
-    remembered: Remembered,
+    memory: Memory,
     behind: Behind,
     entrance: Entrance,
     partitions: Partitions<Envelope>,
@@ -75,7 +73,29 @@ pub(crate) struct Reading {
     /// When a message came.
     moved: SteadyTime,
     /// Why it is over, when it is.
-    end: Option<String>,
+    end: Option<End>,
+}
+
+/// What of messages is known already.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) remembered: Remembered,
+    pub(crate) recent: Recent,
+}
+
+/// Why reading is over by itself.
+pub(crate) enum End {
+    /// Nobody takes messages any more.
+    EngineEnded,
+    /// The client is good for nothing more.
+    Broken(String),
+}
+
+/// What is left when reading is over.
+pub(crate) struct Ended {
+    pub(crate) member: Member,
+    pub(crate) memory: Memory,
+    pub(crate) end: Option<End>,
 }
 
 impl Reading {
@@ -85,14 +105,14 @@ impl Reading {
         config: ReceiverConfig,
         behind: Behind,
         entrance: Entrance,
-        remembered: Remembered,
+        memory: Memory,
     ) -> Self {
         let began = entrance.steady();
         Self {
             member,
             dead_letters,
             config,
-            remembered,
+            memory,
             behind,
             entrance,
             partitions: Partitions::default(),
@@ -108,7 +128,7 @@ impl Reading {
     }
 
     /// Reads until `shutdown`, or until it cannot go on.
-    pub(crate) async fn run(mut self, shutdown: &CancellationToken) -> Result<(), ReadError> {
+    pub(crate) async fn run(mut self, shutdown: &CancellationToken) -> Ended {
         let consumer = Arc::clone(&self.member.consumer);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -145,6 +165,11 @@ impl Reading {
         for turn in self.member.consumer.context().turns() {
             self.turn(turn, now);
         }
+        for (topic, partition, next) in self.member.consumer.context().committed() {
+            if let Some(source) = self.source(&topic, partition) {
+                self.memory.recent.committed(&source, next);
+            }
+        }
         self.give_back(now);
         self.offer(now);
         let stalled = self.stall.as_ref().is_some_and(|stall| STALL <= now.since(stall.since));
@@ -163,7 +188,7 @@ impl Reading {
         let behind = !self.joined || self.partitions.behind() || !self.under_way.is_empty();
         self.behind.set(behind && now.since(self.moved) < BEHIND_MAX);
         if !behind && REMEMBER < now.since(self.began) {
-            self.remembered = Remembered::default();
+            self.memory.remembered = Remembered::default();
         }
         if statistics.is_some() || !turns.pause.is_empty() || !turns.resume.is_empty() {
             self.show();
@@ -260,7 +285,9 @@ impl Reading {
             self.bury(message, reason);
             return true;
         }
-        if self.remembered.has(&message.body) {
+        if self.memory.recent.has(&message.source, message.offset, &message.body)
+            || self.memory.remembered.has(&message.body)
+        {
             context.stats.known.add(1);
             self.finish(&message);
             return true;
@@ -289,7 +316,7 @@ impl Reading {
             }
             Err(NoEntry::Closed) => {
                 self.partitions.put_back(message);
-                self.end = Some("the engine has ended".to_owned());
+                self.end = Some(End::EngineEnded);
                 false
             }
         }
@@ -305,6 +332,7 @@ impl Reading {
         match receipt {
             Receipt::Accepted { .. } => {
                 self.member.consumer.context().stats.accepted.add(1);
+                self.memory.recent.note(&message.source, message.offset, &message.body);
                 self.finish(&message);
             }
             Receipt::Malformed { message: reason } => self.bury(message, reason),
@@ -339,6 +367,7 @@ impl Reading {
                 tracing::error!(%topic, partition, offset, %error, "a dead letter was not taken; it is passed over");
             }
         }
+        self.memory.recent.note(&message.source, message.offset, &message.body);
         self.finish(message);
     }
 
@@ -356,11 +385,15 @@ impl Reading {
     }
 
     fn failed(&mut self, error: &KafkaError) {
-        let context = self.member.consumer.context();
-        if let KafkaError::MessageConsumptionFatal(_) = error {
-            self.end = Some(error.to_string());
+        match error {
+            KafkaError::MessageConsumptionFatal(_) => self.end = Some(End::Broken(error.to_string())),
+            // The client has told of it already.
+            KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+            ) => return,
+            _ => {}
         }
-        context.report("Kafka", Err(error.clone()));
+        self.member.consumer.context().report("Kafka", Err(error.clone()));
     }
 
     fn measure(&mut self, statistics: &Statistics) {
@@ -399,9 +432,9 @@ impl Reading {
         elements.iter().filter_map(|element| self.source(element.topic(), element.partition())).collect()
     }
 
-    /// Finishes what is on its way, commits, and leaves the group.
-    async fn close(mut self) -> Result<(), ReadError> {
-        self.behind.set(false);
+    /// Finishes what is on its way. Offsets are committed when the member is dropped.
+    async fn close(mut self) -> Ended {
+        self.behind.set(matches!(self.end, Some(End::Broken(_))));
         let finished = timeout(FINISH, async {
             loop {
                 tokio::select! {
@@ -418,15 +451,7 @@ impl Reading {
         if finished.await.is_err() {
             tracing::warn!("stopped before all messages of Kafka were taken over; they come again");
         }
-        let Self { member, end, .. } = self;
-        // Blocks until the last commit is answered and the group is left.
-        let left = tokio::task::spawn_blocking(move || drop(member));
-        if timeout(LEAVE, left).await.is_err() {
-            tracing::warn!(
-                "Kafka did not answer in time to what was committed last; some messages may come again"
-            );
-        }
-        end.map_or(Ok(()), |reason| Err(ReadError { reason }))
+        Ended { member: self.member, memory: self.memory, end: self.end }
     }
 }
 

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint;
 use crate::effects::{Told, alerted, recovered};
 use crate::journal_section::JournalSettings;
+use crate::kafka::KafkaReader;
 
 /// The folder of checkpoints, in that of the journal.
 const CHECKPOINTS: &str = "checkpoints";
@@ -130,6 +131,7 @@ impl OpenJournal {
         engine: &mut Engine,
         written: HistoryEnds,
         dispatcher: &Dispatcher,
+        mut kafka: Option<&mut KafkaReader>,
     ) -> anyhow::Result<()> {
         let (mut recovery, told) = (self.journal.recovery(self.from), self.journal.delivered().read());
         let bar = bar(recovery.bytes_total());
@@ -139,6 +141,9 @@ impl OpenJournal {
         while let Some(frame) = recovery.next() {
             let frame = frame?;
             newest = newest.max(frame.observed);
+            if let Some(kafka) = &mut kafka {
+                kafka.remembered.note(&frame.body);
+            }
             let batch = RawBatch {
                 signal: frame.signal,
                 encoding: match frame.encoding {

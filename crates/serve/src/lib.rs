@@ -10,6 +10,7 @@ mod checkpoint_metrics;
 mod door;
 mod hosts;
 mod journal_metrics;
+mod kafka_metrics;
 mod metrics;
 mod problem;
 mod quarantines;
@@ -27,8 +28,8 @@ use selvedge_act::DeliveryLedger;
 use selvedge_checkpoint::CheckpointStats;
 use selvedge_engine::Snapshot;
 use selvedge_query::SqlService;
-use selvedge_receive::ReceiveStats;
 use selvedge_receive::journal::JournalStats;
+use selvedge_receive::{KafkaStats, ReceiveStats};
 
 /// What the API looks at.
 #[derive(Clone)]
@@ -41,6 +42,8 @@ pub struct Sources {
     pub received: Arc<ReceiveStats>,
     /// What the journal counted; `None` when it is off.
     pub journal: Option<Arc<JournalStats>>,
+    /// What reading Kafka counts; `None` when no topic is read.
+    pub kafka: Option<Arc<KafkaStats>>,
     /// What became of checkpoints; `None` without a journal.
     pub checkpoints: Option<Arc<CheckpointStats>>,
     /// What people may do about quarantines.

@@ -15,7 +15,7 @@ use selvedge_model::{Fate, IncidentStatus, QuarantineState, Severity, SignalKind
 use selvedge_receive::Transport;
 
 use crate::Sources;
-use crate::{checkpoint_metrics, journal_metrics};
+use crate::{checkpoint_metrics, journal_metrics, kafka_metrics};
 
 /// Reads all sources at each scrape.
 struct View(Sources);
@@ -55,6 +55,9 @@ impl Collector for View {
         }
         if let Some(stats) = &sources.checkpoints {
             checkpoint_metrics::encode(&mut encoder, stats)?;
+        }
+        if let Some(stats) = &sources.kafka {
+            kafka_metrics::encode(&mut encoder, stats)?;
         }
         Ok(())
     }

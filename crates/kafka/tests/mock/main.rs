@@ -6,3 +6,4 @@ mod backlog;
 mod bench;
 mod reading;
 mod sharing;
+mod writing;

@@ -59,10 +59,15 @@ impl Live {
 impl Place {
     /// `more` is added to the configuration.
     pub(crate) fn new(more: &str) -> Self {
+        Self::with_receiver("", more)
+    }
+
+    /// The same, with `receiver` beside that of OTLP.
+    pub(crate) fn with_receiver(receiver: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [grpc, http, api, wire] = free_addresses();
         let text = format!(
-            "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"{grpc}\"}}, http: {{endpoint: \"{http}\"}}}}}}}}\n\
+            "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"{grpc}\"}}, http: {{endpoint: \"{http}\"}}}}}}{receiver}}}\n\
              serve: {{endpoint: \"{api}\"}}\nsql: {{endpoint: \"{wire}\", rows_max: 1000000, time_limit: 60s}}\n{more}"
         );
         let config = folder.path().join("selvedge.yaml");
@@ -105,6 +110,13 @@ impl Place {
             self.get("/readyz").0 == 200
         });
         live
+    }
+
+    /// Starts one in this folder, with these arguments more.
+    pub(crate) fn start_here(&self, more: &[&str]) -> Live {
+        let mut command = self.command(more);
+        command.current_dir(self.folder.path());
+        self.start(command)
     }
 
     pub(crate) fn errors(&self) -> String {

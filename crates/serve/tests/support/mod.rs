@@ -128,6 +128,7 @@ pub async fn sources(view: Arc<ArcSwap<Snapshot>>) -> Sources {
         quarantines: QuarantineDoor::default(),
         journal: None,
         checkpoints: None,
+        kafka: None,
         sql: None,
         health: Arc::new(Health::default()),
         version: "0.0.0",
