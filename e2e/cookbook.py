@@ -23,6 +23,11 @@ def capture(name):
 
 def frames(name):
     """Frames of a shipped capture, in order: (signal, payload)."""
+    return ((signal, payload) for signal, _, payload in timed_frames(name))
+
+
+def timed_frames(name):
+    """The same with the time of receipt: (signal, Unix nanoseconds, payload)."""
     import zstandard
 
     with open(capture(name), "rb") as file:
@@ -31,13 +36,13 @@ def frames(name):
         raise Failed(f"{name} is no capture")
     at = len(MAGIC)
     while at < len(data):
-        signal, _, length, checksum = FRAME_HEAD.unpack_from(data, at)
+        signal, observed, length, checksum = FRAME_HEAD.unpack_from(data, at)
         at += FRAME_HEAD.size
         payload = data[at:at + length]
         if zlib.crc32(payload) != checksum:
             raise Failed(f"{name} is damaged at byte {at}")
         at += length
-        yield SIGNALS[signal], payload
+        yield SIGNALS[signal], observed, payload
 
 
 def outbound_calls(names):

@@ -20,6 +20,7 @@ import time
 import traceback
 
 from dashboard import check_dashboard
+from kafka import add_kafka_arguments, check_kafka
 from local import Failed, Processes, answers_200, expect, free_ports, get_json, request, wait_until
 from mesh import CALLEE, CALLERS, NAMESPACE, Mesh, spiffe
 from peers import Alertmanager, WebhookReceiver, export_grpc, export_http, sdk_spans, signature_holds
@@ -330,6 +331,7 @@ def test(report, arguments, processes):
         check_end(report, selvedge)
         check_sql(report, arguments, processes)
         check_quarantine(report, arguments, processes)
+        check_kafka(report, arguments, processes)
     finally:
         if traffic is not None:
             traffic.stop.set()
@@ -344,6 +346,7 @@ def main():
                        ("alertmanager", "a Prometheus Alertmanager binary"), ("out", "folder for logs and configs")):
         parser.add_argument(f"--{name}", required=True, help=what)
     add_arguments(parser)
+    add_kafka_arguments(parser)
     arguments = parser.parse_args()
     arguments.out = os.path.abspath(arguments.out)
     report = Report()

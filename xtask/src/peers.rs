@@ -15,11 +15,15 @@ const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Names of Alertmanager's program: Debian's, and everybody else's.
 const ALERTMANAGER_NAMES: &[&str] = &["prometheus-alertmanager", "alertmanager"];
 
+/// Maven's goal that puts a project's dependencies into a folder, pinned as they are.
+const COPY_DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+
 /// Programs that the end-to-end test drives.
 pub(crate) struct Peers {
     python: PathBuf,
     envoy: PathBuf,
     alertmanager: &'static str,
+    kafka_libraries: PathBuf,
 }
 
 /// Finds or installs everything.
@@ -50,12 +54,13 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Peers> {
             found_alertmanager().context("prometheus-alertmanager is installed, and does not run")?
         }
     };
+    let kafka_libraries = kafka(workspace)?;
     eprintln!(
         "Envoy: {}\nAlertmanager: {alertmanager}\nOpenTelemetry SDK: {}",
         envoy.display(),
         python.display()
     );
-    Ok(Peers { python, envoy, alertmanager })
+    Ok(Peers { python, envoy, alertmanager, kafka_libraries })
 }
 
 impl Peers {
@@ -92,6 +97,7 @@ impl Peers {
         test.arg("--selvedge").arg(program);
         test.arg("--envoy").arg(&self.envoy);
         test.arg("--alertmanager").arg(self.alertmanager);
+        test.arg("--java").arg("java").arg("--kafka-libraries").arg(&self.kafka_libraries);
         test.arg("--out").arg(workspace.target.join("e2e"));
         test.env("PYTHONDONTWRITEBYTECODE", "1");
         test
@@ -119,6 +125,32 @@ fn virtual_environment(workspace: &Workspace) -> Result<PathBuf> {
     steps::run(&mut pip)?;
     std::fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))?;
     Ok(python)
+}
+
+/// Kafka's jars in the target folder, by the pinned version; returns that folder.
+fn kafka(workspace: &Workspace) -> Result<PathBuf> {
+    if !runs("java", "-version") {
+        apt_install(&["openjdk-17-jre-headless"])?;
+    }
+    let pom = workspace.root.join("e2e").join("kafka").join("pom.xml");
+    let wanted = std::fs::read_to_string(&pom).context("cannot read e2e/kafka/pom.xml")?;
+    let folder = workspace.target.join("e2e-kafka");
+    let installed = folder.join("installed-pom.xml");
+    if std::fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
+        return Ok(folder);
+    }
+    if !runs("mvn", "-version") {
+        apt_install(&["maven"])?;
+    }
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    let mut maven = Command::new("mvn");
+    maven.args(["--quiet", "--batch-mode", "--file"]).arg(&pom).arg(COPY_DEPENDENCIES);
+    maven.arg("-DincludeScope=runtime").arg(format!("-DoutputDirectory={}", folder.display()));
+    steps::run(&mut maven)?;
+    std::fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))?;
+    Ok(folder)
 }
 
 fn found_alertmanager() -> Option<&'static str> {

@@ -67,7 +67,8 @@ pub struct ActConfig {
 impl Default for ActConfig {
     /// The terminal alone.
     fn default() -> Self {
-        Self::try_from(AlertsSection::default()).expect("an empty section is valid: every key has a default")
+        Self::try_from(AlertsSection::<()>::default())
+            .expect("an empty section is valid: every key has a default")
     }
 }
 
@@ -185,11 +186,11 @@ pub struct SlackConfig {
     pub http: HttpSettings,
 }
 
-impl TryFrom<AlertsSection> for ActConfig {
+impl<K> TryFrom<AlertsSection<K>> for ActConfig {
     type Error = Vec<ConfigError>;
 
-    /// Checks everything and reports everything that is wrong, each with its key.
-    fn try_from(section: AlertsSection) -> Result<Self, Vec<ConfigError>> {
+    /// Checks everything and reports everything that is wrong, each with its key; of a sink that is handed in, nothing.
+    fn try_from(section: AlertsSection<K>) -> Result<Self, Vec<ConfigError>> {
         let mut check = Check::default();
         let config = Self {
             external_url: check.external_url(section.external_url.as_deref()),

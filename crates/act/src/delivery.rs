@@ -18,6 +18,7 @@ use crate::error::{ActError, Retry, SendError, with_causes};
 use crate::group::{Drained, TaskGroup};
 use crate::ledger::{DeliveryLedger, DeliveryStatus, Entry};
 use crate::queue::{Admission, Again, Next, Queue, Waiting, until};
+use crate::sink::external::ExternalSink;
 use crate::sink::{self, Outgoing, Output, Sink};
 
 /// The time of day: what wires need. Waiting is done on tokio's clock.
@@ -34,13 +35,18 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Starts one task for every sink. Must be called in a tokio runtime, which the tasks then live in.
+    /// Starts one task for every sink, those that are handed in included. Must be called in a tokio runtime, which the tasks then live in.
     ///
     /// # Errors
     /// A file that the configuration names cannot be used.
-    pub fn start(config: ActConfig, clock: Arc<dyn WallClock>) -> Result<Self, ActError> {
+    pub fn start(
+        config: ActConfig,
+        external: Vec<ExternalSink>,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<Self, ActError> {
         let output = standard_output(&config);
-        Self::start_with_output(config, clock, output)
+        let sinks = sink::build(&config, Output::new(output), external)?;
+        Ok(Self::over(sinks, &config, &clock))
     }
 
     /// Like [`Self::start`], with the terminal sink writing to `output`.
@@ -52,7 +58,7 @@ impl Dispatcher {
         clock: Arc<dyn WallClock>,
         output: Box<dyn Write + Send>,
     ) -> Result<Self, ActError> {
-        let sinks = sink::build(&config, Output::new(output))?;
+        let sinks = sink::build(&config, Output::new(output), Vec::new())?;
         Ok(Self::over(sinks, &config, &clock))
     }
 

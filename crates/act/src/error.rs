@@ -95,6 +95,16 @@ pub enum SendError {
         /// Whether to try again.
         retry: Retry,
     },
+    /// It was not taken, for a reason that it names.
+    #[error("{to} did not take it")]
+    Declined {
+        /// Whom.
+        to: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+        /// Whether to try again.
+        retry: Retry,
+    },
     /// We were stopped while waiting for the answer.
     #[error("stopped before an answer came")]
     Stopped,
@@ -109,7 +119,9 @@ impl SendError {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Refused { retry, .. } | Self::Unwritable { retry, .. } => *retry,
+            Self::Refused { retry, .. } | Self::Unwritable { retry, .. } | Self::Declined { retry, .. } => {
+                *retry
+            }
             Self::Unreachable { .. } | Self::TimedOut { .. } => Retry::Backoff,
             Self::Stopped => Retry::Never,
         }

@@ -48,6 +48,7 @@ pub use section::{
     AlertmanagerSection, AlertsSection, JsonlSection, PagerDutySection, RetrySection, SlackSection,
     TerminalSection, WebhookSection,
 };
+pub use sink::external::{ExternalSink, Publication, Publisher, Publishing};
 pub use sink::webhook::sign;
 pub use target::Target;
 pub use test_fire::{TestFailure, test_fire};

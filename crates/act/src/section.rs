@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use crate::secret::Secret;
 
-/// `alerts`.
+/// `alerts`. `K` is the section of a sink that is handed in from outside, where there is one.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AlertsSection {
+#[serde(deny_unknown_fields, default, bound(deserialize = "K: Default + Deserialize<'de>"))]
+pub struct AlertsSection<K = ()> {
     /// Address under which people reach the API, for links in alerts: `https://selvedge.example`.
     pub external_url: Option<String>,
     /// Incidents that may wait for one sink. Default 1000.
@@ -28,6 +28,8 @@ pub struct AlertsSection {
     pub pagerduty: Option<PagerDutySection>,
     /// Slack, incoming webhook.
     pub slack: Option<SlackSection>,
+    /// A topic of Kafka. Checked and opened by whoever hands it in.
+    pub kafka: Option<K>,
 }
 
 /// `alerts.retry_on_failure`, with the OpenTelemetry Collector's names.

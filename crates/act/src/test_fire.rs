@@ -9,6 +9,7 @@ use crate::alert::{Alert, AlertStatus};
 use crate::config::ActConfig;
 use crate::delivery::{WallClock, delivery_id, standard_output};
 use crate::error::{SendError, with_causes};
+use crate::sink::external::ExternalSink;
 use crate::sink::{self, Outgoing, Output};
 
 /// Why a test alert did not arrive.
@@ -16,13 +17,14 @@ use crate::sink::{self, Outgoing, Output};
 #[error("{0}")]
 pub struct TestFailure(String);
 
-/// Sends a test alert and its end through every configured sink, whatever its least severity, one attempt each. The
+/// Sends a test alert and its end through every configured sink, and those that are handed in, whatever its least severity, one attempt each. The
 /// answer names every sink in the order of the configuration; when the sinks cannot be built at all, `alerts`.
 pub async fn test_fire(
     config: ActConfig,
+    external: Vec<ExternalSink>,
     clock: Arc<dyn WallClock>,
 ) -> Vec<(String, Result<(), TestFailure>)> {
-    let sinks = match sink::build(&config, Output::new(standard_output(&config))) {
+    let sinks = match sink::build(&config, Output::new(standard_output(&config)), external) {
         Ok(sinks) => sinks,
         Err(error) => return vec![("alerts".to_owned(), Err(TestFailure(with_causes(&error))))],
     };

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use selvedge_model::{AuditLine, Finding, Quarantine, SteadyTime};
 use selvedge_policy::{CommandError, Now};
 use selvedge_query::{History, Learned, SealedSegment, SnapshotSource, Watched};
-use selvedge_receive::{Clock, Receipt, Submission};
+use selvedge_receive::{Behind, Clock, Receipt, Submission};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::orders::{LiveOrders, Order, Reply};
@@ -76,6 +76,8 @@ pub struct Engine {
     journal: Option<Keeper>,
     /// When what is known is written down, when it is.
     checkpoints: Option<checkpoints::Taking>,
+    /// Whether telemetry is read from where it can wait, and there is some that was not read.
+    behind: Behind,
 }
 
 impl Engine {
@@ -94,6 +96,7 @@ impl Engine {
             sealed: None,
             journal: None,
             checkpoints: None,
+            behind: Behind::default(),
             view: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             latest: Snapshot::default(),
             findings: VecDeque::new(),
@@ -130,6 +133,11 @@ impl Engine {
         LiveSnapshots { asking: self.questions.0.clone() }
     }
 
+    /// From now on event time does not follow the clock while `behind` says that there is more to be read.
+    pub fn read_behind(&mut self, behind: Behind) {
+        self.behind = behind;
+    }
+
     /// From now on SQL shows these records of the audit log.
     pub fn show_audit(&mut self, audit: Arc<ArcSwap<Vec<AuditLine>>>) {
         self.audit = Some(audit);
@@ -155,6 +163,8 @@ impl Engine {
             Event::Submission(submission) => self.take(submission, now, effects),
             Event::Question(question) => self.answer(question),
             Event::Order(order) => self.obey(*order, effects),
+            // While there is more to be read, silence says nothing of the mesh: event time waits for the records.
+            Event::Clock if self.behind.get() => self.pipeline.stand_still(effects),
             Event::Clock => self.pipeline.advance_clock(now, effects),
             Event::InputEnded => self.pipeline.finish(effects),
         }
@@ -364,12 +374,7 @@ mod tests {
     use crate::config::EngineConfig;
     use crate::pipeline::Mode;
 
-    /// Guarantees: what was taught before the start can be seen as soon as the engine runs.
-    #[test]
-    fn the_first_look_shows_the_edges_that_were_taught() {
-        let mut engine = Engine::new(Pipeline::new(&EngineConfig::default(), RuleSet::shipped()), 10);
-        let (pipeline, mut effects) = (engine.pipeline_mut(), Vec::new());
-        pipeline.set_mode(Mode::Learning);
+    fn feed(pipeline: &mut Pipeline, effects: &mut Vec<Effect>) {
         let mut traffic = Traffic::seeded(1);
         traffic.repeat(20, "web -> cart");
         for frame in traffic.frames() {
@@ -380,8 +385,34 @@ mod tests {
                 observed: frame.observed,
                 steady: SteadyTime::recorded(frame.observed),
             };
-            pipeline.ingest(raw, &mut effects).unwrap();
+            pipeline.ingest(raw, effects).unwrap();
         }
+    }
+
+    /// Guarantees: while there is more to be read, silence says nothing; when there is not, event time follows the clock.
+    #[test]
+    fn event_time_waits_while_there_is_more_to_be_read() {
+        let mut engine = Engine::new(Pipeline::new(&EngineConfig::default(), RuleSet::shipped()), 10);
+        let (behind, mut effects) = (Behind::default(), Vec::new());
+        engine.read_behind(behind.clone());
+        feed(engine.pipeline_mut(), &mut effects);
+        let frontier = engine.pipeline.frontier();
+        let later = SteadyTime(frontier.0).after(Duration::from_hours(1));
+        behind.set(true);
+        engine.apply(Event::Clock, later, &mut effects);
+        assert_eq!(engine.pipeline.frontier(), frontier);
+        behind.set(false);
+        engine.apply(Event::Clock, later, &mut effects);
+        assert!(frontier < engine.pipeline.frontier());
+    }
+
+    /// Guarantees: what was taught before the start can be seen as soon as the engine runs.
+    #[test]
+    fn the_first_look_shows_the_edges_that_were_taught() {
+        let mut engine = Engine::new(Pipeline::new(&EngineConfig::default(), RuleSet::shipped()), 10);
+        let (pipeline, mut effects) = (engine.pipeline_mut(), Vec::new());
+        pipeline.set_mode(Mode::Learning);
+        feed(pipeline, &mut effects);
         pipeline.finish(&mut effects);
         pipeline.set_mode(Mode::Judging);
         engine.apply(Event::Clock, SteadyTime(1), &mut effects);

@@ -197,6 +197,11 @@ impl Pipeline {
         }
     }
 
+    /// Time passes, and says nothing of the stream: only what goes by the clock that people have goes on.
+    pub fn stand_still(&mut self, effects: &mut Vec<Effect>) {
+        self.advance_containment(effects);
+    }
+
     /// The input ended, or pauses for an unknown time: completes what is open. The time until the next record is a
     /// gap, in which nothing was silent.
     pub fn finish(&mut self, effects: &mut Vec<Effect>) {

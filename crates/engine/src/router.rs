@@ -9,7 +9,9 @@ use selvedge_decode::{Decoded, Decoder};
 use selvedge_join::{Aliases, Directory, JoinConfig, MeasuredEdges, Progress, Reporters, SeriesStore};
 use selvedge_learn::RouteLearner;
 use selvedge_model::time::nanos;
-use selvedge_model::{EventTime, Fate, Node, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable};
+use selvedge_model::{
+    EventTime, Fate, Node, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::arrival::{Arrival, ClockSteps};

@@ -34,18 +34,21 @@ pub enum Transport {
     Grpc,
     /// OTLP/HTTP, port 4318 unless configured.
     Http,
+    /// Topics of Kafka, when they are read.
+    Kafka,
 }
 
 impl Transport {
-    /// Both, in reporting order.
-    pub const ALL: [Self; 2] = [Self::Grpc, Self::Http];
+    /// All, in reporting order.
+    pub const ALL: [Self; 3] = [Self::Grpc, Self::Http, Self::Kafka];
 
-    /// `grpc`, `http`: the value of the `transport` label.
+    /// `grpc`, `http`, `kafka`: the value of the `transport` label.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Grpc => "grpc",
             Self::Http => "http",
+            Self::Kafka => "kafka",
         }
     }
 }

@@ -18,11 +18,13 @@ mod connection;
 mod cors;
 mod decompress;
 mod door;
+mod entrance;
 mod error;
 mod grpc;
 mod handover;
 mod http_service;
 pub mod journal;
+mod kafka_stats;
 mod receivers;
 mod refusal;
 mod stats;
@@ -39,8 +41,10 @@ pub use config_section::{
     AuthSection, CorsSection, GrpcSection, HttpSection, KeepaliveSection, OtlpSection, ProtocolsSection,
     ServerParametersSection, TlsSection,
 };
+pub use entrance::{Behind, Entering, Entrance, NoEntry};
 pub use error::ReceiveError;
 pub use handover::{Batch, Clock, Encoding, Receipt, Submission, Transport};
+pub use kafka_stats::{KafkaStats, PartitionStats};
 pub use receivers::{Addresses, Receivers, Reloader};
 pub use stats::{Counter, Lane, ReceiveStats};
 pub use task_group::TaskGroup;

@@ -19,6 +19,7 @@ use crate::admission::Admission;
 use crate::config::{GrpcConfig, HttpConfig, ListenConfig, ReceiveConfig};
 use crate::connection::{Endings, Gate, Host, Listener};
 use crate::door::Door;
+use crate::entrance::Entrance;
 use crate::error::ReceiveError;
 use crate::grpc::{GrpcService, service_name};
 use crate::handover::{Clock, Submission};
@@ -183,6 +184,13 @@ impl<L> Receivers<L> {
     #[must_use]
     pub fn stats(&self) -> Arc<ReceiveStats> {
         Arc::clone(&self.door.stats)
+    }
+
+    /// The same way to the engine for batches that do not come through these sockets. The engine sees the end of its input
+    /// when this is dropped, too.
+    #[must_use]
+    pub fn entrance(&self) -> Entrance {
+        Entrance::new(Arc::clone(&self.door))
     }
 
     /// A handle that makes the receivers look at their files now.

@@ -52,7 +52,7 @@ pub struct Lane {
 /// All counters of the receivers, shared with whoever reports them.
 #[derive(Debug)]
 pub struct ReceiveStats {
-    lanes: [[Lane; 3]; 2],
+    lanes: [[Lane; 3]; Transport::ALL.len()],
     admission: Arc<Admission>,
     /// Requests for no path or method of ours.
     pub requests_unrouted: Counter,

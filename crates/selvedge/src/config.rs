@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::detection_section::DetectionSection;
 use crate::exit::Failure;
 use crate::journal_section::{JournalSection, JournalSettings};
+use crate::kafka::{KafkaSettings, ReceiverSection, SinkSection};
 use crate::quarantine_section::{EnforcementSettings, QuarantineSection};
 use crate::sql_section::{SqlSection, SqlSettings};
 use crate::{logging, yaml};
@@ -36,7 +37,7 @@ struct FileSection {
     journal: JournalSection,
     detection: DetectionSection,
     rules: RulesSection,
-    alerts: AlertsSection,
+    alerts: AlertsSection<SinkSection>,
     log: LogSection,
 }
 
@@ -45,6 +46,7 @@ struct FileSection {
 #[serde(deny_unknown_fields, default)]
 struct ReceiversSection {
     otlp: OtlpSection,
+    kafka: Option<ReceiverSection>,
 }
 
 /// The `engine` section.
@@ -108,6 +110,7 @@ pub(crate) struct Config {
     pub(crate) engine: EngineConfig,
     pub(crate) rules: RuleSet,
     pub(crate) act: ActConfig,
+    pub(crate) kafka: KafkaSettings,
     pub(crate) log_level: String,
 }
 
@@ -149,11 +152,13 @@ pub(crate) fn check_text(text: &str, folder: &Path) -> Result<(), Vec<String>> {
     check(section, folder).map(drop).map_err(|invalid| invalid.problems)
 }
 
-fn check(file: FileSection, folder: &Path) -> Result<Config, InvalidConfig> {
+fn check(mut file: FileSection, folder: &Path) -> Result<Config, InvalidConfig> {
     let mut problems = Vec::new();
     let receive = ReceiveConfig::try_from(file.receivers.otlp)
         .map_err(|errors| problems.extend(errors.iter().map(ToString::to_string)))
         .ok();
+    let (topics, alerts) = (file.receivers.kafka, file.alerts.kafka.take());
+    let kafka = KafkaSettings::check(topics, alerts, folder, &mut problems);
     let act = ActConfig::try_from(file.alerts)
         .map_err(|errors| problems.extend(errors.iter().map(ToString::to_string)))
         .ok();
@@ -175,7 +180,19 @@ fn check(file: FileSection, folder: &Path) -> Result<Config, InvalidConfig> {
     match (receive, serve, act, rules) {
         (Some(receive), Some(serve), Some(act), Some(rules)) if problems.is_empty() => {
             let log_level = file.log.level.map_or_else(|| LOG_LEVEL_DEFAULT.to_owned(), |filter| filter.0);
-            Ok(Config { receive, serve, sql, render, enforcement, journal, engine, rules, act, log_level })
+            Ok(Config {
+                receive,
+                serve,
+                sql,
+                render,
+                enforcement,
+                journal,
+                engine,
+                rules,
+                act,
+                kafka,
+                log_level,
+            })
         }
         _ => Err(InvalidConfig { problems }),
     }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint;
 use crate::effects::{Told, alerted, recovered};
 use crate::journal_section::JournalSettings;
+use crate::kafka::KafkaReader;
 
 /// The folder of checkpoints, in that of the journal.
 const CHECKPOINTS: &str = "checkpoints";
@@ -125,11 +126,12 @@ impl OpenJournal {
     }
 
     /// Reads everything that is stored through the engine. People are told of what they were not told before.
-    fn recover(
+    pub(crate) fn recover(
         &self,
         engine: &mut Engine,
         written: HistoryEnds,
         dispatcher: &Dispatcher,
+        mut kafka: Option<&mut KafkaReader>,
     ) -> anyhow::Result<()> {
         let (mut recovery, told) = (self.journal.recovery(self.from), self.journal.delivered().read());
         let bar = bar(recovery.bytes_total());
@@ -139,6 +141,9 @@ impl OpenJournal {
         while let Some(frame) = recovery.next() {
             let frame = frame?;
             newest = newest.max(frame.observed);
+            if let Some(kafka) = &mut kafka {
+                kafka.remembered.note(&frame.body);
+            }
             let batch = RawBatch {
                 signal: frame.signal,
                 encoding: match frame.encoding {
@@ -189,12 +194,11 @@ impl OpenJournal {
     }
 }
 
-/// Reads an open journal again, and has it store what comes from now on; without one all comes as it is.
-pub(crate) fn go_on(
+/// Has an open journal store what comes from now on; without one all comes as it is.
+pub(crate) fn begin(
     journal: Option<OpenJournal>,
     engine: &mut Engine,
     inbox: mpsc::Receiver<Submission>,
-    written: HistoryEnds,
     dispatcher: &Dispatcher,
     intake: &CancellationToken,
     control: &Runtime,
@@ -202,7 +206,6 @@ pub(crate) fn go_on(
     let Some(journal) = journal else {
         return Ok((inbox, None));
     };
-    journal.recover(engine, written, dispatcher)?;
     let (stored, running) = journal.begin(engine, inbox, dispatcher, intake, control)?;
     Ok((stored, Some(running)))
 }

@@ -17,6 +17,8 @@ mod exit;
 pub mod fuzzing;
 mod journal;
 mod journal_section;
+#[cfg_attr(not(feature = "kafka"), path = "kafka_off.rs")]
+mod kafka;
 mod logging;
 mod output;
 mod paths;

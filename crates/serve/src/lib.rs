@@ -10,6 +10,7 @@ mod checkpoint_metrics;
 mod door;
 mod hosts;
 mod journal_metrics;
+mod kafka_metrics;
 mod metrics;
 mod problem;
 mod quarantines;
@@ -30,8 +31,8 @@ use selvedge_checkpoint::CheckpointStats;
 use selvedge_enforce::xds::XdsView;
 use selvedge_engine::Snapshot;
 use selvedge_query::SqlService;
-use selvedge_receive::ReceiveStats;
 use selvedge_receive::journal::JournalStats;
+use selvedge_receive::{KafkaStats, ReceiveStats};
 use tokio::runtime::RuntimeMetrics;
 
 /// What the API looks at.
@@ -45,6 +46,8 @@ pub struct Sources {
     pub received: Arc<ReceiveStats>,
     /// What the journal counted; `None` when it is off.
     pub journal: Option<Arc<JournalStats>>,
+    /// What reading Kafka counts; `None` when no topic is read.
+    pub kafka: Option<Arc<KafkaStats>>,
     /// What became of checkpoints; `None` without a journal.
     pub checkpoints: Option<Arc<CheckpointStats>>,
     /// What people may do about quarantines.

@@ -15,7 +15,7 @@ use selvedge_model::{Fate, IncidentStatus, QuarantineState, Severity, SignalKind
 use selvedge_receive::Transport;
 
 use crate::Sources;
-use crate::{checkpoint_metrics, journal_metrics, xds_metrics};
+use crate::{checkpoint_metrics, journal_metrics, kafka_metrics, xds_metrics};
 
 /// Reads all sources at each scrape.
 struct View(Sources);
@@ -60,6 +60,9 @@ impl Collector for View {
         }
         if let Some(xds) = &sources.xds {
             xds_metrics::encode(&mut encoder, xds)?;
+        }
+        if let Some(stats) = &sources.kafka {
+            kafka_metrics::encode(&mut encoder, stats)?;
         }
         Ok(())
     }

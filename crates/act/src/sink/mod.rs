@@ -1,6 +1,7 @@
 //! The sinks: where alerts go. Each knows its own wire shape and what its answers mean; none knows how to wait.
 
 mod alertmanager;
+pub(crate) mod external;
 mod jsonl;
 mod pagerduty;
 mod prometheus;
@@ -18,6 +19,7 @@ use selvedge_model::Severity;
 use crate::alert::Alert;
 use crate::config::ActConfig;
 use crate::error::{ActError, SendError};
+use crate::sink::external::ExternalSink;
 
 /// An attempt that is going on.
 pub(crate) type Sending<'a> = Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
@@ -82,8 +84,12 @@ impl Links {
     }
 }
 
-/// Every sink of the configuration.
-pub(crate) fn build(config: &ActConfig, output: Output) -> Result<Vec<Named>, ActError> {
+/// Every sink of the configuration, and those that are handed in.
+pub(crate) fn build(
+    config: &ActConfig,
+    output: Output,
+    external: Vec<ExternalSink>,
+) -> Result<Vec<Named>, ActError> {
     let links = Links { external_url: config.external_url.clone() };
     let mut sinks = Vec::new();
     let mut add =
@@ -126,8 +132,9 @@ pub(crate) fn build(config: &ActConfig, output: Output) -> Result<Vec<Named>, Ac
         );
     }
     if let Some(slack) = &config.slack {
-        add("slack".to_owned(), slack.min_severity, Box::new(slack::Slack::new(slack, links)?));
+        add("slack".to_owned(), slack.min_severity, Box::new(slack::Slack::new(slack, links.clone())?));
     }
+    sinks.extend(external.into_iter().map(|sink| sink.named(links.clone())));
     Ok(sinks)
 }
 

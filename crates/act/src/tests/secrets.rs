@@ -74,7 +74,7 @@ async fn a_peer_that_repeats_our_secrets_does_not_get_them_into_the_log() {
     let urls = [webhook.url(), pagerduty.url(), slack.url()];
     let yaml = yaml([0, 1, 2].map(|peer| urls[peer].as_str()));
     let clock: Arc<dyn WallClock> = Arc::new(ManualClock::new());
-    let dispatcher = Dispatcher::start(config(&yaml), clock).unwrap();
+    let dispatcher = Dispatcher::start(config(&yaml), Vec::new(), clock).unwrap();
     let ledger = dispatcher.ledger();
     dispatcher.notify(sample::alert("i-1", AlertStatus::Firing));
     dispatcher.drain(Duration::from_secs(30)).await;

@@ -29,7 +29,7 @@ const NOW: u64 = sample::ONSET.0 + 10_000_000_000;
 fn sinks(yaml: &str) -> Vec<Named> {
     let mut config = config(yaml);
     config.terminal = None;
-    sink::build(&config, Output::new(Box::new(std::io::sink()))).unwrap()
+    sink::build(&config, Output::new(Box::new(std::io::sink())), Vec::new()).unwrap()
 }
 
 async fn send(named: &Named, alert: &Alert, now: u64) -> Result<(), SendError> {
@@ -315,7 +315,7 @@ async fn alerts_are_lines_of_the_file_even_when_it_was_rotated() {
 #[test]
 fn a_file_that_cannot_be_used_is_told_at_the_start_with_its_key() {
     let start = |yaml: &str| {
-        let built = sink::build(&config(yaml), Output::new(Box::new(std::io::sink())));
+        let built = sink::build(&config(yaml), Output::new(Box::new(std::io::sink())), Vec::new());
         built.err().map(|error: ActError| error.to_string()).unwrap()
     };
     assert!(start("{jsonl: {path: /nowhere/at/all}}").starts_with("alerts.jsonl.path: cannot write"));
@@ -385,7 +385,7 @@ async fn a_test_alert_goes_through_every_sink_and_each_failure_is_named() {
         peer.url()
     ));
     let clock = Arc::new(ManualClock::new());
-    let results = test_fire(config.clone(), clock.clone()).await;
+    let results = test_fire(config.clone(), Vec::new(), clock.clone()).await;
     assert_eq!(results[0], ("webhook".to_owned(), Ok(())));
     let failure = results[1].1.as_ref().unwrap_err().to_string();
     assert!(failure.contains("answered 403"), "{failure}");
@@ -395,6 +395,6 @@ async fn a_test_alert_goes_through_every_sink_and_each_failure_is_named() {
     let first = peer.posted()[0].header("webhook-id").to_owned();
     clock.advance(1);
     config.slack = None;
-    test_fire(config, clock).await;
+    test_fire(config, Vec::new(), clock).await;
     assert_ne!(peer.posted()[3].header("webhook-id"), first, "a second test is another alert");
 }

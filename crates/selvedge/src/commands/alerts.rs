@@ -12,7 +12,9 @@ pub(crate) fn run(args: &AlertsArgs) -> Outcome {
     let AlertsCommand::Test { config: path } = &args.command;
     let config = config::load(Some(path))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let results = runtime.block_on(selvedge_act::test_fire(config.act, Arc::new(SystemClock::start())));
+    let clock = Arc::new(SystemClock::start());
+    let fire = async { anyhow::Ok(selvedge_act::test_fire(config.act, config.kafka.sinks()?, clock).await) };
+    let results = runtime.block_on(fire)?;
     let mut out = output::stdout();
     let mut failed = 0;
     for (sink, result) in &results {

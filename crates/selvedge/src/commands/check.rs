@@ -17,6 +17,7 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
         ("webhook", act.webhook.is_some()),
         ("pagerduty", act.pagerduty.is_some()),
         ("slack", act.slack.is_some()),
+        ("kafka", config.kafka.alerts()),
     ];
     let sinks: Vec<&str> =
         sinks.iter().filter(|(_, configured)| *configured).map(|(name, _)| *name).collect();
@@ -26,6 +27,7 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
         Some(sql) => format!("SQL on {}", sql.endpoint),
         None => "no SQL".to_owned(),
     };
-    writeln!(output::stdout(), "{} is valid: {rules} rules, {sinks}, {sql}", args.config.display())?;
+    let topics = if config.kafka.reads() { ", topics of Kafka" } else { "" };
+    writeln!(output::stdout(), "{} is valid: {rules} rules, {sinks}, {sql}{topics}", args.config.display())?;
     Ok(())
 }

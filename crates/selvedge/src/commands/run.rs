@@ -10,12 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use selvedge_act::{ActConfig, Dispatcher};
+use selvedge_act::{ActConfig, Dispatcher, ExternalSink};
+use selvedge_enforce::Order;
 use selvedge_engine::{Engine, EngineConfig, Pipeline, RuleSet};
+use selvedge_policy::RenderContext;
 use selvedge_receive::Receivers;
 use selvedge_serve::{Health, Lifecycle, QuarantineDoor, Server, Sources};
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +28,8 @@ use crate::config::{self, Config};
 use crate::effects::notify;
 use crate::enforcement::{Enforcement, Enforcing};
 use crate::exit::Outcome;
-use crate::journal::{OpenJournal, RunningJournal, go_on, teach};
+use crate::journal::{OpenJournal, RunningJournal, begin, teach};
+use crate::kafka::KafkaReader;
 use crate::sql_doors::{OpenDoors, SqlDoors};
 use crate::{logging, paths};
 
@@ -66,9 +70,10 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
     let retry_after = config.receive.retry_after;
     let receivers = Receivers::reserve(config.receive, clock.clone(), submissions).await?;
     let server = control.spawn(Server::bind(config.serve)).await??;
-    let dispatcher = dispatch(config.act, clock.clone(), control).await?;
+    let dispatcher = dispatch(config.act, config.kafka.sinks()?, clock.clone(), control).await?;
+    let mut kafka = config.kafka.open(control)?;
     config.engine.record = config.sql.as_ref().map(|sql| sql.store.clone());
-    let mut engine = new_engine(&config.engine, &config.rules);
+    let mut engine = new_engine(&config.engine, &config.rules, kafka.as_ref());
     let opened = OpenJournal::open(config.journal, retry_after, &mut engine, &config.engine, clock.clone());
     let mut journal = opened?;
     let resume =
@@ -90,13 +95,10 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
         received: receivers.stats(),
         sql: sql.as_ref().map(SqlDoors::service),
         journal: journal.as_ref().map(OpenJournal::stats),
+        kafka: kafka.as_ref().map(KafkaReader::stats),
         checkpoints: journal.as_ref().map(OpenJournal::checkpoints),
         xds: enforcement.as_ref().map(Enforcement::proxies),
-        quarantines: QuarantineDoor {
-            orders: Some(engine.orders()),
-            enforcer: decisions.clone(),
-            render: config.render,
-        },
+        quarantines: door(&engine, decisions.clone(), config.render),
         runtimes: vec![("data", Handle::current().metrics()), ("control", control.metrics())],
         health: Arc::clone(&health),
         version: env!("CARGO_PKG_VERSION"),
@@ -106,8 +108,13 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
     let served = control.spawn(server.serve(sources, api.clone()));
     teach(&mut engine, journal.as_mut(), &args.learn)?;
     let written = sql.as_ref().map(SqlDoors::written).unwrap_or_default();
-    let (inbox, journal) = go_on(journal, &mut engine, inbox, written, &dispatcher, &intake, control)?;
+    if let Some(journal) = &journal {
+        journal.recover(&mut engine, written, &dispatcher, kafka.as_mut())?;
+    }
+    let (inbox, journal) = begin(journal, &mut engine, inbox, &dispatcher, &intake, control)?;
     let receivers = receivers.listen()?;
+    let entrance = receivers.entrance();
+    let kafka = kafka.map(|kafka| kafka.begin(entrance, &intake, control));
     let sql = sql.map(|sql| sql.listen(control)).transpose()?;
     let enforcing = enforcement.map(|enforcement| enforcement.begin(&mut engine, control)).transpose()?;
     let signals = Signals::listen()?;
@@ -122,29 +129,40 @@ async fn live(mut config: Config, args: &RunArgs, control: &Runtime) -> anyhow::
         receivers.serve(intake),
         selvedge_engine::run(engine, inbox, clock, |effect| notify(&dispatcher, decisions.as_ref(), effect)),
     );
-    Behind { enforcing, dispatcher, journal, sql, api, served }.close(control).await?;
+    Behind { enforcing, kafka, dispatcher, journal, sql, api, served }.close(control).await?;
     tracing::info!("stopped: everything received was judged");
     Ok(())
 }
 
 /// An engine that knows nothing.
-fn new_engine(config: &EngineConfig, rules: &RuleSet) -> Engine {
-    Engine::new(Pipeline::new(config, rules.clone()), config.findings_kept_max)
+fn new_engine(config: &EngineConfig, rules: &RuleSet, kafka: Option<&KafkaReader>) -> Engine {
+    let mut engine = Engine::new(Pipeline::new(config, rules.clone()), config.findings_kept_max);
+    if let Some(kafka) = kafka {
+        engine.read_behind(kafka.behind());
+    }
+    engine
+}
+
+/// What people may do about quarantines.
+fn door(engine: &Engine, enforcer: Option<Sender<Order>>, render: RenderContext) -> QuarantineDoor {
+    QuarantineDoor { orders: Some(engine.orders()), enforcer, render }
 }
 
 /// Alerts, on the control thread.
 async fn dispatch(
     mut alerts: ActConfig,
+    external: Vec<ExternalSink>,
     clock: Arc<SystemClock>,
     control: &Runtime,
 ) -> anyhow::Result<Dispatcher> {
     alerts.colour_unless_configured(std::io::stdout().is_terminal() && logging::colour_allowed());
-    Ok(control.spawn(async move { Dispatcher::start(alerts, clock) }).await??)
+    Ok(control.spawn(async move { Dispatcher::start(alerts, external, clock) }).await??)
 }
 
 /// What goes on until the engine has ended.
 struct Behind {
     enforcing: Option<Enforcing>,
+    kafka: Option<JoinHandle<anyhow::Result<()>>>,
     dispatcher: Dispatcher,
     journal: Option<RunningJournal>,
     sql: Option<OpenDoors>,
@@ -169,6 +187,9 @@ impl Behind {
         }
         self.api.cancel();
         ended(self.served).await?;
+        if let Some(kafka) = self.kafka {
+            kafka.await??;
+        }
         enforced
     }
 }

@@ -33,9 +33,7 @@ fn mark(place: &Place) -> u64 {
 /// A process that knows what is normal.
 fn start(place: &Place) -> Live {
     let learned = ["--learn", &fixture("normal_1.otlpcap.zst"), "--learn", &fixture("normal_2.otlpcap.zst")];
-    let mut command = place.command(&learned);
-    command.current_dir(place.folder.path());
-    place.start(command)
+    place.start_here(&learned)
 }
 
 /// Sends an attack, and waits until it was alerted and that is on disk; how many batches it was.

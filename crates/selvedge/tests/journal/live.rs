@@ -59,8 +59,13 @@ impl Live {
 impl Place {
     /// `more` is added to the configuration.
     pub(crate) fn new(more: &str) -> Self {
+        Self::with_receiver("", more)
+    }
+
+    /// The same, with `receiver` beside that of OTLP.
+    pub(crate) fn with_receiver(receiver: &str, more: &str) -> Self {
         Self::configured(&format!(
-            "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"GRPC\"}}, http: {{endpoint: \"HTTP\"}}}}}}}}\n\
+            "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"GRPC\"}}, http: {{endpoint: \"HTTP\"}}}}}}{receiver}}}\n\
              serve: {{endpoint: \"API\"}}\nsql: {{endpoint: \"WIRE\", rows_max: 1000000, time_limit: 60s}}\n{more}"
         ))
     }
@@ -113,6 +118,13 @@ impl Place {
             self.get("/readyz").0 == 200
         });
         live
+    }
+
+    /// Starts one in this folder, with these arguments more.
+    pub(crate) fn start_here(&self, more: &[&str]) -> Live {
+        let mut command = self.command(more);
+        command.current_dir(self.folder.path());
+        self.start(command)
     }
 
     pub(crate) fn errors(&self) -> String {

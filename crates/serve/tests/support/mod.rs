@@ -131,6 +131,7 @@ pub async fn sources(view: Arc<ArcSwap<Snapshot>>) -> Sources {
         checkpoints: None,
         xds: None,
         runtimes: vec![("data", tokio::runtime::Handle::current().metrics())],
+        kafka: None,
         sql: None,
         health: Arc::new(Health::default()),
         version: "0.0.0",
