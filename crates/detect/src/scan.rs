@@ -21,6 +21,8 @@ const ROUTES_TOLD: usize = 8;
 pub(crate) struct Scans {
     #[serde(with = "selvedge_model::hash::listed")]
     scanners: FixedMap<Scanner, Scan>,
+    /// How many of them were reported: nearly always none, and every shape of every edge asks.
+    reported: u64,
     unfollowed: u64,
 }
 
@@ -49,7 +51,7 @@ struct Scan {
 
 impl Default for Scans {
     fn default() -> Self {
-        Self { scanners: FixedMap::with_hasher(fixed_state()), unfollowed: 0 }
+        Self { scanners: FixedMap::with_hasher(fixed_state()), reported: 0, unfollowed: 0 }
     }
 }
 
@@ -83,6 +85,7 @@ impl Scans {
             return None;
         }
         scan.reported = true;
+        self.reported += 1;
         Some(report(case, scan, distinct))
     }
 
@@ -93,11 +96,14 @@ impl Scans {
 
     /// True when nobody was reported.
     pub(crate) fn none(&self) -> bool {
-        !self.scanners.values().any(|scan| scan.reported)
+        self.reported == 0
     }
 
     /// True when a refused unknown route is part of a scan that was reported.
     pub(crate) fn covers(&self, key: &EdgeKey, shape: &CallShape) -> bool {
+        if self.none() {
+            return false;
+        }
         let scan = self.scanners.get(&scanner(key, shape)).filter(|scan| scan.reported);
         scan.is_some_and(|scan| {
             let full = scan.refused.len() >= ROUTES_MAX && probe_failed(shape);

@@ -113,19 +113,18 @@ impl Windows {
 
     /// The shapes that nobody has judged yet, in an order that does not depend on shards.
     pub(crate) fn sightings(&self, symbols: &SymbolTable) -> Vec<Sighting<'_>> {
-        let mut sightings: Vec<Sighting<'_>> = self
-            .unsighted
-            .iter()
-            .filter_map(|(window, key, _shape)| {
-                let (shape, stats) = self.open.get(window)?.0.get(key)?.shapes.get_key_value(_shape)?;
-                Some(Sighting { key: *key, window: *window, shape, stats })
-            })
-            .collect();
-        sightings.sort_by_cached_key(|sighting| {
-            let names = sighting.key.names(symbols).map(str::to_owned);
-            (sighting.window, names, sighting.stats.first, shape_text(sighting.shape, symbols))
+        let sightings = self.unsighted.iter().filter_map(|(window, key, shape)| {
+            let (shape, stats) = self.open.get(window)?.0.get(key)?.shapes.get_key_value(shape)?;
+            Some(Sighting { key: *key, window: *window, shape, stats })
         });
-        sightings
+        let ranks = Ranks::new(self.unsighted.iter().map(|(_, key, _)| key), symbols);
+        let mut keyed: Vec<(SightingOrder, Sighting<'_>)> =
+            sightings.map(|sighting| (order(&sighting, &ranks), sighting)).collect();
+        // Text only where it must be: shapes of one edge that were first seen at the same time.
+        let text = |sighting: &Sighting<'_>| shape_text(sighting.shape, symbols);
+        keyed
+            .sort_by(|(left, one), (right, other)| left.cmp(right).then_with(|| text(one).cmp(&text(other))));
+        keyed.into_iter().map(|(_, sighting)| sighting).collect()
     }
 
     /// Forgets the shapes that were judged.
@@ -149,6 +148,13 @@ impl Windows {
         }
         closed
     }
+}
+
+/// Window, names of the edge, first call.
+type SightingOrder = (Window, [u32; 6], EventTime);
+
+fn order(sighting: &Sighting<'_>, ranks: &Ranks) -> SightingOrder {
+    (sighting.window, ranks.of(&sighting.key).0, sighting.stats.first)
 }
 
 /// Where names stand among those of some edges. Edges are far more than names, so names are compared as text, and numbers
