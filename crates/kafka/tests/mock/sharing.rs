@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use selvedge_kafka::Remembered;
 
-use crate::bench::{Bench, PATIENCE, accept, plain};
+use crate::bench::{Bench, PATIENCE, Running, accept, plain};
 
 const MIB: u64 = 1 << 20;
 const SPANS: &str = "otlp_spans";
@@ -73,7 +73,8 @@ async fn a_broker_may_go_away_and_come_back() {
     assert_eq!(running.accept().await, "after");
     bench.until_committed(SPANS, 0, 2).await;
     running.until("everything to be read", |running| !running.behind.get()).await;
-    let known = |running: &Running| running.stats.partitions().values().all(|partition| partition.lag == Some(0));
+    let known =
+        |running: &Running| running.stats.partitions().values().all(|partition| partition.lag == Some(0));
     running.until("the lag to be known again", known).await;
     running.stop().await;
 }
