@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use selvedge_detect::calibration::{Level, Pace};
-use selvedge_learn::normal::DRIFT_MAX;
 use selvedge_model::{EventTime, Measure, MeasureClass};
 use selvedge_simulate::{Fault, FaultKind, Tier};
 
@@ -81,7 +80,7 @@ fn white_box(mut rig: Rig, attacked: &[usize]) {
                 .threshold(Pace::Slow, MeasureClass::Volume, Level::Page)
                 .min(rig.calibration.threshold(Pace::Slow, MeasureClass::Bytes, Level::Page));
             for &edge in attacked {
-                let drift = |measure| rig.norms[edge].drift(measure) / DRIFT_MAX;
+                let drift = |measure| rig.norms[edge].drift(measure) / rig.calibration.drift_bar().ln();
                 // A base follows by a seventh a day: it goes back in time.
                 let drift = drift(Measure::Requests).max(drift(Measure::SentKib));
                 let part = if drift > 0.85 { 0.5 } else { rig.volume_now[edge] / page };

@@ -284,16 +284,26 @@ impl Rig {
 
     /// Once a day: who has left the trusted level.
     fn drifts(&mut self, now: EventTime) {
+        let (bar, mut ordinary) = (self.calibration.drift_bar(), Vec::new());
         for edge in 0..self.norms.len() {
             for (measure, class) in
                 [(Measure::Requests, MeasureClass::Volume), (Measure::SentKib, MeasureClass::Bytes)]
             {
                 let drift = self.norms[edge].drift(measure);
-                if DRIFT_MAX <= drift {
+                if drift < DRIFT_MAX {
+                    continue;
+                }
+                if drift.exp() > bar {
                     #[expect(clippy::cast_possible_truncation, reason = "a logarithm")]
                     self.page(edge, class, -(drift as f32), now);
                 }
+                if !self.excluded[edge] {
+                    ordinary.push(drift.exp());
+                }
             }
+        }
+        if self.calibrating {
+            self.calibration.observe_drifts(now, ordinary.into_iter());
         }
     }
 

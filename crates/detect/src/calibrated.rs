@@ -215,14 +215,19 @@ impl Calibrated {
         let mut drifts: Vec<_> =
             ended.drifts.iter().filter(|drift| self.judges(cx.baselines.norms(), &drift.key)).collect();
         drifts.sort_by_cached_key(|drift| (drift.key.names(cx.symbols).map(str::to_owned), drift.measure));
-        let mut drafts = Vec::new();
+        let (bar, mut drafts) = (self.calibration.drift_bar(), Vec::new());
+        self.calibration.observe_drifts(now, drifts.iter().map(|drift| drift.times));
         for drift in drifts {
             let draft = telling::of_drift(cx, drift, now);
             if rules.enabled(draft.kind).is_none() {
                 continue;
             }
-            let grade = self.page(&drift.key, drift.measure.class(), now);
-            let (severity, why) = self.count(grade);
+            let (severity, why) = if drift.times > bar {
+                let grade = self.page(&drift.key, drift.measure.class(), now);
+                self.count(grade)
+            } else {
+                (Severity::Medium, "edges of this mesh drift as far when nothing is wrong")
+            };
             drafts.push((drift.key, draft.grade(severity, why, None)));
         }
         drafts

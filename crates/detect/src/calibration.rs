@@ -13,21 +13,25 @@
 //!
 //! Start reading at [`Calibration`], then `pool.rs` (ranks and tail), `valve.rs` (what limits pages whatever scores do).
 
+mod drifts;
 mod hourly;
 mod pool;
 mod valve;
 
 use std::time::Duration;
 
-use selvedge_model::MeasureClass;
+use selvedge_learn::normal::DRIFT_MAX_TIMES;
+use selvedge_model::{EventTime, MeasureClass};
 use serde::{Deserialize, Serialize};
 
+use drifts::Drifts;
 pub(crate) use hourly::HourlyRecord;
 use pool::Pool;
 pub use valve::{Admission, Valve};
 
 const CLASSES: usize = MeasureClass::ALL.len();
 const DAY: f64 = 86_400.0;
+const DAY_NANOS: u64 = 86_400_000_000_000;
 /// Part of the budgets for each pace; the rest is for novelty and logs.
 const PACE_SHARES: [f64; 2] = [0.3, 0.5];
 /// Part of a pace's share for each class, in their order: one threshold for all would let the class with the heaviest
@@ -90,6 +94,7 @@ pub struct Calibration {
     thresholds: [[[f32; 2]; CLASSES]; 2],
     /// Controller: return periods are divided by `e` to this.
     pressure: [f64; CLASSES],
+    drifts: Drifts,
 }
 
 impl Default for Budgets {
@@ -107,12 +112,26 @@ impl Calibration {
             pools: Default::default(),
             thresholds: DEFAULTS.map(|levels| [levels; CLASSES]),
             pressure: [0.0; CLASSES],
+            drifts: Drifts::default(),
         }
     }
 
     /// Takes other budgets: thresholds follow at the end of the day.
     pub fn configure(&mut self, budgets: Budgets) {
         self.budgets = budgets;
+    }
+
+    /// By which factor an edge must have left its trusted level to wake somebody: further than others did when nothing was
+    /// wrong, and by [`DRIFT_MAX_TIMES`] at least.
+    #[must_use]
+    pub fn drift_bar(&self) -> f64 {
+        self.drifts.bar(self.budgets.pages_a_week, DRIFT_MAX_TIMES)
+    }
+
+    /// Takes in by which factors edges had drifted when this day ended, after they were judged.
+    pub fn observe_drifts(&mut self, end: EventTime, drifts: impl Iterator<Item = f64>) {
+        let (day, bar) = (end.0 / DAY_NANOS, self.drift_bar());
+        self.drifts.observe(day, drifts, bar);
     }
 
     /// Adds one block of one edge: the largest score of each class in an hour (quick) or a day (slow). Not those of

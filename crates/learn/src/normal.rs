@@ -38,7 +38,7 @@ mod usual;
 mod view;
 
 pub use counting::{LatencyCuts, counts_of};
-pub use edge::{DRIFT_MAX, EdgeNorm, Sample, Teaching};
+pub use edge::{DRIFT_MAX, DRIFT_MAX_TIMES, EdgeNorm, Sample, Teaching};
 pub use norms::{Drift, Ended, NormOverflows, Norms, Reading};
 pub use scores::{SCORE_MIN, SIGNALS, Scores, signals_of};
 pub use view::Seen;

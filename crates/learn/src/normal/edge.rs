@@ -27,9 +27,11 @@ const LOOK_MAX: Duration = Duration::from_hours(1);
 const HOT_FROM: f64 = 1.0;
 const COLD_BELOW: f64 = 0.5;
 
-/// Drift from which on somebody must be told: ln 2.5. A week's base wanders by a few percent, and versions of both ends
+/// Drift from which on somebody is told, as a logarithm: ln 2.5. A week's base wanders by a few percent, and versions of both ends
 /// shift it by a fifth each, several in a row by a factor of two; an attacker must stay below.
 pub const DRIFT_MAX: f64 = 0.916_290_731_87;
+/// The same as a factor.
+pub const DRIFT_MAX_TIMES: f64 = 2.5;
 
 /// What was counted of an edge in one window.
 #[derive(Clone, Copy, Debug)]
