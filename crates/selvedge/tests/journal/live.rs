@@ -72,7 +72,8 @@ impl Place {
 
     /// The whole configuration, in which `GRPC`, `HTTP`, `API` and `WIRE` stand for free addresses.
     pub(crate) fn configured(text: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        // On the disk of the build, not in memory as `/tmp` may be: there is room there, and it is a disk.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let [grpc, http, api, wire] = free_addresses();
         let mut text = text.to_owned();
         for (word, address) in [("GRPC", grpc), ("HTTP", http), ("API", api), ("WIRE", wire)] {
