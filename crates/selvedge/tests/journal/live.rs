@@ -225,9 +225,15 @@ impl Sender {
     }
 }
 
-/// Spans with these trace ids as OTLP/JSON, of this size each.
+/// Spans with these trace ids as OTLP/JSON, of this size each, that end now.
 pub(crate) fn spans(traces: &[String], padding: usize) -> Vec<u8> {
-    let now = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()).unwrap();
+    spans_of(Duration::ZERO, traces, padding)
+}
+
+/// The same, of so long ago.
+pub(crate) fn spans_of(ago: Duration, traces: &[String], padding: usize) -> Vec<u8> {
+    let end = std::time::UNIX_EPOCH.elapsed().unwrap() - ago;
+    let now = u64::try_from(end.as_nanos()).unwrap();
     let padding = "x".repeat(padding);
     let spans: Vec<serde_json::Value> = traces
         .iter()

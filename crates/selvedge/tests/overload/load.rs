@@ -17,8 +17,7 @@ const TRACE: &str = "7ace7ace7ace7ace7ace7ace7ace7ace";
 const TIME: &str = "1111111111111111111";
 
 /// Little is kept, and that little soon given back: a test needs no more of a disk than `bytes_max`.
-pub(crate) const JOURNAL: &str =
-    "journal: {path: journal, replay: 0s, segment_bytes: 4194304, bytes_max: 268435456, checkpoint_interval: 2s}";
+pub(crate) const JOURNAL: &str = "journal: {path: journal, replay: 0s, segment_bytes: 4194304, bytes_max: 268435456, checkpoint_interval: 2s}";
 
 /// Each test of load has the machine for itself: beside one that takes all, half is not half.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
