@@ -52,6 +52,11 @@ pub enum SqlError {
         /// The limit.
         bytes_max: usize,
     },
+    /// Calls of functions nest so deep that reading them takes too long.
+    #[error(
+        "functions are nested too deep, or too many of them: take inner results out, with WITH or a subquery"
+    )]
+    TooDeep,
     /// The rows up to the limit were given; there are more.
     #[error("the result has more than {rows_max} rows; the first {rows_max} were given")]
     TooManyRows {
@@ -98,6 +103,7 @@ impl SqlError {
             Self::Invalid { .. } => "invalid_query",
             Self::NotReadOnly { .. } => "not_read_only",
             Self::TooLong { .. } => "statement_too_long",
+            Self::TooDeep => "statement_too_deep",
             Self::TooManyRows { .. } => "too_many_rows",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::TimedOut { .. } => "timed_out",
@@ -115,6 +121,7 @@ impl SqlError {
             Self::Invalid { .. } => "42000",
             Self::NotReadOnly { .. } => "25006",
             Self::TooLong { .. } | Self::TooManyRows { .. } => "54000",
+            Self::TooDeep => "54001",
             Self::OutOfMemory { .. } => "53200",
             Self::TimedOut { .. } => "57014",
             Self::Busy { .. } => "53300",

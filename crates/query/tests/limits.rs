@@ -56,6 +56,35 @@ async fn a_query_that_needs_too_much_memory_fails_and_the_next_one_works() {
     assert_eq!(count(&service, "SELECT count(*) FROM calls").await, 3_000);
 }
 
+/// Scenario: functions in functions, ended or not, each of which the parser reads twice for the one around it (found by fuzzing).
+/// Guarantees: what would take minutes to read is refused at once; what people write is not.
+#[tokio::test]
+async fn functions_that_nest_without_end_are_refused_before_they_are_read() {
+    let service = service(SqlConfig::default());
+    let nested =
+        |depth: usize| format!("SELECT {}1{} FROM calls LIMIT 1", "abs(".repeat(depth), ")".repeat(depth));
+    for (sql, code) in [
+        (nested(40), "statement_too_deep"),
+        (nested(10_000), "statement_too_deep"),
+        (format!("SELECT {}", "count(DISTINCT a, ".repeat(30)), "statement_too_deep"),
+        (
+            format!(
+                "SELECT {} FROM calls",
+                vec!["abs(abs(abs(abs(abs(abs(abs(abs(1))))))))"; 600].join(", ")
+            ),
+            "statement_too_deep",
+        ),
+        ("SELECT abs(abs(abs(".to_owned(), "syntax_error"),
+        ("SELECT 'abs(".to_owned(), "syntax_error"),
+        (")".repeat(100), "syntax_error"),
+    ] {
+        assert_eq!(collect(&service, &sql).await.unwrap_err().code(), code, "{}", &sql[..sql.len().min(80)]);
+    }
+    assert!(collect(&service, &nested(12)).await.is_ok());
+    let subqueries = format!("SELECT * FROM {}calls{} LIMIT 1", "(SELECT * FROM ".repeat(20), ")".repeat(20));
+    assert!(collect(&service, &subqueries).await.is_ok());
+}
+
 /// Scenario: a statement on which DataFusion 55.2 panics (found by fuzzing: a scalar subquery without columns).
 /// Guarantees: it is an error like any other, it holds nothing, and the next one works.
 #[tokio::test]

@@ -270,9 +270,10 @@ fn status(error: &SqlError) -> StatusCode {
         SqlError::Syntax { .. } | SqlError::Invalid { .. } => StatusCode::BAD_REQUEST,
         SqlError::NotReadOnly { .. } => StatusCode::FORBIDDEN,
         SqlError::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        SqlError::TooManyRows { .. } | SqlError::OutOfMemory { .. } | SqlError::Failed { .. } => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        SqlError::TooDeep
+        | SqlError::TooManyRows { .. }
+        | SqlError::OutOfMemory { .. }
+        | SqlError::Failed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         SqlError::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
         SqlError::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
         SqlError::Stopping => StatusCode::SERVICE_UNAVAILABLE,

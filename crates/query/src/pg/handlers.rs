@@ -28,7 +28,7 @@ use pgwire::messages::data::DataRow;
 use pgwire::types::format::FormatOptions;
 
 use crate::error::{Position, SqlError};
-use crate::guard::{self, STATEMENT_BYTES_MAX};
+use crate::guard;
 use crate::pg::catalog::PgCatalog;
 use crate::pg::settings::{self, Kind};
 use crate::pg::startup::{Startup, User};
@@ -94,10 +94,7 @@ impl PgSession {
 
     /// The statements of a text, rewritten where PostgreSQL's clients ask for what we have under another name.
     pub(crate) fn parse(&self, sql: &str) -> PgWireResult<Vec<ast::Statement>> {
-        if sql.len() > STATEMENT_BYTES_MAX {
-            let error = SqlError::TooLong { bytes: sql.len(), bytes_max: STATEMENT_BYTES_MAX };
-            return Err(errors::wire(&error, sql));
-        }
+        guard::measure(sql).map_err(|error| errors::wire(&error, sql))?;
         self.parser.parse(sql).map_err(|error| {
             // The parser alone does not tell the place; ours does.
             let ours = guard::parse(sql).err().filter(|ours| ours.code() == "syntax_error");
