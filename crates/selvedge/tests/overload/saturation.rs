@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use crate::live::*;
 use crate::load::*;
 
-/// Connections that together have more in flight than the process admits.
+/// Connections that together have far more in flight than the process admits: however slow a machine is, most are refused.
 const CONNECTIONS: u64 = 128;
+/// The largest request; those that are sent have a sixth of it.
+const REQUEST_MAX: u64 = 256 << 10;
 /// What it may have in flight: a little more than the largest request twice, as it must.
-const IN_FLIGHT_MAX: u64 = (2 << 20) + 1;
+const IN_FLIGHT_MAX: u64 = 2 * REQUEST_MAX + 1;
 /// What is kept for SQL, and what queries may take.
 const SQL_MAX: u64 = 64 << 20;
 /// All configured limits of memory below, and what a debug build of the program and its threads need beside.
@@ -31,8 +33,7 @@ fn twice_saturation_is_refused_retryably_and_costs_no_more_than_the_limits() {
         "receivers:
   otlp:
     protocols:
-      grpc: {{endpoint: \"GRPC\", max_recv_msg_size_mib: 1}}
-      http: {{endpoint: \"HTTP\", max_request_body_size: 1048576}}
+      http: {{endpoint: \"HTTP\", max_request_body_size: {REQUEST_MAX}}}
     bytes_in_flight_max: {IN_FLIGHT_MAX}
 serve: {{endpoint: \"API\"}}
 sql: {{endpoint: \"WIRE\", bytes_max: {SQL_MAX}, memory_max: {SQL_MAX}}}
