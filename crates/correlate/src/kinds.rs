@@ -108,6 +108,7 @@ pub(crate) fn blame(kind: FindingKind) -> Blame {
         | FindingKind::LogRate => Blame::Destination,
         FindingKind::OneSidedCall
         | FindingKind::TelemetryGap
+        | FindingKind::TelemetrySuppressed
         | FindingKind::Cardinality
         | FindingKind::PolicyDrift
         | FindingKind::PolicyUnenforced => Blame::Nobody,

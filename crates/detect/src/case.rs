@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use selvedge_learn::{Baselines, DestinationBaseline, EdgeBaseline, MeshBaseline, SourceBaseline};
-use selvedge_model::{CallShape, EdgeKey, EventTime, FindingKind, ShapeStats, Symbol, SymbolTable, Window};
+use selvedge_model::{
+    CallShape, EdgeKey, EventTime, FindingKind, Node, ShapeStats, Symbol, SymbolTable, Window,
+};
 
 use crate::draft::Draft;
 use crate::rules::RuleSet;
@@ -19,6 +21,13 @@ pub struct Context<'a> {
     pub now: EventTime,
     /// An approved baseline is being taken: nothing is judged.
     pub learning: bool,
+}
+
+impl Context<'_> {
+    /// What people call it.
+    pub(crate) fn node(&self, node: &Node) -> String {
+        node.endpoint(Symbol::NONE, self.symbols).label()
+    }
 }
 
 /// A shape of calls that is new on its edge in its window.

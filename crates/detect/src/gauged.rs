@@ -192,8 +192,7 @@ fn grown(reading: &GaugeReading, floor_ms: u64) -> Option<(String, String)> {
 }
 
 fn ends(cx: &Context<'_>, edge: &EdgeKey) -> (String, String) {
-    let label = |node: Node| node.endpoint(Symbol::NONE, cx.symbols).label();
-    (label(edge.source), label(edge.destination))
+    (cx.node(&edge.source), cx.node(&edge.destination))
 }
 
 /// `p50`, `p99`; `p999` is the 99.9th percentile.

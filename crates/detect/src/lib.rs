@@ -28,6 +28,7 @@ mod rules;
 mod scan;
 mod statistics;
 mod stories;
+mod suppressed;
 mod telemetry;
 mod transport;
 mod volume;

@@ -293,6 +293,15 @@ parameters! {
         /// Part of the warning budget that false findings of this kind may take.
         budget_share: Share,
     }
+    /// A proxy counts requests and no longer tells of them.
+    telemetry_suppressed: TelemetrySuppressed {
+        /// Requests counted in five minutes.
+        requests_min: Count,
+        /// Share of them with a record, below which records are missing.
+        share_max: Share,
+        /// Share of all workloads whose records are missing at once, above which it is told as one.
+        common_share_min: Share,
+    }
     /// Telemetry that a strict receiver would have thrown away.
     malformed_telemetry: MalformedTelemetry {}
     /// Somebody invents names faster than they can be kept.

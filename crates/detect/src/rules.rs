@@ -81,6 +81,7 @@ shipped! {
     "policy_unenforced.yml",
     "one_sided_call.yml",
     "telemetry_gap.yml",
+    "telemetry_suppressed.yml",
     "malformed_telemetry.yml",
     "cardinality.yml",
     "log_template_new.yml",

@@ -283,6 +283,7 @@ impl Pipeline {
             Overload::new("findings_per_window", "count_only", told.findings),
             Overload::new("detector_windows", "oldest_window_first", told.windows),
             Overload::new("gauges", "keep_known", self.measured.gauges().refused()),
+            Overload::new("ledger", "keep_known", self.measured.counts_refused()),
             Overload::new("frozen_edges", "stay_frozen", told.frozen),
             Overload::new("followed_callers", "keep_known", told.unfollowed),
             Overload::new("hot_edges", "stay_cold", norms.hot),
@@ -375,12 +376,9 @@ impl Pipeline {
                 self.baselines.learn(*window, *key, edge, &flagged, provenance, symbols);
             }
             self.baselines.finish_window(*window);
-            findings.extend(self.measured.finish(
-                &mut self.detector,
-                (symbols, now, learning),
-                *window,
-                &metrics,
-            ));
+            let told = (symbols, now, learning);
+            findings.extend(self.measured.audit(&self.detector, told, (*window, &refs), &metrics));
+            findings.extend(self.measured.finish(&mut self.detector, told, *window, &metrics));
             self.detector.window_done(*window);
             self.stats.windows += 1;
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{
     CallShape, EdgeKey, EdgeWindow, EventTime, Fate, GaugeKey, GaugePoint, LogHistogram, Meaning,
-    MetricPoint, MetricValue, Node, Party, Reported, ShapeStats, Side, Temporality, Window,
+    MetricPoint, MetricValue, Node, Party, Reported, ShapeStats, Side, SideCount, Temporality, Window,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,8 @@ pub struct MeasuredWindow {
     pub edges: Vec<(EdgeKey, EdgeWindow)>,
     /// One point of each gauge: the median of its replicas.
     pub gauges: Vec<GaugePoint>,
+    /// What each side counted, whether calls tell of the edge or not; of times that are past.
+    pub counts: Vec<SideCount>,
 }
 
 impl MeasuredWindow {
@@ -161,6 +163,8 @@ impl MeasuredEdges {
         let mut measured = MeasuredWindow::default();
         let mut edges: BTreeMap<EdgeKey, [Option<Counted>; 2]> = BTreeMap::new();
         for ((edge, side), counted) in open.sides {
+            let (at, requests) = (counted.first, counted.requests());
+            measured.counts.push(SideCount { edge, side, at, requests });
             edges.entry(edge).or_default()[usize::from(side == Side::Server)] = Some(counted);
         }
         for (edge, [client, server]) in edges {
@@ -306,6 +310,14 @@ impl Open {
 }
 
 impl Counted {
+    /// A counter counts; without one the histogram does.
+    fn requests(&self) -> u64 {
+        match self.counted.is_empty() {
+            true => self.timed.values().map(LogHistogram::count).sum(),
+            false => self.counted.values().sum(),
+        }
+    }
+
     /// As if calls had been counted: a counter counts, a histogram times; without a counter the histogram counts, too.
     fn into_window(mut self, side: Side) -> EdgeWindow {
         if self.counted.is_empty() {

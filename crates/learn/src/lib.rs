@@ -6,7 +6,7 @@
 //! flood of invented names can neither grow memory nor push out what is known.
 //! Depends on `model`. Start reading at `baselines.rs`, then `edge.rs`, `mesh.rs`, `routes.rs`;
 //! what an edge counts in a window is in `normal.rs`,
-//! what a gauge shows in `gauges.rs`.
+//! what a gauge shows in `gauges.rs`, what counters say of records in `ledger.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ mod config;
 mod edge;
 pub mod gauges;
 mod identity;
+pub mod ledger;
 pub mod logs;
 mod mesh;
 pub mod normal;

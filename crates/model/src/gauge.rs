@@ -1,4 +1,4 @@
-//! Gauges: points that stand alone, of an edge as one side sees it, or of a workload.
+//! What metrics say: gauges, which are points that stand alone, and what one side of an edge counted.
 
 use crate::edge::EdgeKey;
 use crate::observation::Side;
@@ -34,6 +34,19 @@ pub struct GaugePoint {
     pub duration: bool,
     /// Only of use beside the same of the other side: by itself it is counted otherwise.
     pub beside_only: bool,
+}
+
+/// Requests of an edge that one side's counter speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideCount {
+    /// The edge.
+    pub edge: EdgeKey,
+    /// Whose proxy counts.
+    pub side: Side,
+    /// When they were, as near as the counter tells.
+    pub at: EventTime,
+    /// How many.
+    pub requests: u64,
 }
 
 impl GaugeKey {

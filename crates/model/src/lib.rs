@@ -34,7 +34,7 @@ pub use edge::{Edge, EdgeKey, Endpoint, Node};
 pub use edge_window::{EdgeWindow, Exemplar, ShapeStats};
 pub use fate::{Fate, FateLedger, SignalKind};
 pub use finding::{Evidence, Finding, FindingKind, Severity};
-pub use gauge::{GaugeKey, GaugePoint};
+pub use gauge::{GaugeKey, GaugePoint, SideCount};
 pub use histogram::LogHistogram;
 pub use id::{RequestId, SpanId, TraceId};
 pub use incident::{Calibration, Incident, IncidentStatus, QuarantineRef, Suspect};

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use common::{after, at_rate};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value as Number};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use selvedge_model::{EventTime, SignalKind, Window};
@@ -84,6 +86,28 @@ fn spans(frames: &[Frame]) -> Vec<Span> {
     resources.flat_map(|spans| spans.scope_spans).flat_map(|scope| scope.spans).collect()
 }
 
+/// What callers' sidecars counted in the end, by caller, cluster, metric and class of the answer.
+fn counted(frames: &[Frame]) -> BTreeMap<[String; 4], i64> {
+    let frames = frames.iter().filter(|frame| frame.signal == SignalKind::Metrics);
+    let requests = frames.map(|frame| ExportMetricsServiceRequest::decode(&frame.payload[..]).unwrap());
+    let mut counted = BTreeMap::new();
+    for metrics in requests.flat_map(|request| request.resource_metrics) {
+        let of = text(&metrics.resource.unwrap().attributes, "service.name").to_owned();
+        for metric in metrics.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
+            let Some(Data::Sum(sum)) = metric.data else { panic!("{} is no sum", metric.name) };
+            assert!(sum.is_monotonic && sum.aggregation_temporality == 2);
+            for point in sum.data_points {
+                let labels = ["envoy.cluster_name", "envoy.response_code_class"];
+                let [cluster, class] = labels.map(|label| text(&point.attributes, label).to_owned());
+                let Some(Number::AsInt(count)) = point.value else { panic!("{cluster} counts nothing") };
+                let before = counted.insert([of.clone(), cluster, metric.name.clone(), class], count);
+                assert!(before.is_none_or(|before| before <= count), "a counter counts up");
+            }
+        }
+    }
+    counted
+}
+
 fn is(record: &LogRecord, key: &str, value: &str) -> bool {
     text(&record.attributes, key) == value
 }
@@ -96,7 +120,8 @@ fn every_call_is_two_log_records_and_two_spans_with_its_numbers() {
     assert_eq!(run.told.calls, run.calls.len() as u64);
     assert_eq!((logs.len(), spans.len()), (2 * run.calls.len(), 2 * run.calls.len()));
     assert_eq!(run.told.records, 4 * run.told.calls);
-    assert_eq!(run.frames.iter().map(|frame| frame.records).sum::<usize>(), logs.len() + spans.len());
+    let records = run.frames.iter().filter(|frame| frame.signal != SignalKind::Metrics);
+    assert_eq!(records.map(|frame| frame.records).sum::<usize>(), logs.len() + spans.len());
     let inbound: BTreeMap<&[u8], &LogRecord> = logs
         .iter()
         .filter(|(_, log)| is(log, "mesh.reporter", "inbound"))
@@ -233,6 +258,16 @@ fn suppressed_records_are_missing_on_both_sides() {
     assert_eq!(missing, usual.calls.iter().filter(during).count() as u64);
     assert!(missing > 0);
     assert_eq!(logs(&suppressed.frames).len() as u64, 2 * suppressed.told.calls);
+    let counts = counted(&suppressed.frames);
+    assert_eq!(counts, counted(&usual.frames), "counters go on");
+    let inside = usual.calls.iter().filter(|simulated| !simulated.call.edge.external);
+    assert_eq!(counts.values().sum::<i64>(), i64::try_from(inside.count()).unwrap());
+    let errors = |[_, _, _, class]: &[String; 4]| class == "5";
+    let failed = usual.calls.iter().filter(|simulated| simulated.call.shape.status >= 500);
+    assert_eq!(
+        counts.iter().filter(|(of, _)| errors(of)).map(|(_, count)| count).sum::<i64>(),
+        i64::try_from(failed.count()).unwrap()
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use selvedge_detect::{Context, Detector};
 use selvedge_join::MeasuredWindow;
 use selvedge_learn::gauges::Gauges;
+use selvedge_learn::ledger::Ledger;
 use selvedge_learn::normal::{Ended, Norms};
 use selvedge_learn::{Baselines, LearnConfig, Provenance};
 use selvedge_model::{EdgeKey, EdgeWindow, EventTime, Finding, Node, SymbolTable, Window};
@@ -22,11 +23,16 @@ const SHARE: usize = 4;
 pub(super) struct Measured {
     baselines: Baselines,
     gauges: Gauges,
+    ledger: Ledger,
 }
 
 impl Measured {
     pub(super) fn new(config: &LearnConfig) -> Self {
-        Self { baselines: Baselines::new(share(config)), gauges: Gauges::default() }
+        Self {
+            baselines: Baselines::new(share(config)),
+            gauges: Gauges::default(),
+            ledger: Ledger::default(),
+        }
     }
 
     /// Takes the limits of `config`, as after a restart with another configuration.
@@ -51,6 +57,25 @@ impl Measured {
     pub(super) fn gap(&mut self) {
         self.baselines.norms_mut().gap();
         self.gauges.gap();
+        self.ledger.gap();
+    }
+
+    /// Sides whose counts found no room.
+    pub(super) fn counts_refused(&self) -> u64 {
+        self.ledger.refused()
+    }
+
+    /// Lays what was counted beside the calls that were recorded, and tells whose records are missing.
+    pub(super) fn audit(
+        &mut self,
+        detector: &Detector,
+        (symbols, now, learning): (&SymbolTable, EventTime, bool),
+        (window, calls): (Window, &[(EdgeKey, &EdgeWindow)]),
+        metrics: &MeasuredWindow,
+    ) -> Vec<Finding> {
+        let audited = self.ledger.note(window, &metrics.counts, calls, &detector.ledger_bounds());
+        let cx = Context { symbols, baselines: &self.baselines, now, learning };
+        detector.judge_records(&cx, &audited)
     }
 
     /// How far the edges of a window are from normal.

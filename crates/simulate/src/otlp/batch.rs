@@ -71,7 +71,7 @@ fn frame(
     (sender, channel): (&Sender, Channel),
     emitted: impl Iterator<Item = Emitted>,
 ) -> Frame {
-    let resource = Some(dialect.resource(sender, channel));
+    let resource = Some(dialect.resource(sender, Some(channel)));
     let (mut spans, mut log_records) = (Vec::new(), Vec::new());
     for emitted in emitted {
         match emitted.record {

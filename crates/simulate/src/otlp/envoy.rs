@@ -288,12 +288,12 @@ impl Dialect {
         }
     }
 
-    pub(super) fn resource(&self, sender: &Sender, channel: Channel) -> Resource {
+    pub(super) fn resource(&self, sender: &Sender, channel: Option<Channel>) -> Resource {
         let log = match channel {
-            Channel::Outbound => Some("mesh_outbound"),
-            Channel::Inbound => Some("mesh_inbound"),
-            Channel::Connections => Some("mesh_connection"),
-            Channel::Spans => None,
+            Some(Channel::Outbound) => Some("mesh_outbound"),
+            Some(Channel::Inbound) => Some("mesh_inbound"),
+            Some(Channel::Connections) => Some("mesh_connection"),
+            Some(Channel::Spans) | None => None,
         };
         let Sender { namespace, name } = sender;
         let mut attributes: Attributes = match log {
@@ -320,7 +320,7 @@ impl Dialect {
 }
 
 impl Sender {
-    fn of(workload: Workload<'_>) -> Self {
+    pub(super) fn of(workload: Workload<'_>) -> Self {
         Self { namespace: workload.namespace.to_owned(), name: workload.name.to_owned() }
     }
 }

@@ -1,5 +1,5 @@
-//! The messages of OTLP 1.x that two sidecars send, with the fields that they fill
-//! (`opentelemetry/proto/{logs,trace,common,resource}/v1` of opentelemetry-proto). The published crate of them links an
+//! The messages of OTLP 1.x that sidecars send, with the fields that they fill
+//! (`opentelemetry/proto/{logs,trace,metrics,common,resource}/v1` of opentelemetry-proto). The published crate of them links an
 //! RPC stack, which a pure crate must not; tests decode what is written here with that crate.
 
 use prost::Message;
@@ -83,6 +83,60 @@ pub(super) struct Span {
     #[prost(fixed64, tag = "8")]
     pub(super) end_time_unix_nano: u64,
     #[prost(message, repeated, tag = "9")]
+    pub(super) attributes: Vec<KeyValue>,
+}
+
+/// `ExportMetricsServiceRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ExportMetrics {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) resource_metrics: Vec<ResourceMetrics>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ResourceMetrics {
+    #[prost(message, optional, tag = "1")]
+    pub(super) resource: Option<Resource>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) scope_metrics: Vec<ScopeMetrics>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ScopeMetrics {
+    #[prost(message, repeated, tag = "2")]
+    pub(super) metrics: Vec<Metric>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Metric {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    /// A member of a `oneof`.
+    #[prost(message, optional, tag = "7")]
+    pub(super) sum: Option<Sum>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Sum {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) data_points: Vec<NumberPoint>,
+    #[prost(int32, tag = "2")]
+    pub(super) aggregation_temporality: i32,
+    #[prost(bool, tag = "3")]
+    pub(super) is_monotonic: bool,
+}
+
+/// `NumberDataPoint`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct NumberPoint {
+    #[prost(fixed64, tag = "2")]
+    pub(super) start_time_unix_nano: u64,
+    #[prost(fixed64, tag = "3")]
+    pub(super) time_unix_nano: u64,
+    /// A member of a `oneof`: written also when it is zero.
+    #[prost(sfixed64, optional, tag = "6")]
+    pub(super) as_int: Option<i64>,
+    #[prost(message, repeated, tag = "7")]
     pub(super) attributes: Vec<KeyValue>,
 }
 

@@ -12,6 +12,7 @@ use super::batch::{Buffers, Frame};
 use super::call::{
     Asked, Callee, Connection, Exchange, Issued, Refusal, Refused, ToldBy, Traced, Workload, request_id,
 };
+use super::counters::Counters;
 use super::envoy::Dialect;
 use crate::draw::mixed;
 use crate::mesh::{Mesh, WindowOf};
@@ -49,6 +50,7 @@ pub struct Told {
 pub struct Teller {
     dialect: Dialect,
     buffers: Buffers,
+    counters: Counters,
     /// By the name of a service, its index.
     services: BTreeMap<Symbol, usize>,
     /// By service: its sidecar is silent in this window.
@@ -64,6 +66,7 @@ impl Teller {
         Self {
             dialect: Dialect { trust_domain: TRUST_DOMAIN.to_owned() },
             buffers: Buffers::default(),
+            counters: Counters::default(),
             services: nodes.iter().enumerate().map(|(index, node)| (node.workload, index)).collect(),
             silent: vec![false; nodes.len()],
             told: Told::default(),
@@ -90,10 +93,17 @@ impl Teller {
         for (spec, of) in mesh.edges().iter().zip(of) {
             self.silent[spec.callee] = !of.heartbeat;
         }
+        let symbols = signals.symbols();
         for simulated in calls {
-            self.tell(simulated, signals.symbols());
+            self.tell(simulated, symbols);
+        }
+        for simulated in signals.suppressed() {
+            self.count(&simulated.call);
         }
         self.buffers.flushed(&self.dialect, window.end, out);
+        let (services, told) = (&self.services, &self.silent);
+        let silent = |caller: Node| services.get(&caller.workload).is_some_and(|&service| told[service]);
+        self.counters.export((window.start, window.end), (&self.dialect, symbols), silent, out);
     }
 
     /// Appends what is still in the buffers.
@@ -104,16 +114,20 @@ impl Teller {
     fn tell(&mut self, simulated: &SimulatedCall, symbols: &SymbolTable) {
         let SimulatedCall { call, .. } = simulated;
         let told_by = self.told_by(call);
-        if !told_by.caller && !told_by.callee {
-            self.told.untold += 1;
-            return;
-        }
         let (caller, callee) =
             (workload(call.edge.source, symbols), workload(call.edge.destination, symbols));
         let presented = named_by(symbols.resolve(call.shape.source_principal)).unwrap_or(caller);
         let issued = issued(presented, call.end);
         let span = u64::from_be_bytes(call.span_id.0);
-        if presented != caller && span.is_multiple_of(2) && told_by.callee {
+        let refused = presented != caller && span.is_multiple_of(2) && told_by.callee;
+        if !refused {
+            self.count(call);
+        }
+        if !told_by.caller && !told_by.callee {
+            self.told.untold += 1;
+            return;
+        }
+        if refused {
             let (refusal, id, at) = (Refusal::UnknownIssuer, span % PLACES, call.end.before(REFUSED_FOR));
             let refused = Refused { callee, claimed: presented, refusal, issued, id, at };
             self.told.refused += 1;
@@ -151,6 +165,13 @@ impl Teller {
         self.told.calls += 1;
         self.told.records += emitted.len() as u64;
         self.buffers.add(emitted);
+    }
+
+    /// The caller's sidecar, where there is one, counts what it passes on, whatever becomes of its records.
+    fn count(&mut self, call: &Call) {
+        if call.shape.reported != Reported::ServerOnly && !call.edge.external {
+            self.counters.count(call.edge.source, call.edge.destination, call.shape.status);
+        }
     }
 
     /// A sidecar tells of a call unless there is none or it is silent in this window.

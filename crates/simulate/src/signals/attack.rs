@@ -257,12 +257,15 @@ impl Signals {
             let call = self.attack_call(&step, out);
             out.push(call);
         }
+        self.suppressed.clear();
         for place in 0..self.scenarios.len() {
             let scenario = &self.scenarios[place];
             let Attack::SuppressedTelemetry { edge, share } = scenario.attack else { continue };
             if scenario.start <= window.start && window.start < scenario.end {
                 let draw = &mut self.step_draw;
-                out.retain(|simulated| simulated.edge != Some(edge) || !draw.chance(share));
+                let kept_back =
+                    out.extract_if(.., |simulated| simulated.edge == Some(edge) && draw.chance(share));
+                self.suppressed.extend(kept_back);
             }
         }
     }

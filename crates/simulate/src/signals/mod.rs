@@ -92,6 +92,7 @@ pub struct Signals {
     pairs: BTreeSet<(usize, usize)>,
     labels_seen: usize,
     steps: Vec<Step>,
+    suppressed: Vec<SimulatedCall>,
     scenarios: Vec<Scenario>,
     /// By service and route: places in the window's calls.
     arrived: Vec<Vec<Vec<u32>>>,
@@ -132,6 +133,7 @@ impl Signals {
             extra: Vec::new(),
             labels_seen: 0,
             steps: Vec::new(),
+            suppressed: Vec::new(),
             scenarios: Vec::new(),
             arrived,
             untold: 0,
@@ -148,6 +150,12 @@ impl Signals {
         let seed = crate::draw::mixed(number);
         self.attack_draw = Draw::new(seed, Purpose::Attack, 0);
         self.step_draw = Draw::new(seed, Purpose::Attack, 1);
+    }
+
+    /// Calls of the last window whose records somebody keeps back.
+    #[must_use]
+    pub fn suppressed(&self) -> &[SimulatedCall] {
+        &self.suppressed
     }
 
     /// The names behind the symbols of the calls.
