@@ -190,10 +190,9 @@ fn names_that_nobody_uses_any_more_make_room() {
 #[test]
 fn a_clock_that_is_too_far_ahead_to_be_believed_is_known_to_be_ahead() {
     let frames = quiet().frames();
-    let early = frames.iter().map(|frame| RawFrame {
-        observed: frame.observed.before(Duration::from_hours(1)),
-        ..frame.clone()
-    });
+    let early = frames
+        .iter()
+        .map(|frame| RawFrame { observed: frame.observed.before(Duration::from_hours(1)), ..frame.clone() });
     let mut pipeline = pipeline();
     feed(&mut pipeline, &early.collect::<Vec<_>>());
     for name in ["web", "cart", "ledger"] {
