@@ -6,6 +6,7 @@
 
 use selvedge_decode::{Encoding, route_template};
 use selvedge_model::SignalKind;
+use selvedge_testkit::field;
 
 use crate::otlp::forgetful;
 
@@ -68,7 +69,7 @@ pub fn records(input: &[u8]) {
             None => {}
         }
     }
-    let list = |number: u8| attributes.iter().flat_map(|one| field(number, one)).collect::<Vec<u8>>();
+    let list = |number| attributes.iter().flat_map(|one| field(number, one)).collect::<Vec<u8>>();
     let start = crate::otlp::NOW.0 - 5_000_000;
     let fixed = |number: u8| [&[number << 3 | 1][..], &start.to_le_bytes()].concat();
     let signal = SignalKind::ALL[usize::from(first & 3) % SignalKind::ALL.len()];
@@ -93,12 +94,4 @@ pub fn records(input: &[u8]) {
 /// A `KeyValue` whose value is these bytes as a string, UTF-8 or not.
 fn attribute(name: &str, value: &[u8]) -> Vec<u8> {
     [field(1, name.as_bytes()), field(2, &field(1, value))].concat()
-}
-
-/// A length-delimited field.
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![number << 3 | 2];
-    prost::encoding::encode_varint(content.len() as u64, &mut bytes);
-    bytes.extend_from_slice(content);
-    bytes
 }

@@ -122,7 +122,7 @@ impl Calibration {
     }
 
     /// By which factor an edge must have left its trusted level to wake somebody: further than others did when nothing was
-    /// wrong, and by [`DRIFT_MAX_TIMES`] at least.
+    /// wrong, by [`DRIFT_MAX_TIMES`] at least, and by five at most.
     #[must_use]
     pub fn drift_bar(&self) -> f64 {
         self.drifts.bar(self.budgets.pages_a_week, DRIFT_MAX_TIMES)
@@ -130,8 +130,7 @@ impl Calibration {
 
     /// Takes in by which factors edges had drifted when this day ended, after they were judged.
     pub fn observe_drifts(&mut self, end: EventTime, drifts: impl Iterator<Item = f64>) {
-        let (day, bar) = (end.0 / DAY_NANOS, self.drift_bar());
-        self.drifts.observe(day, drifts, bar);
+        self.drifts.observe(end.0 / DAY_NANOS, drifts);
     }
 
     /// Adds one block of one edge: the largest score of each class in an hour (quick) or a day (slow). Not those of

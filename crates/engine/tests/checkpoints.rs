@@ -19,7 +19,7 @@ fn updating() -> bool {
     std::env::var_os("UPDATE_GOLDEN").is_some()
 }
 
-/// A stream with an edge that is new, a call that is open, and an incident.
+/// A stream with an edge that is new, a call that is open, an incident, and an open window in which something was told.
 fn known() -> Pipeline {
     let mut pipeline = fresh(1);
     let mut traffic = Traffic::seeded(11);
@@ -27,6 +27,8 @@ fn known() -> Pipeline {
     traffic.send(Request::along("courier -> ledger").plaintext());
     traffic.repeat(20, "web -> cart -> ledger");
     traffic.wait(Duration::from_secs(30));
+    traffic.send(Request::along("courier -> cart").plaintext());
+    traffic.wait(Duration::from_secs(3));
     traffic.send(Request::along("web -> cart"));
     take(&mut pipeline, &traffic.frames());
     pipeline

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use selvedge_engine::{Effect, Encoding, EngineConfig, Pipeline, RawBatch, RuleSet};
 use selvedge_model::{EventTime, Fate, Finding, FindingKind, ObservedTime, SignalKind, SteadyTime, TraceId};
-use selvedge_testkit::{RawFrame, Request, Traffic};
+use selvedge_testkit::{RawFrame, Request, Traffic, field};
 
 /// Some moment in late 2026, in nanoseconds.
 const NOW: u64 = 1_795_467_355_000_000_000;
@@ -83,18 +83,6 @@ fn names_inventor(findings: &[Finding], workload: &str) -> bool {
     cardinality
         .flat_map(|finding| &finding.evidence)
         .any(|fact| fact.name == "most_sent_by" && fact.observed.contains(workload))
-}
-
-fn field(number: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut length = payload.len();
-    while length >= 0x80 {
-        out.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
-        length >>= 7;
-    }
-    out.push(u8::try_from(length).unwrap());
-    out.extend_from_slice(payload);
-    out
 }
 
 fn attribute(key: &str, value: &str) -> Vec<u8> {

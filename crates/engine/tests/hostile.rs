@@ -10,6 +10,7 @@ use std::time::Duration;
 use selvedge_engine::{Engine, EngineConfig, Pipeline, RuleSet, Snapshot};
 use selvedge_model::{Fate, ObservedTime, SignalKind, SteadyTime};
 use selvedge_receive::{Clock, OtlpSection, ReceiveConfig, Receivers};
+use selvedge_testkit::field;
 use tokio_util::sync::CancellationToken;
 
 /// A fixed moment in late 2026, in nanoseconds.
@@ -47,18 +48,6 @@ fn case(name: &'static str, content_type: &'static str, body: Vec<u8>, status: u
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
-
-fn field(number: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut length = payload.len();
-    while length >= 0x80 {
-        out.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
-        length >>= 7;
-    }
-    out.push(u8::try_from(length).unwrap());
-    out.extend_from_slice(payload);
-    out
-}
 
 /// A request with one good span.
 fn good_span(trace: u8) -> Vec<u8> {

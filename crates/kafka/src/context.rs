@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 use selvedge_receive::KafkaStats;
@@ -85,8 +85,9 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.stats.errors.add(1);
-        // That one connection broke is in librdkafka's log, which does not repeat itself.
-        if error == KafkaError::Global(rdkafka::error::RDKafkaErrorCode::BrokerTransportFailure) {
+        // That connections break is in librdkafka's log, which does not repeat itself; this comes with every attempt.
+        let away = [RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::AllBrokersDown];
+        if away.into_iter().any(|code| error == KafkaError::Global(code)) {
             return;
         }
         tracing::warn!(%error, reason = %self.log.clean(reason), "Kafka");
@@ -119,7 +120,7 @@ impl ConsumerContext for Context {
                 }));
             }
             // Nothing was stored since the last one.
-            Err(KafkaError::ConsumerCommit(rdkafka::error::RDKafkaErrorCode::NoOffset)) => {}
+            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             Err(error) => {
                 self.stats.commit_failures.add(1);
                 tracing::warn!(%error, "offsets were not committed; they will be with the next commit");

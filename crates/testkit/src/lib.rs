@@ -24,3 +24,4 @@ pub use rng::Rng;
 pub use statement::Statement;
 pub use strip::without;
 pub use traffic::{Refusal, Request, Traffic};
+pub use wire::field;

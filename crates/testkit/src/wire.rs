@@ -46,6 +46,14 @@ pub(crate) fn put(out: &mut Vec<u8>, number: u64, content: &[u8]) {
     out.extend(content);
 }
 
+/// A length-delimited field as it stands in a message: for requests that no library would write.
+#[must_use]
+pub fn field(number: u64, content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put(&mut out, number, content);
+    out
+}
+
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0_u64;
     for (at, byte) in bytes.iter().enumerate().take(10) {

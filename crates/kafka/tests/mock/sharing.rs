@@ -10,8 +10,9 @@ const MIB: u64 = 1 << 20;
 const SPANS: &str = "otlp_spans";
 const PARTITIONS: i32 = 4;
 
-/// Guarantees: when a member comes or goes, its partitions move, and no message is lost. What was taken over in that moment
-/// may be read again, when the group goes on before its commit: less than what came since the move before.
+/// Guarantees: when a member comes or goes, its partitions move, and no message is lost. The mock refuses commits for as long
+/// as it moves partitions (a broker takes them until the new assignment is out), so what was taken over meanwhile may be read
+/// again: less than what came since the move before.
 #[tokio::test]
 async fn partitions_move_between_two_members_and_no_message_is_lost() {
     let bench = Bench::new(&[(SPANS, PARTITIONS)]);

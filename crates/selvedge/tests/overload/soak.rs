@@ -92,6 +92,9 @@ fn half_load_goes_on_without_end_and_nothing_grows() {
         place.metric("selvedge_signals_total", "traces") == accepted * SPANS
     });
     assert_eq!(place.metric("selvedge_fates", "traces"), accepted * SPANS, "each has one fate");
+    for lost in ["late", "evicted", "rejected", "unmatched"] {
+        assert_eq!(place.metric("selvedge_fates", &format!("fate=\"{lost}\"")), 0, "{lost}");
+    }
     assert_eq!(place.metric("selvedge_checkpoints_total", "failed"), 0);
     assert!(place.metric("selvedge_checkpoints_total", "written") > 0);
     assert!(place.metric("selvedge_journal_bytes", "") <= 256 << 20);
