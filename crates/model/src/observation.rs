@@ -134,7 +134,7 @@ pub enum Timing {
     Own,
     /// Ours, by its arrival: the sender gave none.
     Absent,
-    /// Ours, by its arrival: the sender's was ahead of it by so many whole seconds, too far to be believed.
+    /// Ours, by its arrival: the sender's was ahead of it by so many seconds (rounded up), too far to be believed.
     Ahead(u32),
 }
 

@@ -66,7 +66,7 @@ impl Extent {
             return Ok(self);
         }
         let timing = if self.start.present() {
-            Timing::Ahead(whole_seconds(self.end.since(EventTime(observed.0))))
+            Timing::Ahead(seconds_up(self.end.since(EventTime(observed.0))))
         } else {
             Timing::Absent
         };
@@ -76,8 +76,9 @@ impl Extent {
     }
 }
 
-fn whole_seconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+/// Rounded up, so that what is past the bound by a part of a second is seen to be past it.
+fn seconds_up(duration: Duration) -> u32 {
+    u32::try_from(duration.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX)
 }
 
 /// One point in time: a metric point's, or the arrival when it is missing or far ahead of our clock.
@@ -223,8 +224,11 @@ mod tests {
     fn a_clock_far_ahead_or_no_clock_gives_the_time_of_arrival() {
         let ahead = NOW + 3_600_000_000_000;
         let extent = Extent::between(ahead, ahead + 7, ObservedTime(NOW));
-        let timing = Timing::Ahead(3_600);
+        let timing = Timing::Ahead(3_601);
         assert_eq!(extent, Ok(Extent { start: EventTime(NOW - 7), end: EventTime(NOW), timing }));
+        let (bound, beyond) = (NOW + 10_000_000_000, NOW + 10_000_000_001);
+        let timing = |end| Extent::between(end, end, ObservedTime(NOW)).map(|extent| extent.timing);
+        assert_eq!([timing(bound), timing(beyond)], [Ok(Timing::Own), Ok(Timing::Ahead(11))]);
         let timing = Timing::Absent;
         let extent = Extent::between(0, 0, ObservedTime(NOW));
         assert_eq!(extent, Ok(Extent { start: EventTime(NOW), end: EventTime(NOW), timing }));
