@@ -102,7 +102,9 @@ fn judge(
     settings: &JournalSettings,
     now: ObservedTime,
 ) -> Vec<Check> {
-    let found: Vec<Found> = kept.iter().filter_map(Kept::found).collect();
+    let mut found: Vec<Found> = kept.iter().filter_map(Kept::found).collect();
+    // As `Folder::list` has them: people may have named a file otherwise.
+    found.sort_by_key(|one| (one.head.position, one.head.taken_unix_nano));
     let read = |one: &Found| {
         let of = kept.iter().find(|kept| kept.path == one.path);
         of.expect("what was found was found among these").read()
@@ -236,6 +238,10 @@ mod tests {
         let start = |kept: &[Kept]| judged(kept).last().unwrap().text.clone();
         // Back from 35 is 23: a start goes on from 20, whether or not the newest one can be read. Back from 30 were 18.
         assert!(start(&[whole(15), whole(20), whole(30), damaged(35)]).contains("c20"));
+        assert!(
+            start(&[damaged(35), whole(15), whole(20), whole(30)]).contains("c20"),
+            "whatever they are named"
+        );
         // One of a newer part ends a start that comes to it, and no other.
         let checks = judged(&[whole(15), whole(20), whole(30), newer(35)]);
         assert_eq!((checks[3].level, checks.len()), (Level::Warn, 5), "{checks:?}");

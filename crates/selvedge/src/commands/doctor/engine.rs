@@ -132,8 +132,9 @@ pub(super) fn is_ours(url: &str, endpoint: SocketAddr) -> bool {
 
 /// Said when another engine was asked: what of the report is not of its machine.
 pub(super) fn elsewhere(endpoint: SocketAddr) -> Check {
-    let text =
-        format!("what follows is about this machine and its API at {endpoint}, which is not the one asked");
+    let text = format!(
+        "not that of the engine asked: all below but its reporters is of this machine, with the API at {endpoint}"
+    );
     Check::unknown("machine", text).advise("run the doctor beside that engine, with its configuration file")
 }
 
