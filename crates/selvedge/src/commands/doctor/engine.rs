@@ -1,6 +1,6 @@
 //! The running engine, asked over its API.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use selvedge_act::reporter_document::ReporterDocument;
@@ -123,7 +123,8 @@ pub(super) fn is_ours(url: &str, endpoint: SocketAddr) -> bool {
     let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
     let host = host.trim_matches(['[', ']']);
     let is_same = match host.parse::<IpAddr>() {
-        Ok(ip) if endpoint.ip().is_unspecified() => ip.is_loopback() || ip.is_unspecified(),
+        // Every address of this machine; one of another cannot be bound.
+        Ok(ip) if endpoint.ip().is_unspecified() => UdpSocket::bind((ip, 0)).is_ok(),
         Ok(ip) => ip == endpoint.ip(),
         Err(_) => host == "localhost" && (endpoint.ip().is_unspecified() || endpoint.ip().is_loopback()),
     };
@@ -150,6 +151,7 @@ mod tests {
             assert!(ours(url, "127.0.0.1:4319") && ours(url, "0.0.0.0:4319"), "{url}");
         }
         assert!(ours("http://[::1]:4319", "[::1]:4319") && ours("http://[::1]:4319", "[::]:4319"));
+        assert!(!ours("http://192.0.2.7:4319", "0.0.0.0:4319"), "an address that no machine has");
         for url in
             ["http://127.0.0.1:4320", "http://10.0.0.7:4319", "http://mesh.example:4319", "http://localhost"]
         {

@@ -124,7 +124,7 @@ fn crowded(scene: &Scene<'_>) -> Option<Check> {
         count => format!("no room for more workloads: {count} records and edges are counted for nobody here"),
     };
     Some(Check::warn("room", text).advise(
-        "find out who sends so many names (the table has the fullest; findings of `cardinality` name them); what is said here is of the \
-         others",
+        "find out who sends so many names (the table has the fullest; findings of `cardinality` name \
+         them); what is said here is of the others",
     ))
 }
