@@ -39,8 +39,8 @@ fn style(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     // A target that no `cargo test` finds by itself is not among all targets either.
     let by_name = ["clippy", "--workspace", "--test", "real_envoy", "--", "-D", "warnings"];
     steps.run("clippy of the tests with a real Envoy", workspace.cargo().args(by_name))?;
-    // What only the fuzzer turns on is in no other target.
-    let fuzzed = ["clippy", "--package", "selvedge-fuzz", "--all-targets", "--features", "fuzzer"];
+    // What only the fuzzer turns on is in no other target. Of the whole workspace: its dependencies are those of above.
+    let fuzzed = ["clippy", "--workspace", "--bins", "--features", "selvedge-fuzz/fuzzer"];
     steps.run("clippy of fuzz targets", workspace.cargo().args(fuzzed).args(["--", "-D", "warnings"]))?;
     let doc = ["doc", "--workspace", "--no-deps", "--document-private-items"];
     steps.run("docs", workspace.cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))

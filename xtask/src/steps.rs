@@ -1,5 +1,6 @@
 //! Steps: a child process or a check of our own, announced before, timed after, fatal when it fails.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ impl Steps {
     /// # Errors
     /// When the check fails.
     pub(crate) fn step(&mut self, name: &str, check: impl FnOnce() -> Result<()>) -> Result<()> {
-        eprintln!("\n==> {name}");
+        eprintln!("\n==> {name} ({})", room());
         let began = now();
         let outcome = check();
         let took = began.elapsed();
@@ -77,6 +78,16 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         bail!("`{shown}` ended with {}", output.status);
     }
     String::from_utf8(output.stdout).with_context(|| format!("`{shown}` wrote something that is not text"))
+}
+
+/// What is free on the disks that builds and tests fill: a full one looks like many other things.
+fn room() -> String {
+    let of = |path: &Path| {
+        let disk = rustix::fs::statvfs(path).ok()?;
+        Some(format!("{:.1} GB free in {}", (disk.f_bavail * disk.f_frsize) as f64 / 1e9, path.display()))
+    };
+    let rooms: Vec<String> = [Path::new("."), &std::env::temp_dir()].into_iter().filter_map(of).collect();
+    rooms.join(", ")
 }
 
 /// The command as one would type it.

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use selvedge_replay::capture::CaptureReader;
 
 use crate::live::*;
+
+/// The engine's, unless configured.
+const WINDOW: Duration = Duration::from_secs(10);
 
 fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/envoy").join(name);
@@ -90,10 +94,11 @@ fn an_alert_that_was_delivered_is_not_sent_again() {
 }
 
 /// Scenario: an attack is alerted, and delivered; a checkpoint is taken; the process is killed and goes on from it, reading
-/// none of the attack again.
-/// Guarantees: the incident is known, nothing is sent again, the captures are not taught again.
+/// none of the attack again. Then the mesh goes on without it.
+/// Guarantees: the incident is known, nothing is sent again, the captures are not taught again; its end is told, once, under
+/// the key that the first process alerted with.
 #[test]
-fn an_incident_of_a_checkpoint_is_known_and_not_told_again() {
+fn an_incident_of_a_checkpoint_is_known_not_told_again_and_its_end_is_told() {
     let place = Place::new(
         "journal: {path: journal, replay: 0s, checkpoint_interval: 1s}\nalerts: {jsonl: {path: alerts.jsonl}}\n",
     );
@@ -109,4 +114,25 @@ fn an_incident_of_a_checkpoint_is_known_and_not_told_again() {
     assert_eq!(incidents(&place), known);
     assert_eq!(place.errors().matches("its baseline is in the checkpoint").count(), 2);
     assert_eq!(alerts(&place), told, "nothing is sent again");
+
+    let ends = |alerts: &BTreeMap<(String, String), usize>| -> BTreeMap<String, usize> {
+        let ended = alerts.iter().filter(|((_, status), _)| status == "alert.resolved");
+        ended.map(|((id, _), times)| (id.clone(), *times)).collect()
+    };
+    let firing = told.keys().filter(|(_, status)| status == "alert.firing");
+    let due: BTreeMap<String, usize> = firing.map(|(id, _)| (id.clone(), 1)).collect();
+    assert!(ends(&told).is_empty() && !due.is_empty());
+    let mut sender = Sender::connect(place.http).unwrap();
+    let mut report = |ago| {
+        let later = spans_of(ago, &["5e1f000000000000000000000000000a".to_owned()], 0);
+        assert_eq!(sender.send("traces", "application/json", &later), Some(200));
+    };
+    // Only time in which somebody reports is quiet.
+    (1..=60).rev().for_each(|windows| report(WINDOW * windows));
+    until("the end is told", || {
+        report(Duration::ZERO);
+        // Who reports now is new, and has incidents of its own.
+        let ended = ends(&alerts(&place));
+        due.iter().all(|(id, times)| ended.get(id) == Some(times))
+    });
 }

@@ -72,7 +72,8 @@ impl Place {
 
     /// The whole configuration, in which `GRPC`, `HTTP`, `API` and `WIRE` stand for free addresses.
     pub(crate) fn configured(text: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        // On the disk of the build, not in memory as `/tmp` may be: there is room there, and it is a disk.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let [grpc, http, api, wire] = free_addresses();
         let mut text = text.to_owned();
         for (word, address) in [("GRPC", grpc), ("HTTP", http), ("API", api), ("WIRE", wire)] {
@@ -224,9 +225,15 @@ impl Sender {
     }
 }
 
-/// Spans with these trace ids as OTLP/JSON, of this size each.
+/// Spans with these trace ids as OTLP/JSON, of this size each, that end now.
 pub(crate) fn spans(traces: &[String], padding: usize) -> Vec<u8> {
-    let now = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()).unwrap();
+    spans_of(Duration::ZERO, traces, padding)
+}
+
+/// The same, of so long ago.
+pub(crate) fn spans_of(ago: Duration, traces: &[String], padding: usize) -> Vec<u8> {
+    let end = std::time::UNIX_EPOCH.elapsed().unwrap() - ago;
+    let now = u64::try_from(end.as_nanos()).unwrap();
     let padding = "x".repeat(padding);
     let spans: Vec<serde_json::Value> = traces
         .iter()

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::live::*;
@@ -15,6 +15,21 @@ const SERVICES: u64 = 8;
 /// What stands for a trace id, and for a time, in the text of a request until it is sent.
 const TRACE: &str = "7ace7ace7ace7ace7ace7ace7ace7ace";
 const TIME: &str = "1111111111111111111";
+
+/// Little is kept, and that little soon given back: a test needs no more of a disk than `bytes_max`.
+pub(crate) const JOURNAL: &str = "journal: {path: journal, replay: 0s, segment_bytes: 4194304, bytes_max: 268435456, checkpoint_interval: 2s}";
+
+/// Each test of load has the machine for itself: beside one that takes all, half is not half.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A disk that refuses would look like a process that does: nothing was refused because it could not be stored.
+pub(crate) fn stored(place: &Place) {
+    let refusals = place.metric("selvedge_journal_refusals_total", "");
+    assert_eq!(refusals, 0, "the disk of this machine failed the test: {}", place.errors());
+}
 
 /// A request of OTLP/JSON, made once: sending it again means other trace ids and the time of the day.
 struct Template {
@@ -59,13 +74,12 @@ impl Template {
 
     /// The request with this number. Both spans of a call have one trace.
     fn fill(&mut self, number: u64) -> &[u8] {
-        let now = UNIX_EPOCH.elapsed().unwrap().as_nanos();
-        for at in &self.times {
-            self.bytes[*at..*at + TIME.len()].copy_from_slice(format!("{now:019}").as_bytes());
-        }
-        for at in &self.traces {
-            // All calls of a request may be one trace: their span ids differ.
-            self.bytes[*at..*at + TRACE.len()].copy_from_slice(format!("{:032x}", number + 1).as_bytes());
+        // All calls of a request may be one trace: their span ids differ.
+        let (now, trace) = (UNIX_EPOCH.elapsed().unwrap().as_nanos(), number + 1);
+        for (places, text) in [(&self.times, format!("{now:019}")), (&self.traces, format!("{trace:032x}"))] {
+            for at in places {
+                self.bytes[*at..*at + text.len()].copy_from_slice(text.as_bytes());
+            }
         }
         &self.bytes
     }

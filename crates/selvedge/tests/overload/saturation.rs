@@ -13,6 +13,8 @@ const IN_FLIGHT_MAX: u64 = (2 << 20) + 1;
 const SQL_MAX: u64 = 64 << 20;
 /// All configured limits of memory below, and what a debug build of the program and its threads need beside.
 const MEMORY_MAX_KIB: u64 = (2 + 2 * 64 + 2 * 64 + 160) << 10;
+/// How soon people have an answer meanwhile: every thread of the machine is taken, often twice.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// How soon it is its old self.
 const RECOVERY_MAX: Duration = Duration::from_secs(2);
 
@@ -24,6 +26,7 @@ const RECOVERY_MAX: Duration = Duration::from_secs(2);
 #[expect(clippy::disallowed_methods, reason = "how long a recovery takes is real time")]
 fn twice_saturation_is_refused_retryably_and_costs_no_more_than_the_limits() {
     let seconds = asked("SELVEDGE_OVERLOAD_SECONDS", 10);
+    let _machine = alone();
     let place = Place::configured(&format!(
         "receivers:
   otlp:
@@ -33,9 +36,9 @@ fn twice_saturation_is_refused_retryably_and_costs_no_more_than_the_limits() {
     bytes_in_flight_max: {IN_FLIGHT_MAX}
 serve: {{endpoint: \"API\"}}
 sql: {{endpoint: \"WIRE\", bytes_max: {SQL_MAX}, memory_max: {SQL_MAX}}}
-engine: {{join_memory_mib: 64}}
+engine: {{window: 1s, allowed_lateness: 2s, join_memory_mib: 64}}
 detection: {{hot_memory_mib: 64}}
-journal: {{path: journal}}
+{JOURNAL}
 log: {{level: warn}}
 "
     ));
@@ -46,10 +49,11 @@ log: {{level: warn}}
             let asked = Instant::now();
             assert_eq!(place.get("/readyz").0, 200);
             assert!(place.metric("selvedge_receiver_bytes_in_flight", "") <= IN_FLIGHT_MAX);
-            assert!(asked.elapsed() < RECOVERY_MAX, "people wait {:?} for an answer", asked.elapsed());
+            assert!(asked.elapsed() < ANSWER_MAX, "people wait {:?} for an answer", asked.elapsed());
         }
         until("refused more than taken", || answers.refused() > answers.accepted());
     });
+    stored(&place);
     let left = Instant::now();
     until("idle", || place.metric("selvedge_receiver_bytes_in_flight", "") == 0);
     let after = load(&place, (2, 1), Duration::ZERO, |answers| {

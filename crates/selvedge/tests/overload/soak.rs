@@ -20,7 +20,6 @@ sql:
   memory_max: 67108864
   history: {folder: history, bytes_max: 67108864}
 engine: {window: 1s, allowed_lateness: 2s}
-journal: {path: journal, replay: 0s, segment_bytes: 4194304, bytes_max: 268435456, checkpoint_interval: 2s}
 alerts: {jsonl: {path: alerts.jsonl}}
 quarantine: {mode: propose}
 log: {level: warn}
@@ -70,7 +69,8 @@ fn median(samples: &[Sample], of: Number) -> u64 {
 #[test]
 fn half_load_goes_on_without_end_and_nothing_grows() {
     let seconds = asked("SELVEDGE_SOAK_SECONDS", 30);
-    let place = Place::configured(CONFIG);
+    let _machine = alone();
+    let place = Place::configured(&format!("{CONFIG}{JOURNAL}\n"));
     let mut command = place.command(&[]);
     command.current_dir(place.folder.path());
     let live = place.start(command);
@@ -87,6 +87,7 @@ fn half_load_goes_on_without_end_and_nothing_grows() {
         }
     });
     let accepted = most + answers.accepted();
+    stored(&place);
     assert_eq!(answers.refused(), 0);
     until("acknowledged = processed", || {
         place.metric("selvedge_signals_total", "traces") == accepted * SPANS
