@@ -44,6 +44,15 @@ pub struct ReporterDocument {
     pub delay_seconds_min: Option<f64>,
 }
 
+impl ReporterDocument {
+    /// Records and points of all kinds.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        let logs = self.access_logs.records() + self.connection_logs + self.application_logs;
+        self.spans.records() + self.internal_spans + logs + self.metric_points
+    }
+}
+
 /// Records by the side of the call that reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BySideDocument {

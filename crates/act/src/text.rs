@@ -16,7 +16,8 @@ fn steers(letter: char) -> bool {
 }
 
 /// At most `chars_max` characters; what is cut off leaves a mark.
-pub(crate) fn clip(text: &str, chars_max: usize) -> String {
+#[must_use]
+pub fn clip(text: &str, chars_max: usize) -> String {
     if text.chars().count() <= chars_max {
         return text.to_owned();
     }

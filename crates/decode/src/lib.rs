@@ -28,6 +28,6 @@ mod reading_tests;
 
 pub use decoder::{DecodeConfig, Decoded, Decoder, Encoding, SIGNALS_MAX_DEFAULT};
 pub use fault::DecodeError;
-pub use normalise::route_template;
+pub use normalise::{CLOCK_AHEAD_MAX, route_template};
 pub use rejection::{Rejection, RejectionCounts};
 pub use statement::Statement;

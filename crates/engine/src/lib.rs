@@ -31,7 +31,7 @@ pub use pipeline::{Effect, IngestError, KNOWLEDGE, Mode, Pick, Pipeline, RawBatc
 pub use recorder::Recorded;
 pub use retention::Handed;
 pub use selvedge_correlate::IncidentChange;
-pub use selvedge_decode::{Encoding, RejectionCounts};
+pub use selvedge_decode::{CLOCK_AHEAD_MAX, Encoding, RejectionCounts};
 pub use selvedge_detect::calibration::Budgets;
 pub use selvedge_detect::{RuleError, RuleSet};
 pub use selvedge_learn::Provenance;

@@ -198,6 +198,7 @@ impl Engine {
             self.edges_at = Some(now);
             self.latest.edges = Arc::new(self.pipeline.edges());
             self.latest.reporters = Arc::new(self.pipeline.reporters());
+            self.latest.uncounted = self.pipeline.uncounted();
             if self.pipeline.recorded().on() {
                 self.learned = Arc::new(self.pipeline.learned());
             }

@@ -319,6 +319,12 @@ impl Pipeline {
         self.senders.summaries(self.router.frontier(), self.router.symbols())
     }
 
+    /// Records and edges of windows of the same minutes that were counted for no workload, for want of room.
+    #[must_use]
+    pub fn uncounted(&self) -> u64 {
+        self.senders.uncounted()
+    }
+
     /// What is learned of every edge, route and baseline, as SQL shows it.
     #[must_use]
     pub fn learned(&self) -> Learned {

@@ -9,13 +9,14 @@ use selvedge_decode::{Decoded, RejectionCounts};
 use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{
     EdgeKey, EdgeWindow, EventTime, Meaning, MetricPoint, MetricValue, Node, Observation, ObservationKind,
-    ObservedTime, Reported, Security, Side, Symbol, SymbolTable,
+    ObservedTime, Reported, Security, Side, Symbol, SymbolTable, Timing,
 };
 
 use crate::overload::Overload;
 use crate::snapshot::ReporterSummary;
 
-/// Workloads that are counted apart; past it new ones are not (policy `keep_known`). Some 4 MB.
+/// Workloads that are counted apart. Past it a new one takes the place of who was not heard for longest, of those of whom
+/// nothing was counted lately; while there is none it is not counted (policy `keep_known`). Some 4 MB.
 const SENDERS_MAX: usize = 4_096;
 /// Event time that one half of the counts spans. Both halves together are shown: five to ten minutes, so that what was put
 /// right is seen to be right soon.
@@ -88,9 +89,11 @@ pub struct Brought {
     pub as_caller: Sides,
     /// Calls that it answered.
     pub as_callee: Sides,
-    /// How far past its arrival a record ended, at most: a clock that is ahead.
+    /// How far past its arrival a record ended by its sender's clock, at most, whether or not that was believed: a clock that
+    /// is ahead.
     pub ahead_max: Duration,
-    /// How long before its arrival a record ended, at least: batching, the way here, or a clock that is behind.
+    /// How long before its arrival a record ended by its sender's clock, at least: batching, the way here, or a clock that is
+    /// behind.
     pub delay_min: Option<Duration>,
 }
 
@@ -104,7 +107,12 @@ pub(crate) struct Senders {
     began: [EventTime; 2],
     /// When the latest record came in.
     arrived: ObservedTime,
+    /// Places of those of whom nothing was counted when the halves turned, who was not heard for longest last.
+    idle: Vec<usize>,
+    /// What found no room, in all.
     refused: u64,
+    /// The same in each half.
+    refused_lately: [u64; 2],
 }
 
 struct Sender {
@@ -126,7 +134,9 @@ impl Senders {
             last: None,
             began: [EventTime::ABSENT; 2],
             arrived: ObservedTime::default(),
+            idle: Vec::new(),
             refused: 0,
+            refused_lately: [0; 2],
         }
     }
 
@@ -152,7 +162,7 @@ impl Senders {
             (ObservationKind::ApplicationLog, _) => return brought.application_logs += 1,
         };
         carried.count(record);
-        brought.time(record.end, arrived);
+        brought.time(record, arrived);
     }
 
     /// A metric point came in; `update` is what it adds to its series since when.
@@ -236,6 +246,7 @@ impl Senders {
             let before = std::mem::take(&mut sender.halves[0]);
             sender.halves[1] = if silent { Brought::default() } else { before };
         }
+        self.refused_lately = [0, if silent { 0 } else { self.refused_lately[0] }];
         self.began = [now, if silent { now } else { self.began[0] }];
         self.forget();
     }
@@ -258,6 +269,11 @@ impl Senders {
         summaries
     }
 
+    /// Records and edges of windows, of what [`Self::summaries`] spans, that were counted nowhere for want of room.
+    pub(crate) fn uncounted(&self) -> u64 {
+        self.refused_lately.iter().sum()
+    }
+
     pub(crate) fn overload(&self) -> Overload {
         Overload::new("reporters_counted", "keep_known", self.refused)
     }
@@ -277,30 +293,59 @@ impl Senders {
         if let Some(at) = self.places.get(&node) {
             return Some(*at);
         }
-        if self.senders.len() >= SENDERS_MAX {
+        let sender = Sender::new(node);
+        let at = if self.senders.len() < SENDERS_MAX {
+            self.senders.push(sender);
+            self.senders.len() - 1
+        } else if let Some(at) = self.idlest() {
+            self.places.remove(&self.senders[at].node);
+            self.senders[at] = sender;
+            at
+        } else {
             self.refused += 1;
+            self.refused_lately[0] += 1;
             return None;
-        }
-        let at = self.senders.len();
-        self.senders.push(Sender {
-            node,
-            principal: Symbol::NONE,
-            heard: ObservedTime::default(),
-            first: EventTime::ABSENT,
-            halves: [Brought::default(); 2],
-        });
+        };
         self.places.insert(node, at);
         Some(at)
+    }
+
+    /// Who makes room. Only [`Self::turn`] empties counts, so whoever is idle was so then.
+    fn idlest(&mut self) -> Option<usize> {
+        while let Some(at) = self.idle.pop() {
+            if self.senders[at].idle() {
+                return Some(at);
+            }
+        }
+        None
     }
 
     /// Whoever was silent for long, and whoever nobody speaks of any more.
     fn forget(&mut self) {
         let since = self.arrived.before(FORGET_AFTER);
-        let spoken_of = |sender: &Sender| sender.halves.iter().any(|half| *half != Brought::default());
-        self.senders.retain(|sender| spoken_of(sender) || sender.heard > since);
+        self.senders.retain(|sender| !sender.idle() || sender.heard > since);
         self.places = FixedMap::with_hasher(fixed_state());
         self.places.extend(self.senders.iter().enumerate().map(|(at, sender)| (sender.node, at)));
         self.last = None;
+        self.idle = (0..self.senders.len()).filter(|at| self.senders[*at].idle()).collect();
+        self.idle.sort_by_key(|at| std::cmp::Reverse(self.senders[*at].heard));
+    }
+}
+
+impl Sender {
+    fn new(node: Node) -> Self {
+        Self {
+            node,
+            principal: Symbol::NONE,
+            heard: ObservedTime::default(),
+            first: EventTime::ABSENT,
+            halves: [Brought::default(); 2],
+        }
+    }
+
+    /// Nothing was counted of it lately.
+    fn idle(&self) -> bool {
+        self.halves.iter().all(|half| *half == Brought::default())
     }
 }
 
@@ -313,14 +358,20 @@ impl Brought {
     }
 
     /// By how much the clocks differ at most, and at least.
-    fn time(&mut self, end: EventTime, arrived: ObservedTime) {
-        if !end.present() || arrived == ObservedTime::default() {
+    fn time(&mut self, record: &Observation, arrived: ObservedTime) {
+        if !record.end.present() || arrived == ObservedTime::default() {
             return;
         }
-        let ahead = end.0.saturating_sub(arrived.0);
-        self.ahead_max = self.ahead_max.max(Duration::from_nanos(ahead));
-        let delay = Duration::from_nanos(arrived.0.saturating_sub(end.0));
-        self.delay_min = Some(self.delay_min.map_or(delay, |least| least.min(delay)));
+        let ahead = match record.timing {
+            Timing::Own => Duration::from_nanos(record.end.0.saturating_sub(arrived.0)),
+            Timing::Ahead(seconds) => Duration::from_secs(seconds.into()),
+            Timing::Absent => return,
+        };
+        self.ahead_max = self.ahead_max.max(ahead);
+        if record.timing == Timing::Own {
+            let delay = Duration::from_nanos(arrived.0.saturating_sub(record.end.0));
+            self.delay_min = Some(self.delay_min.map_or(delay, |least| least.min(delay)));
+        }
     }
 
     fn merge(&mut self, other: &Self) {

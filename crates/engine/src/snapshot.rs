@@ -62,6 +62,8 @@ pub struct Snapshot {
     pub edges: Arc<Vec<EdgeSummary>>,
     /// Who reports, the fullest first; some seconds old.
     pub reporters: Arc<Vec<ReporterSummary>>,
+    /// Records and edges of windows of the same minutes that were counted for none of them, for want of room.
+    pub uncounted: u64,
     /// Totals.
     pub stats: Stats,
 }

@@ -164,6 +164,44 @@ fn cuts_change_nothing_and_names_without_end_are_bounded() {
     assert!(refused.count > 0 && refused.policy == "keep_known");
 }
 
+/// Scenario: somebody invents more names than there is room for, then stops.
+/// Guarantees: what finds no room is told while it lasts; minutes later those names make room for who is heard.
+#[test]
+fn names_that_nobody_uses_any_more_make_room() {
+    let mut pipeline = pipeline();
+    for number in 0..5_000_u32 {
+        let mut traffic = Traffic::seeded(u64::from(number));
+        traffic.send(Request::along(&format!("web -> cart{number}")));
+        feed(&mut pipeline, &traffic.frames_of(SignalKind::Logs));
+    }
+    assert!(pipeline.uncounted() > 0 && pipeline.reporters().len() == 4_096);
+    let mut traffic = Traffic::seeded(1);
+    traffic.wait(Duration::from_mins(20));
+    traffic.repeat(50, "courier -> ledger");
+    feed(&mut pipeline, &traffic.frames());
+    assert_eq!(reporter(&pipeline, "courier").brought.access_logs.client.records, 50);
+    assert_eq!((pipeline.uncounted(), pipeline.reporters().len()), (0, 4_096));
+    let named = |name: &str| pipeline.reporters().iter().filter(|one| one.workload.workload == name).count();
+    assert_eq!((named("courier"), named("ledger")), (1, 1), "each has one place");
+}
+
+/// Scenario: a sender's clock is an hour ahead, so that its records are taken as of their arrival.
+/// Guarantees: it is seen to be ahead, and how far; its records do not pass for ones that came at once.
+#[test]
+fn a_clock_that_is_too_far_ahead_to_be_believed_is_known_to_be_ahead() {
+    let frames = quiet().frames();
+    let early = frames
+        .iter()
+        .map(|frame| RawFrame { observed: frame.observed.before(Duration::from_hours(1)), ..frame.clone() });
+    let mut pipeline = pipeline();
+    feed(&mut pipeline, &early.collect::<Vec<_>>());
+    for name in ["web", "cart", "ledger"] {
+        let brought = reporter(&pipeline, name).brought;
+        let ahead = Duration::from_secs(3_590)..=Duration::from_secs(3_600);
+        assert!(ahead.contains(&brought.ahead_max) && brought.delay_min.is_none(), "{brought:?}");
+    }
+}
+
 /// Scenario: a caller's counter counts more requests than its proxy tells of; it had counted some before we first heard of it.
 /// Guarantees: what came since its first record is counted as such, and what came before is not.
 #[test]

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_act::SecretSource;
+use selvedge_act::{FileUse, NamedFile, SecretSource};
 use selvedge_model::{Severity, SignalKind};
 use selvedge_receive::Encoding;
 
 use crate::section::{AuthSection, ReceiverSection, SaslSection, SignalSection, SinkSection, TlsSection};
 
+/// Keys of the two sections.
+const RECEIVER: &str = "receivers.kafka";
+const SINK: &str = "alerts.kafka";
 const NAME_DEFAULT: &str = "selvedge";
 const ALERTS_TOPIC_DEFAULT: &str = "selvedge_alerts";
 /// By [`SignalKind`], in its order: the Collector's.
@@ -78,6 +81,24 @@ pub struct Sasl {
     pub password: SecretSource,
 }
 
+impl Connection {
+    /// The files that are named in the section of this key.
+    fn files(&self, section: &str) -> Vec<NamedFile> {
+        let Self { brokers: _, client_id: _, tls, sasl } = self;
+        let named = |name, path, for_what| NamedFile::new(format!("{section}.tls.{name}"), path, for_what);
+        let mut files = Vec::new();
+        if let Some(Tls { ca_file, own }) = tls {
+            files.extend(ca_file.as_ref().map(|path| named("ca_file", path, FileUse::Roots)));
+            files.extend(own.iter().flat_map(|(certificate, key)| {
+                let certificate = named("cert_file", certificate, FileUse::Certificates);
+                [certificate, named("key_file", key, FileUse::Secret)]
+            }));
+        }
+        files.extend(sasl.as_ref().and_then(|sasl| sasl.password.file()));
+        files
+    }
+}
+
 /// Where to begin where the group has committed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InitialOffset {
@@ -132,13 +153,29 @@ pub struct SinkConfig {
     pub timeout: Duration,
 }
 
+impl ReceiverConfig {
+    /// Secrets and certificates that it names.
+    #[must_use]
+    pub fn files(&self) -> Vec<NamedFile> {
+        self.connection.files(RECEIVER)
+    }
+}
+
+impl SinkConfig {
+    /// Secrets and certificates that it names.
+    #[must_use]
+    pub fn files(&self) -> Vec<NamedFile> {
+        self.connection.files(SINK)
+    }
+}
+
 impl ReceiverSection {
     /// Checks everything; files are looked for beside `folder`.
     ///
     /// # Errors
     /// Everything that is wrong, each with its key.
     pub fn check(self, folder: &Path) -> Result<ReceiverConfig, Vec<ConfigError>> {
-        let mut check = Check::new("receivers.kafka", folder);
+        let mut check = Check::new(RECEIVER, folder);
         let initial_offset = match self.initial_offset.as_deref() {
             None | Some("latest") => InitialOffset::Latest,
             Some("earliest") => InitialOffset::Earliest,
@@ -191,7 +228,7 @@ impl SinkSection {
         if self.enabled == Some(false) {
             return Ok(None);
         }
-        let mut check = Check::new("alerts.kafka", folder);
+        let mut check = Check::new(SINK, folder);
         let min_severity = self.min_severity.as_deref().map_or(Some(Severity::Low), Severity::parse);
         if min_severity.is_none() {
             let names = Severity::ALL.map(Severity::name).join(", ");
@@ -273,7 +310,7 @@ impl<'a> Check<'a> {
             self.refuse(key, format!("{topic:?} is a pattern; name each topic"));
         } else if topic.is_empty() || TOPIC_CHARS_MAX < topic.len() || !topic.bytes().all(legal) {
             self.refuse(key, format!("{topic:?} is no name of a topic: letters, digits, `.`, `_`, `-`"));
-        } else if topic.ends_with(DEAD_LETTERS) && self.section == "receivers.kafka" {
+        } else if topic.ends_with(DEAD_LETTERS) && self.section == RECEIVER {
             self.refuse(key, format!("{topic:?} holds dead letters, which would come back"));
         }
     }

@@ -43,6 +43,7 @@ pub use measure::{EdgeCounts, Measure, MeasureClass};
 pub use metric::{Meaning, MetricPoint, MetricValue, Temporality};
 pub use observation::{
     Certificate, ForwardedIdentity, IdentitySource, Observation, ObservationKind, Party, Security, Side,
+    Timing,
 };
 pub use quarantine::{
     Backtest, BacktestCaller, Caller, Cut, Operation, Place, Progress, QUARANTINE_ID_PREFIX, Quarantine,

@@ -126,6 +126,18 @@ pub enum ForwardedIdentity {
     Contradicts,
 }
 
+/// By whose clock the times of a record are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Timing {
+    /// The sender's.
+    #[default]
+    Own,
+    /// Ours, by its arrival: the sender gave none.
+    Absent,
+    /// Ours, by its arrival: the sender's was ahead of it by so many seconds (rounded up), too far to be believed.
+    Ahead(u32),
+}
+
 /// One reporter's word on one call (or connection). Copied by value; all text is in the symbol table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
@@ -195,6 +207,9 @@ pub struct Observation {
     /// Nothing better is expected of this reporter about this call: see `join`'s `Reporters`, which says so before
     /// the record is joined.
     pub last_word: bool,
+    /// By whose clock `start` and `end` are. It is looked at when the record comes in, and is in no checkpoint.
+    #[serde(skip)]
+    pub timing: Timing,
 }
 
 impl Party {

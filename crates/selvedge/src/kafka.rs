@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use selvedge_act::ExternalSink;
+use selvedge_act::{ExternalSink, NamedFile};
 use selvedge_kafka::{ReceiverConfig, SinkConfig, TopicReader};
 use selvedge_receive::{Behind, Entrance, KafkaStats};
 use tokio::runtime::Runtime;
@@ -43,6 +43,13 @@ impl KafkaSettings {
     /// True when topics are read.
     pub(crate) fn reads(&self) -> bool {
         self.receiver.is_some()
+    }
+
+    /// Secrets and certificates that both name.
+    pub(crate) fn files(&self) -> Vec<NamedFile> {
+        let Self { receiver, sink } = self;
+        let receiver = receiver.iter().flat_map(ReceiverConfig::files);
+        receiver.chain(sink.iter().flat_map(SinkConfig::files)).collect()
     }
 
     /// The alert sink, if any. In a runtime.

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 
-use selvedge_act::ExternalSink;
+use selvedge_act::{ExternalSink, NamedFile};
 use selvedge_receive::{Behind, Entrance, KafkaStats};
 use serde::de::IgnoredAny;
 use tokio::runtime::Runtime;
@@ -38,6 +38,11 @@ impl KafkaSettings {
 
     pub(crate) fn reads(&self) -> bool {
         false
+    }
+
+    #[expect(clippy::unused_self, reason = "with Kafka it names some")]
+    pub(crate) fn files(&self) -> Vec<NamedFile> {
+        Vec::new()
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "with Kafka it may fail")]

@@ -12,7 +12,7 @@ use axum::{Extension, Json};
 use selvedge_act::document::{EdgeDocument, FindingDocument, IncidentDocument};
 use selvedge_engine::EdgeSummary;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Sources;
 use crate::auth::Doorkeeper;
@@ -69,7 +69,7 @@ pub(crate) fn router(sources: Sources, hosts: Hosts, doorkeeper: Option<Arc<Door
         .with_state(sources)
 }
 
-async fn index(State(sources): State<Sources>) -> Json<serde_json::Value> {
+async fn index(State(sources): State<Sources>) -> Json<Value> {
     std::future::ready(Json(json!({
         "product": "selvedge",
         "version": sources.version,
@@ -136,10 +136,12 @@ async fn edges(State(sources): State<Sources>, Asked(filter): Asked<Filter>) -> 
     std::future::ready(page("edges", view.edges.iter(), EdgeRow::from, &filter)).await
 }
 
-/// What each workload's telemetry brings, the fullest first.
+/// What each workload's telemetry brings, the fullest first; `uncounted` tells how much was counted for none of them.
 async fn reporters(State(sources): State<Sources>, Asked(filter): Asked<Filter>) -> Response {
     let view = sources.view.load();
-    std::future::ready(page("reporters", view.reporters.iter(), document, &filter)).await
+    let mut body = page_body("reporters", view.reporters.iter(), document, &filter);
+    body.insert("uncounted", json!(view.uncounted));
+    std::future::ready(Json(body).into_response()).await
 }
 
 async fn deliveries(State(sources): State<Sources>, Asked(filter): Asked<Filter>) -> Response {
@@ -165,6 +167,15 @@ pub(crate) fn page<R, T: Serialize>(
     row: impl Fn(R) -> T,
     filter: &Filter,
 ) -> Response {
+    Json(page_body(name, rows, row, filter)).into_response()
+}
+
+fn page_body<'n, R, T: Serialize>(
+    name: &'n str,
+    rows: impl Iterator<Item = R>,
+    row: impl Fn(R) -> T,
+    filter: &Filter,
+) -> BTreeMap<&'n str, Value> {
     let limit = filter.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
     let offset = filter.offset.unwrap_or(0);
     let rows: Vec<R> = rows.collect();
@@ -175,7 +186,7 @@ pub(crate) fn page<R, T: Serialize>(
     if next < total && !shown.is_empty() {
         body.insert("next_offset", json!(next));
     }
-    Json(body).into_response()
+    body
 }
 
 /// One learned edge as JSON.

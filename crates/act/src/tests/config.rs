@@ -5,6 +5,7 @@ use std::time::Duration;
 use selvedge_model::Severity;
 
 use crate::config::{ActConfig, Stream, WebhookFormat};
+use crate::files::FileUse;
 use crate::section::AlertsSection;
 use crate::tests::{config, section};
 
@@ -56,6 +57,37 @@ slack: {url_file: /run/slack, ca_file: /run/ca.pem, allow_link_local: true}
     assert_eq!(webhook.http.timeout, Duration::from_secs(3));
     assert_eq!(config.pagerduty.unwrap().min_severity, Severity::Critical);
     assert!(config.slack.unwrap().http.allow_link_local);
+}
+
+#[test]
+fn every_file_that_a_sink_reads_is_listed_with_its_key() {
+    let config = config(
+        r#"
+alertmanager: {urls: ["http://am:9093"], bearer_token_file: /am, ca_file: /am.pem}
+webhook: {url_file: /hook, secret_files: [/new, /old], ca_file: /hook.pem, bearer_token: t}
+pagerduty: {routing_key_file: /pager, ca_file: /pager.pem}
+slack: {url_file: /slack, ca_file: /slack.pem}
+"#,
+    );
+    let files = config.files();
+    let listed: Vec<_> =
+        files.iter().map(|one| (&*one.key, one.path.to_str().unwrap(), one.for_what)).collect();
+    assert_eq!(
+        listed,
+        [
+            ("alerts.alertmanager.ca_file", "/am.pem", FileUse::Roots),
+            ("alerts.alertmanager.bearer_token_file", "/am", FileUse::Secret),
+            ("alerts.webhook.ca_file", "/hook.pem", FileUse::Roots),
+            ("alerts.webhook.url_file", "/hook", FileUse::Secret),
+            ("alerts.webhook.secret_files", "/new", FileUse::Secret),
+            ("alerts.webhook.secret_files", "/old", FileUse::Secret),
+            ("alerts.pagerduty.ca_file", "/pager.pem", FileUse::Roots),
+            ("alerts.pagerduty.routing_key_file", "/pager", FileUse::Secret),
+            ("alerts.slack.ca_file", "/slack.pem", FileUse::Roots),
+            ("alerts.slack.url_file", "/slack", FileUse::Secret),
+        ]
+    );
+    assert_eq!(ActConfig::default().files(), []);
 }
 
 #[test]

@@ -94,6 +94,7 @@ fn finish(seen: &mut Observation, record: &LogRecord<'_, '_>, times: Extent, rea
     (seen.trace_id, seen.span_id) = ids(record, reading);
     seen.start = times.start;
     seen.end = times.end;
+    seen.timing = times.timing;
     // ztunnel's `error` is a text; Envoy's and Linkerd's is a truth value.
     seen.error = record.severity_number >= SEVERITY_ERROR || reading.has(Field::Error) && !denies(reading);
     seen.repaired = reading.repaired();
@@ -168,8 +169,10 @@ fn times(
     if let Some(start) = reading.text(Field::StartTime).and_then(|text| parse_time(&text)) {
         return Extent::from_start(start, nanos, observed);
     }
-    let seen = if record.observed_unix_nano != 0 { record.observed_unix_nano } else { observed.0 };
-    Extent::until(seen, nanos, observed)
+    match record.observed_unix_nano {
+        0 => Extent::arrived(nanos, observed),
+        seen => Extent::until(seen, nanos, observed),
+    }
 }
 
 /// The ids of the record itself, else those in its attributes, else those of the header that the proxy sent on.

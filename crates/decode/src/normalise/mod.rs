@@ -26,6 +26,7 @@ mod times;
 mod xfcc;
 
 pub use path::route_template;
+pub use times::CLOCK_AHEAD_MAX;
 
 use selvedge_model::{MetricPoint, Observation, ObservedTime, Party, Side, SignalKind, Symbol, SymbolTable};
 

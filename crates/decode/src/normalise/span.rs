@@ -73,6 +73,7 @@ fn finish(seen: &mut Observation, head: &SpanHead<'_>, times: Extent, reading: &
     seen.parent_span_id = SpanId::from_wire(head.parent_span_id);
     seen.start = times.start;
     seen.end = times.end;
+    seen.timing = times.timing;
     seen.error = head.status_code == ERROR || reading.truth(Field::Error);
     seen.repaired = reading.repaired();
     facts::assert_handed_on(reading);

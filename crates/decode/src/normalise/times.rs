@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use selvedge_model::{EventTime, ObservedTime};
+use selvedge_model::{EventTime, ObservedTime, Timing};
 
 use super::reading::{Decimal, whole};
 use crate::rejection::Rejection;
@@ -10,7 +10,7 @@ use crate::rejection::Rejection;
 /// A sender's clock may be this far ahead of ours; further, we take the time of arrival instead. Otherwise one
 /// wild clock would push the watermark past everybody else's records. The same as join's default `future_max`, so
 /// that every record that keeps its own time may move event time on.
-const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(10);
+pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(10);
 /// Envoy writes some times in microseconds (`envoy.md` 3.6, item 3). As nanoseconds these would lie before 1973.
 const MICROSECONDS: std::ops::Range<u64> = 100_000_000_000_000..100_000_000_000_000_000;
 
@@ -24,6 +24,7 @@ pub(crate) fn scaled(time: u64) -> u64 {
 pub(crate) struct Extent {
     pub(crate) start: EventTime,
     pub(crate) end: EventTime,
+    pub(crate) timing: Timing,
 }
 
 impl Extent {
@@ -31,20 +32,30 @@ impl Extent {
     pub(crate) fn between(start: u64, end: u64, observed: ObservedTime) -> Result<Self, Rejection> {
         let (start, end) = (scaled(start), scaled(end));
         let start = if start == 0 { end } else { start };
-        Self { start: EventTime(start), end: EventTime(end.max(start)) }.plausible(observed)
+        Self::own(EventTime(start), EventTime(end.max(start))).plausible(observed)
     }
 
     /// From the start and duration of a log record.
     pub(crate) fn from_start(start: u64, nanos: u64, observed: ObservedTime) -> Result<Self, Rejection> {
         let start = EventTime(scaled(start));
-        Self { start, end: start.after(Duration::from_nanos(nanos)) }.plausible(observed)
+        Self::own(start, start.after(Duration::from_nanos(nanos))).plausible(observed)
     }
 
     /// From the time at which a finished request was seen, and its duration.
     pub(crate) fn until(end: u64, nanos: u64, observed: ObservedTime) -> Result<Self, Rejection> {
         let end = EventTime(scaled(end));
         let start = end.before(Duration::from_nanos(nanos));
-        Self { start: if start.present() { start } else { end }, end }.plausible(observed)
+        Self::own(if start.present() { start } else { end }, end).plausible(observed)
+    }
+
+    /// From the time at which we received a finished request that says nothing of its time, and its duration.
+    pub(crate) fn arrived(nanos: u64, observed: ObservedTime) -> Result<Self, Rejection> {
+        let extent = Self::until(observed.0, nanos, observed)?;
+        Ok(Self { timing: Timing::Absent, ..extent })
+    }
+
+    fn own(start: EventTime, end: EventTime) -> Self {
+        Self { start, end, timing: Timing::Own }
     }
 
     fn plausible(self, observed: ObservedTime) -> Result<Self, Rejection> {
@@ -54,10 +65,20 @@ impl Extent {
         if self.start.present() && self.end.0 <= observed.after(CLOCK_AHEAD_MAX).0 {
             return Ok(self);
         }
+        let timing = if self.start.present() {
+            Timing::Ahead(seconds_up(self.end.since(EventTime(observed.0))))
+        } else {
+            Timing::Absent
+        };
         let end = EventTime(observed.0);
         let start = end.before(self.end.since(self.start));
-        Ok(Self { start: if start.present() { start } else { end }, end })
+        Ok(Self { start: if start.present() { start } else { end }, end, timing })
     }
+}
+
+/// Rounded up, so that what is past the bound by a part of a second is seen to be past it.
+fn seconds_up(duration: Duration) -> u32 {
+    u32::try_from(duration.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX)
 }
 
 /// One point in time: a metric point's, or the arrival when it is missing or far ahead of our clock.
@@ -196,16 +217,23 @@ mod tests {
     #[test]
     fn an_end_before_its_start_is_the_start() {
         let extent = Extent::between(NOW, NOW - 5, ObservedTime(NOW));
-        assert_eq!(extent, Ok(Extent { start: EventTime(NOW), end: EventTime(NOW) }));
+        assert_eq!(extent, Ok(Extent::own(EventTime(NOW), EventTime(NOW))));
     }
 
     #[test]
     fn a_clock_far_ahead_or_no_clock_gives_the_time_of_arrival() {
         let ahead = NOW + 3_600_000_000_000;
         let extent = Extent::between(ahead, ahead + 7, ObservedTime(NOW));
-        assert_eq!(extent, Ok(Extent { start: EventTime(NOW - 7), end: EventTime(NOW) }));
+        let timing = Timing::Ahead(3_601);
+        assert_eq!(extent, Ok(Extent { start: EventTime(NOW - 7), end: EventTime(NOW), timing }));
+        let (bound, beyond) = (NOW + 10_000_000_000, NOW + 10_000_000_001);
+        let timing = |end| Extent::between(end, end, ObservedTime(NOW)).map(|extent| extent.timing);
+        assert_eq!([timing(bound), timing(beyond)], [Ok(Timing::Own), Ok(Timing::Ahead(11))]);
+        let timing = Timing::Absent;
         let extent = Extent::between(0, 0, ObservedTime(NOW));
-        assert_eq!(extent, Ok(Extent { start: EventTime(NOW), end: EventTime(NOW) }));
+        assert_eq!(extent, Ok(Extent { start: EventTime(NOW), end: EventTime(NOW), timing }));
+        let extent = Extent::arrived(7, ObservedTime(NOW));
+        assert_eq!(extent, Ok(Extent { start: EventTime(NOW - 7), end: EventTime(NOW), timing }));
         assert_eq!(Extent::between(0, 0, ObservedTime(0)), Err(Rejection::NoTime));
     }
 }

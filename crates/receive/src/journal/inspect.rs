@@ -123,7 +123,6 @@ fn inspect(
     frames_due: Option<u64>,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<InspectedSegment> {
-    let bytes = fs::metadata(path)?.len();
     let mut reader = SegmentReader::open(path)?;
     let (mut frames, mut received) = (0, None);
     let torn = loop {
@@ -144,6 +143,8 @@ fn inspect(
     };
     let newer = torn.is_some() && frames == 0 && is_newer(path)?;
     let (first, whole) = (Position(first), reader.whole());
+    // After the reading: the process that writes may have gone on meanwhile.
+    let bytes = fs::metadata(path)?.len();
     Ok(InspectedSegment {
         path: path.to_owned(),
         first,

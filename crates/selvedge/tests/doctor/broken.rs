@@ -9,7 +9,7 @@ use std::process::Command;
 use selvedge_testkit::free_addresses;
 
 use crate::live::{Place, Sender, spans};
-use crate::{doctor, told};
+use crate::{doctor, text, told, told_by};
 
 const JOURNAL: &str = "journal: {path: journal}\n";
 
@@ -117,6 +117,47 @@ fn certificates_and_secrets_are_judged_by_what_is_in_them() {
     assert_eq!((said.of("files", "ok").len(), said.checks("files").len()), (3, 3), "{:#}", said.document);
     fs::remove_file(place.path("token")).unwrap();
     assert!(told(&place).only("files", "fail").contains("cannot be read"));
+}
+
+/// Scenario: every alert sink, and Kafka both ways, names secrets and certificates; none of them is there.
+/// Guarantees: each is looked at and told under its own key.
+#[cfg(feature = "kafka")]
+#[test]
+fn secrets_and_certificates_of_sinks_and_of_kafka_are_looked_at() {
+    let tls = "tls: {ca_file: ca.pem, cert_file: own.pem, key_file: own.key}";
+    let sasl = "auth: {sasl: {mechanism: SCRAM-SHA-512, username: selvedge, password_file: password}}";
+    let kafka = format!("kafka: {{brokers: [\"127.0.0.1:9092\"], {tls}, {sasl}}}");
+    let alerts = format!(
+        "alerts:\n  slack: {{url_file: url, ca_file: ca.pem}}\n  webhook: {{url_file: url, ca_file: ca.pem, secret_file: key}}\n  {kafka}\n"
+    );
+    let said = told(&Place::with_receiver(&format!(", {kafka}"), &alerts));
+    let failed: Vec<&str> = said.of("files", "fail").iter().map(|check| text(&check["subject"])).collect();
+    let of_kafka = |section: &str| {
+        ["tls.ca_file", "tls.cert_file", "tls.key_file", "auth.sasl.password_file"]
+            .map(|key| format!("{section}.kafka.{key}"))
+    };
+    let of_sinks =
+        ["slack.url_file", "slack.ca_file", "webhook.url_file", "webhook.ca_file", "webhook.secret_file"];
+    let of_sinks = of_sinks.map(|key| format!("alerts.{key}"));
+    let expected = of_sinks.into_iter().chain(of_kafka("receivers")).chain(of_kafka("alerts"));
+    for key in expected {
+        assert!(failed.contains(&key.as_str()), "{key} is not among {failed:?}");
+    }
+}
+
+/// Scenario: the engine asked is not the one of the configuration at hand, whose ports are free.
+/// Guarantees: that is said once; free ports are as they should be.
+#[test]
+fn another_engine_is_not_taken_for_the_one_of_this_machine() {
+    let (here, there) = (Place::new(JOURNAL), Place::new(JOURNAL));
+    let _live = there.start(there.command(&[]));
+    let mut asking = doctor(&here);
+    asking.args(["--url", &format!("http://{}", there.api)]);
+    let said = told_by(asking);
+    assert_eq!(said.of("ports", "ok").len(), said.checks("ports").len(), "{:#}", said.document);
+    assert_eq!(said.only("engine", "ok").matches("is ready").count(), 1);
+    let line = said.only("engine", "unknown");
+    assert!(line.starts_with("machine: ") && line.contains(&here.api.to_string()), "{line}");
 }
 
 /// Scenario: a process is killed, and its last segment ends in the middle of a frame; a start mends it.

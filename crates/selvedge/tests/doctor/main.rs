@@ -28,7 +28,11 @@ fn doctor(place: &Place) -> Command {
 }
 
 fn told(place: &Place) -> Told {
-    let output = doctor(place).arg("--json").output().unwrap();
+    told_by(doctor(place))
+}
+
+fn told_by(mut doctor: Command) -> Told {
+    let output = doctor.arg("--json").output().unwrap();
     let document = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     Told { code: output.status.code().unwrap(), document }

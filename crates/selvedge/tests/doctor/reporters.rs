@@ -18,10 +18,10 @@ fn now() -> Duration {
     std::time::UNIX_EPOCH.elapsed().unwrap()
 }
 
-/// Calls that ended so long ago.
-fn traffic(seed: u64, ago: Duration) -> Traffic {
+/// Calls that ended at this time, or seconds before.
+fn traffic(seed: u64, end: Duration) -> Traffic {
     let mut traffic = Traffic::seeded(seed);
-    let begin = now() - ago - LASTS - Duration::from_secs(2);
+    let begin = end - LASTS - Duration::from_secs(2);
     traffic.wait(begin - Duration::from_nanos(traffic.now().0));
     traffic.repeat(CALLS, "web -> cart -> ledger");
     traffic.refuse("ledger", "web", Refusal::UnknownIssuer);
@@ -36,13 +36,26 @@ fn send(place: &Place, frames: &[RawFrame]) {
     }
 }
 
-/// One gauge of a workload.
-fn send_metric(place: &Place) {
-    let at = now().as_nanos().to_string();
+/// What a workload's proxy counts of the calls that it made: as many as it tells of.
+fn send_counter(place: &Place) {
     let attribute = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+    let end = now();
+    let points = [(7, end - Duration::from_secs(1)), (7 + CALLS, end)].map(|(total, at)| {
+        json!({
+            "startTimeUnixNano": (end - LASTS).as_nanos().to_string(),
+            "timeUnixNano": at.as_nanos().to_string(),
+            "asInt": total.to_string(),
+            "attributes": [
+                attribute("envoy.cluster_name", "outbound|80||ledger"),
+                attribute("envoy.response_code_class", "2"),
+            ],
+        })
+    });
     let request = json!({"resourceMetrics": [{
         "resource": {"attributes": [attribute("service.name", "cart"), attribute("service.namespace", "store")]},
-        "scopeMetrics": [{"metrics": [{"name": "queue_length", "gauge": {"dataPoints": [{"timeUnixNano": at, "asInt": "7"}]}}]}],
+        "scopeMetrics": [{"metrics": [{"name": "envoy.cluster.upstream_rq_xx", "sum": {
+            "aggregationTemporality": 2, "isMonotonic": true, "dataPoints": points,
+        }}]}],
     }]});
     let mut sender = Sender::connect(place.http).unwrap();
     assert_eq!(sender.send("metrics", "application/json", request.to_string().as_bytes()), Some(200));
@@ -80,7 +93,7 @@ fn what_reporters_do_not_send_is_told_until_they_do() {
     let _live = place.start(place.command(&[]));
     let said = told(&place);
     assert!(said.only("reporters", "warn").contains("nothing was received"));
-    let logs = traffic(1, Duration::from_mins(30)).frames_of(SignalKind::Logs);
+    let logs = traffic(1, now() - Duration::from_mins(30)).frames_of(SignalKind::Logs);
     let less: Vec<RawFrame> = logs
         .iter()
         .filter(|frame| !of(frame, "ledger"))
@@ -120,12 +133,12 @@ fn what_reporters_do_not_send_is_told_until_they_do() {
         assert!(snippet.is_empty() || of_check.any(|yaml| yaml.contains(snippet)), "{check:#}");
     }
     assert_eq!(said.code, 1);
-    send(&place, &traffic(2, Duration::ZERO).frames());
-    send_metric(&place);
+    send(&place, &traffic(2, now()).frames());
+    send_counter(&place);
     seen(&place, |reporters| {
         let whole =
             |name| named(reporters, name).is_some_and(|one| one["calls_made"]["both"].as_u64() >= Some(100));
-        whole("web") && whole("cart") && named(reporters, "cart").is_some_and(|one| one["metric_points"] == 1)
+        whole("web") && whole("cart") && named(reporters, "cart").is_some_and(|one| one["metric_points"] == 2)
     });
     let said = told(&place);
     for level in ["fail", "warn", "unknown"] {
@@ -134,4 +147,28 @@ fn what_reporters_do_not_send_is_told_until_they_do() {
     let output = doctor(&place).output().unwrap();
     let page = String::from_utf8(output.stdout).unwrap();
     assert!(page.contains("store/cart") && page.contains("callers' identities"), "{page}");
+}
+
+/// Scenario: a caller's clock is an hour ahead, so that its records are taken as of their arrival.
+/// Guarantees: it is told by its name and by how much, and nobody else is.
+#[test]
+fn a_clock_that_is_an_hour_ahead_is_told_with_whose_it_is() {
+    let place = Place::new("journal: off\n");
+    let _live = place.start(place.command(&[]));
+    let hour = Duration::from_hours(1);
+    let [early, timely] = [now() + hour, now()].map(|end| traffic(3, end).frames_of(SignalKind::Logs));
+    let early = early.into_iter().filter(|frame| of(frame, "web"));
+    send(&place, &early.chain(timely.into_iter().filter(|frame| !of(frame, "web"))).collect::<Vec<_>>());
+    seen(&place, |reporters| {
+        let has = |name, key: &str| named(reporters, name).is_some_and(|one| one[key].as_f64() > Some(0.0));
+        has("web", "ahead_seconds_max") && has("cart", "delay_seconds_min")
+    });
+    let said = told(&place);
+    let checks = said.of("reporters", "fail");
+    let clocks = checks.iter().find(|check| check["subject"] == "senders' clocks").unwrap();
+    let line = text(&clocks["text"]);
+    assert!(
+        line.starts_with("store/web are ahead of ours by up to 3") && !line.contains("store/cart"),
+        "{line}"
+    );
 }

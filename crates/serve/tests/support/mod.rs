@@ -96,6 +96,7 @@ pub fn seen_with(limits: SqlConfig) -> (Snapshot, SqlService) {
         findings: Arc::new(findings.collect()),
         edges: Arc::new(pipeline.edges()),
         reporters: Arc::new(pipeline.reporters()),
+        uncounted: 0,
         quarantines: Arc::default(),
         stats: pipeline.stats(),
     };

@@ -1,6 +1,7 @@
 //! What a crash leaves behind: a file that ends anywhere, or holds anything.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -181,4 +182,23 @@ fn what_a_newer_version_wrote_is_not_thrown_away() {
         assert!(!Inspection::of(folder.path(), &mut |_, _| ()).unwrap().segments[1].newer, "{other:?}");
     }
     assert!(Journal::open(config(folder.path())).is_ok());
+}
+
+/// Guarantees: a segment that grows while it is looked at is never shorter than what was read of it.
+#[test]
+fn a_segment_that_grows_under_the_look_is_as_long_as_what_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, ends) = write_and_crash(folder.path(), &[b"one".to_vec(), b"two".to_vec()]);
+    let path = segment::path(folder.path(), 0);
+    let (first, last) = (usize::try_from(ends[0]).unwrap(), ends[1]);
+    let frame = fs::read(&path).unwrap()[MAGIC.len()..first].to_vec();
+    File::options().write(true).open(&path).unwrap().set_len(last).unwrap();
+    let mut grow = |read: u64, _| {
+        if read < last {
+            File::options().append(true).open(&path).unwrap().write_all(&frame).unwrap();
+        }
+    };
+    let looked = Inspection::of(folder.path(), &mut grow).unwrap();
+    let segment = &looked.segments[0];
+    assert!(segment.frames == 3 && segment.whole > last && segment.bytes >= segment.whole, "{segment:?}");
 }

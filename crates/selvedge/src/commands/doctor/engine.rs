@@ -1,9 +1,10 @@
 //! The running engine, asked over its API.
 
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use selvedge_act::reporter_document::ReporterDocument;
-use selvedge_act::{Asker, Secret};
+use selvedge_act::{Asker, Secret, clip, visible};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -14,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// More than an engine counts.
 const REPORTERS_MAX: usize = 10_000;
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Characters of a product's name or version.
+const WORD_CHARS_MAX: usize = 40;
 
 /// What is at the address.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(super) enum Engine {
         version: String,
         ready: bool,
         reporters: Vec<ReporterDocument>,
+        /// What was counted for none of them, for want of room.
+        uncounted: u64,
     },
     /// Nobody, or not in time.
     Silent(&'static str),
@@ -38,6 +43,8 @@ struct Index {
 #[derive(Deserialize)]
 struct Listed {
     reporters: Vec<ReporterDocument>,
+    #[serde(default)]
+    uncounted: u64,
 }
 
 /// Asks at `url`.
@@ -56,15 +63,16 @@ async fn answers(asker: &Asker) -> Engine {
         Err(strange) => return strange,
     };
     if index.product != "selvedge" {
-        return Engine::Strange(format!("a {}", selvedge_act::visible(&index.product)));
+        return Engine::Strange(format!("a {}", word(&index.product)));
     }
     let ready = matches!(asker.get("/readyz").await, Ok(answer) if answer.status() == 200);
     match read::<Listed>(asker, &format!("/api/v1/reporters?limit={REPORTERS_MAX}")).await {
-        Ok(Listed { reporters }) => Engine::Answers { version: index.version, ready, reporters },
-        Err(Engine::Strange(_)) => Engine::Strange(format!(
-            "selvedge {}, which does not know of reporters",
-            selvedge_act::visible(&index.version)
-        )),
+        Ok(Listed { reporters, uncounted }) => {
+            Engine::Answers { version: index.version, ready, reporters, uncounted }
+        }
+        Err(Engine::Strange(_)) => {
+            Engine::Strange(format!("selvedge {}, which does not know of reporters", word(&index.version)))
+        }
         Err(silent) => silent,
     }
 }
@@ -80,6 +88,11 @@ async fn read<T: DeserializeOwned>(asker: &Asker, path: &str) -> Result<T, Engin
         .map_err(|_| Engine::Strange(format!("something that is no selvedge (it answered {status})")))
 }
 
+/// What somebody at the address calls itself, for people.
+fn word(text: &str) -> String {
+    clip(&visible(text), WORD_CHARS_MAX)
+}
+
 /// What is to be said of the engine itself; `ours` is our version.
 pub(super) fn judge(engine: &Engine, url: &str, ours: &str) -> Check {
     let subject = "engine";
@@ -92,7 +105,7 @@ pub(super) fn judge(engine: &Engine, url: &str, ours: &str) -> Check {
         Engine::Strange(what) => Check::fail(subject, format!("at {url} is {what}"))
             .advise("say where the engine is with --url, and give its token with --token-file"),
         Engine::Answers { version, .. } if version != ours => {
-            let version = selvedge_act::visible(version);
+            let version = word(version);
             Check::warn(subject, format!("{url} is version {version}, this program is {ours}"))
                 .advise("use the doctor of the same version")
         }
@@ -104,10 +117,47 @@ pub(super) fn judge(engine: &Engine, url: &str, ours: &str) -> Check {
     }
 }
 
+/// Whether an address is that of the API of this configuration.
+pub(super) fn is_ours(url: &str, endpoint: SocketAddr) -> bool {
+    let authority = url.trim_start_matches("http://").trim_end_matches('/');
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, "80"));
+    let host = host.trim_matches(['[', ']']);
+    let is_same = match host.parse::<IpAddr>() {
+        // Every address of this machine; one of another cannot be bound.
+        Ok(ip) if endpoint.ip().is_unspecified() => UdpSocket::bind((ip, 0)).is_ok(),
+        Ok(ip) => ip == endpoint.ip(),
+        Err(_) => host == "localhost" && (endpoint.ip().is_unspecified() || endpoint.ip().is_loopback()),
+    };
+    is_same && port.parse() == Ok(endpoint.port())
+}
+
+/// Said when another engine was asked: what of the report is not of its machine.
+pub(super) fn elsewhere(endpoint: SocketAddr) -> Check {
+    let text = format!(
+        "not that of the engine asked: all below but its reporters is of this machine, with the API at {endpoint}"
+    );
+    Check::unknown("machine", text).advise("run the doctor beside that engine, with its configuration file")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::check::Level;
     use super::*;
+
+    #[test]
+    fn an_address_is_ours_when_it_is_that_of_our_api() {
+        let ours = |url: &str, endpoint: &str| is_ours(url, endpoint.parse().unwrap());
+        for url in ["http://127.0.0.1:4319", "http://127.0.0.1:4319/", "http://localhost:4319"] {
+            assert!(ours(url, "127.0.0.1:4319") && ours(url, "0.0.0.0:4319"), "{url}");
+        }
+        assert!(ours("http://[::1]:4319", "[::1]:4319") && ours("http://[::1]:4319", "[::]:4319"));
+        assert!(!ours("http://192.0.2.7:4319", "0.0.0.0:4319"), "an address that no machine has");
+        for url in
+            ["http://127.0.0.1:4320", "http://10.0.0.7:4319", "http://mesh.example:4319", "http://localhost"]
+        {
+            assert!(!ours(url, "127.0.0.1:4319"), "{url}");
+        }
+    }
 
     #[test]
     fn an_engine_is_ready_of_our_version_or_something_is_to_be_done() {
@@ -115,6 +165,7 @@ mod tests {
             version: version.to_owned(),
             ready,
             reporters: Vec::new(),
+            uncounted: 0,
         };
         for (engine, level, part) in [
             (answers("1.0.0", true), Level::Ok, "ready"),

@@ -1,9 +1,10 @@
 //! `selvedge doctor`: what is wrong, or will go wrong, with machine, journal, checkpoints, and what proxies send.
 //!
-//! Looks and changes nothing, also beside a running engine. Facts are gathered by `machine/`, `stored.rs` and `engine.rs`,
-//! judged by pure functions beside them and in `reporters/`, and told by `report.rs`. Start reading here.
+//! Looks and changes nothing, also beside a running engine. Facts are gathered by `machine/`, `stored.rs`, `checkpoints.rs`
+//! and `engine.rs`, judged by pure functions beside them and in `reporters/`, and told by `report.rs`. Start reading here.
 
 mod check;
+mod checkpoints;
 mod engine;
 mod machine;
 mod report;
@@ -19,8 +20,9 @@ use selvedge_act::Secret;
 
 use self::check::{Group, Level};
 use self::engine::Engine;
-use self::machine::Drift;
+use self::machine::{Drift, Known};
 use self::report::Report;
+use self::reporters::{Bounds, Scene};
 use crate::cli::DoctorArgs;
 use crate::clock::SystemClock;
 use crate::exit::{Failure, Outcome};
@@ -40,24 +42,33 @@ pub(crate) fn run(args: &DoctorArgs) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let engine = runtime.block_on(engine::ask(&url, token.as_ref())).map_err(Failure::usage)?;
     let version = env!("CARGO_PKG_VERSION");
-    let asked = engine::judge(&engine, &url, version);
-    let mut groups = vec![Group { name: "engine", title: "Engine".to_owned(), checks: vec![asked] }];
-    let answers = matches!(engine, Engine::Answers { .. });
-    groups.extend(machine::look(&config, answers, &clock));
+    let mut asked = vec![engine::judge(&engine, &url, version)];
+    let endpoint = config.serve.endpoint();
+    let known = match engine {
+        _ if !engine::is_ours(&url, endpoint) => Known::NotAsked,
+        Engine::Answers { .. } => Known::Answers,
+        Engine::Silent(_) | Engine::Strange(_) => Known::Silent,
+    };
+    if known == Known::NotAsked {
+        asked.push(engine::elsewhere(endpoint));
+    }
+    let mut groups = vec![Group { name: "engine", title: "Engine".to_owned(), checks: asked }];
+    groups.extend(machine::look(&config, known, &clock));
     let now = SystemClock::read();
     groups.extend(stored::look(&config, now));
     if let (Some(stepped), Some(clock)) = (drift.end(), groups.iter_mut().find(|group| group.name == "clock"))
     {
         clock.checks.push(stepped);
     }
-    let reporters = match engine {
-        Engine::Answers { reporters, .. } => reporters,
-        Engine::Silent(_) | Engine::Strange(_) => Vec::new(),
-    };
-    if answers {
+    let mut heard = Vec::new();
+    if let Engine::Answers { reporters, uncounted, .. } = engine {
         let mesh = args.mesh.unwrap_or_else(|| reporters::guess(&reporters));
-        groups.push(reporters::judge(&reporters, mesh, now));
+        let bounds = Bounds::of(&config.engine);
+        let scene = Scene { reporters: &reporters, uncounted, mesh, now, bounds };
+        groups.push(reporters::judge(&scene));
+        heard = reporters;
     }
+    let reporters = heard;
     tell(&Report { groups, reporters, url, version }, args.json)
 }
 

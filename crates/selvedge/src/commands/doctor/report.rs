@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use selvedge_act::reporter_document::ReporterDocument;
-use selvedge_act::{visible, wrap};
+use selvedge_act::visible;
 use selvedge_model::ObservedTime;
 use serde::Serialize;
 
@@ -202,6 +202,19 @@ fn lines(text: &mut String, check: &Check, column: usize, width: usize, colour: 
     }
 }
 
+/// Broken between words alone: what is longer than a line is a path, which people copy.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let has_room = |line: &&mut String| line.chars().count() + 1 + word.chars().count() <= width;
+        match lines.last_mut().filter(has_room) {
+            Some(line) => line.extend([" ", word]),
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 fn paint(level: Level, word: &str, colour: bool) -> String {
     if !colour {
         return word.to_owned();
@@ -310,6 +323,18 @@ mod tests {
         assert!(
             !text.contains('\u{1b}') && report().text(90, true, ObservedTime(0)).contains("\u{1b}[1;31mFAIL")
         );
+    }
+
+    #[test]
+    fn a_path_that_is_longer_than_a_line_is_not_broken() {
+        let path = format!("/state/{}.slvckp", "0123456789".repeat(12));
+        let check = Check::warn("position 7", format!("it is damaged (9 B): {path}")).advise("remove it");
+        let groups =
+            vec![Group { name: "checkpoints", title: "Checkpoints".to_owned(), checks: vec![check] }];
+        let text = Report { groups, ..report() }.text(80, false, ObservedTime(0));
+        let mut lines = text.lines().filter(|line| line.ends_with(&path));
+        assert!(lines.next().is_some_and(|line| line.trim() == path), "{text}");
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
     }
 
     #[test]

@@ -1,19 +1,19 @@
-//! Journal and checkpoints as they lie there: what a start would make of them. Nothing is locked, nothing is mended.
+//! The journal as it lies there: what a start would make of it. Nothing is locked, nothing is mended.
 
+use std::fs::{self, File};
 use std::io::IsTerminal as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use selvedge_checkpoint::{Found, Head, ReadError};
-use selvedge_engine::Pipeline;
 use selvedge_model::ObservedTime;
-use selvedge_receive::journal::{InspectedSegment, Inspection, Mark, Position};
+use selvedge_receive::journal::{InspectedSegment, Inspection, Mark};
 
 use super::check::{Check, Group, bytes, share};
+use super::checkpoints;
 use super::report::age;
 use crate::config::Config;
-use crate::journal::checkpoints_of;
 use crate::journal_section::JournalSettings;
 
 /// Below the folder: who has it.
@@ -21,20 +21,6 @@ const LOCK: &str = "lock";
 /// From this share of its budget on the journal is as good as full.
 const FULL_FROM: (u64, u64) = (9, 10);
 const BAR_TEMPLATE: &str = "reading the journal [{bar:30}] {bytes}/{total_bytes}";
-
-/// A file that is named as a checkpoint.
-struct Kept {
-    path: PathBuf,
-    bytes: u64,
-    state: State,
-}
-
-enum State {
-    /// Edges that it knows.
-    Whole(Head, u64),
-    Damaged(String),
-    Newer(String),
-}
 
 /// Journal and checkpoints; nothing when there is no journal.
 pub(super) fn look(config: &Config, now: ObservedTime) -> Vec<Group> {
@@ -57,31 +43,45 @@ pub(super) fn look(config: &Config, now: ObservedTime) -> Vec<Group> {
             return vec![group("journal", &title, vec![check])];
         }
     };
-    let checkpoints = match kept(config, folder) {
-        Ok(kept) => judge_checkpoints(&kept, &inspection, settings, now),
-        Err(error) => vec![
-            Check::fail("checkpoints", format!("cannot be listed: {error}"))
-                .advise("run as the user of the engine, or give this one the right to read them"),
-        ],
-    };
-    vec![
-        group("journal", &title, judge_journal(&inspection, settings, holder, now)),
-        group("checkpoints", "Checkpoints", checkpoints),
-    ]
+    let journal = group("journal", &title, judge_journal(&inspection, settings, holder, now));
+    vec![journal, checkpoints::look(config, settings, &inspection, now)]
 }
 
 /// The process that holds the folder's lock, by the kernel's list of locks: to try the lock would be to take it.
 fn holder(folder: &Path) -> Option<u32> {
-    let inode = std::fs::metadata(folder.join(LOCK)).ok()?.ino();
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    locks.lines().find_map(|line| lock_of(line, inode))
+    let path = folder.join(LOCK);
+    let inode = fs::metadata(&path).ok()?.ino();
+    let device = device(&path);
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| lock_of(line, inode, device.as_deref()))
 }
 
-/// The process of a line like `1: FLOCK  ADVISORY  WRITE 4242 08:01:131 0 EOF`, when it is about this file.
-fn lock_of(line: &str, inode: u64) -> Option<u32> {
+/// The file's device as the kernel's lists name it, `major:minor`. What `stat` says is another one on btrfs.
+fn device(path: &Path) -> Option<String> {
+    let file = File::open(path).ok()?;
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim();
+    device_of(&fs::read_to_string("/proc/self/mountinfo").ok()?, mount)
+}
+
+/// The third column of the line that begins with this mount.
+fn device_of(mounts: &str, mount: &str) -> Option<String> {
+    let mut columns = mounts.lines().map(str::split_whitespace);
+    columns.find_map(|mut columns| (columns.next()? == mount).then(|| columns.nth(1).map(str::to_owned))?)
+}
+
+/// The process of a line like `1: FLOCK  ADVISORY  WRITE 4242 08:01:131 0 EOF`, when it is about this file. Here the device is
+/// in hex; one that is not known is taken for the same.
+fn lock_of(line: &str, inode: u64, device: Option<&str>) -> Option<u32> {
     let mut columns = line.split_whitespace().skip_while(|column| *column != "WRITE").skip(1);
     let (pid, file) = (columns.next()?, columns.next()?);
-    (file.rsplit(':').next()?.parse() == Ok(inode)).then(|| pid.parse().ok())?
+    let (listed, number) = file.rsplit_once(':')?;
+    let numbers = |text: &str, radix| {
+        let (major, minor) = text.split_once(':')?;
+        Some((u32::from_str_radix(major, radix).ok()?, u32::from_str_radix(minor, radix).ok()?))
+    };
+    let same = device.is_none_or(|device| numbers(device, 10) == numbers(listed, 16));
+    (same && number.parse() == Ok(inode)).then(|| pid.parse().ok())?
 }
 
 fn bar() -> ProgressBar {
@@ -90,33 +90,6 @@ fn bar() -> ProgressBar {
     }
     let style = ProgressStyle::with_template(BAR_TEMPLATE).expect("the template is valid");
     ProgressBar::new(0).with_style(style)
-}
-
-/// Reads every checkpoint as a start would, one after the other.
-fn kept(config: &Config, folder: &Path) -> std::io::Result<Vec<Kept>> {
-    let examined = checkpoints_of(folder).examine()?;
-    let read = |path: &Path, head: Head| {
-        let found = Found { path: path.to_owned(), head: head.clone() };
-        let checkpoint = match found.read() {
-            Ok(checkpoint) => checkpoint,
-            Err(error @ ReadError::Newer { .. }) => return State::Newer(error.to_string()),
-            Err(error) => return State::Damaged(error.to_string()),
-        };
-        match Pipeline::resume(&config.engine, config.rules.clone(), &checkpoint) {
-            Ok(pipeline) => State::Whole(head, pipeline.stats().edges),
-            Err(error) if error.is_newer() => State::Newer(error.to_string()),
-            Err(error) => State::Damaged(error.to_string()),
-        }
-    };
-    let kept = examined.into_iter().map(|one| {
-        let state = match one.head {
-            Ok(head) => read(&one.path, head),
-            Err(error @ ReadError::Newer { .. }) => State::Newer(error.to_string()),
-            Err(error) => State::Damaged(error.to_string()),
-        };
-        Kept { path: one.path, bytes: one.bytes, state }
-    });
-    Ok(kept.collect())
 }
 
 fn judge_journal(
@@ -143,7 +116,7 @@ fn judge_journal(
     }
     checks.extend(segments.iter().filter(|segment| segment.lost() > 0).map(lost));
     if let (Some(reason), None, false) = (&last.torn, holder, last.newer) {
-        let torn = bytes(last.bytes - last.whole);
+        let torn = bytes(last.bytes.saturating_sub(last.whole));
         let text = format!("the last segment ends in {torn} that are no whole batch ({reason})");
         checks.push(Check::warn("end", text).advise(
             "nothing to do after a crash: a start cuts them off, and nobody was told that they are stored; \
@@ -209,86 +182,37 @@ fn lost(segment: &InspectedSegment) -> Check {
         .advise("look at the disk (`dmesg`, SMART); a start goes on without them and counts them")
 }
 
-fn judge_checkpoints(
-    kept: &[Kept],
-    inspection: &Inspection,
-    settings: &JournalSettings,
-    now: ObservedTime,
-) -> Vec<Check> {
-    let mut checks: Vec<Check> = kept.iter().map(|one| judge_one(one, now)).collect();
-    if kept.iter().any(|one| matches!(one.state, State::Newer(_))) {
-        return checks;
-    }
-    let whole: Vec<Found> = kept.iter().filter_map(found).collect();
-    let first = inspection.first();
-    let order = Found::in_order_of_use(&whole, first.0, settings.replay);
-    let begin = order.first().copied().flatten();
-    let from = begin.map_or(Position(0), |one| Position(one.head.position));
-    let (frames, size) = inspection.behind(from);
-    let again = format!("reads {frames} batches again ({})", bytes(size));
-    let missed = first.0.saturating_sub(from.0);
-    checks.push(match begin {
-        None if !kept.is_empty() && whole.is_empty() => Check::fail(
-            "start",
-            format!("no checkpoint can be read: a start learns everything anew, and {again}"),
-        )
-        .advise("`selvedge baseline import` an export of it, when there is one"),
-        None => Check::ok("start", format!("goes on from no checkpoint, and {again}")),
-        Some(one) if missed > 0 => Check::warn(
-            "start",
-            format!(
-                "goes on from {}, but the journal begins {missed} batches behind it; {again}",
-                one.path.display()
-            ),
-        )
-        .advise("what those batches taught is lost; give the journal more room (`journal.bytes_max`)"),
-        Some(one) => Check::ok("start", format!("goes on from {}, and {again}", one.path.display())),
-    });
-    checks
-}
-
-fn found(kept: &Kept) -> Option<Found> {
-    match &kept.state {
-        State::Whole(head, _) => Some(Found { path: kept.path.clone(), head: head.clone() }),
-        State::Damaged(_) | State::Newer(_) => None,
-    }
-}
-
-fn judge_one(kept: &Kept, now: ObservedTime) -> Check {
-    let name = kept.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let size = bytes(kept.bytes);
-    match &kept.state {
-        State::Whole(head, edges) => {
-            let old = age(ObservedTime(head.taken_unix_nano), now);
-            let by = selvedge_act::visible(&head.written_by);
-            Check::ok(
-                name,
-                format!("whole, {size}, {edges} edges, {old} old, at position {}, by {by}", head.position),
-            )
-        }
-        State::Damaged(reason) => Check::warn(name, format!("{size}: {reason}"))
-            .advise("a start passes it over; look at the disk, and remove it"),
-        State::Newer(reason) => Check::fail(name, reason.clone())
-            .advise("a start refuses: use the Selvedge that wrote it, or move the folder away to begin anew"),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use selvedge_receive::journal::Position;
+
     use super::super::check::Level;
     use super::*;
 
     #[test]
     fn who_holds_the_lock_stands_in_the_kernels_list() {
         let line = "1: FLOCK  ADVISORY  WRITE 4242 08:01:131 0 EOF";
-        assert_eq!(lock_of(line, 131), Some(4242));
-        assert_eq!(lock_of(line, 31), None);
-        assert_eq!(lock_of("1: POSIX  ADVISORY  READ 7 08:01:131 0 EOF", 131), None);
+        assert_eq!(lock_of(line, 131, Some("8:1")), Some(4242));
+        assert_eq!(lock_of(line, 31, Some("8:1")), None);
+        assert_eq!(lock_of(line, 131, Some("8:17")), None, "a file of the same number on another device");
+        assert_eq!(
+            lock_of("2: FLOCK  ADVISORY  WRITE 7 fd:10:9 0 EOF", 9, Some("253:16")),
+            Some(7),
+            "in hex"
+        );
+        assert_eq!(lock_of(line, 131, None), Some(4242));
+        assert_eq!(lock_of("1: POSIX  ADVISORY  READ 7 08:01:131 0 EOF", 131, Some("8:1")), None);
+        let mounts = "36 25 8:1 / / rw - ext4 /dev/sda1 rw\n361 36 0:45 / /state rw - btrfs /dev/sdb rw\n";
+        assert_eq!(device_of(mounts, "361").as_deref(), Some("0:45"));
+        assert_eq!(device_of(mounts, "3"), None);
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(holder(folder.path()), None);
+        let lock = File::create(folder.path().join(LOCK)).unwrap();
+        lock.lock().unwrap();
+        assert_eq!(holder(folder.path()), Some(std::process::id()));
     }
 
-    fn segment(first: u64, frames: u64, frames_due: Option<u64>) -> InspectedSegment {
+    pub(crate) fn segment(first: u64, frames: u64, frames_due: Option<u64>) -> InspectedSegment {
         InspectedSegment {
             path: format!("{first:020}.otlpcap").into(),
             first: Position(first),
@@ -302,14 +226,14 @@ mod tests {
         }
     }
 
-    fn settings() -> JournalSettings {
+    pub(crate) fn settings() -> JournalSettings {
         let mut problems = Vec::new();
         let section = crate::journal_section::JournalSection::default();
         let settings = section.check(Path::new("/"), Some(Path::new("/state")), &mut problems).unwrap();
         JournalSettings { replay: std::time::Duration::ZERO, ..settings }
     }
 
-    fn worst(checks: &[Check]) -> (Level, String) {
+    pub(crate) fn worst(checks: &[Check]) -> (Level, String) {
         let worst = checks.iter().max_by_key(|check| check.level).unwrap();
         (worst.level, worst.text.clone())
     }
@@ -327,6 +251,8 @@ mod tests {
         let (level, text) = judged(&torn, None);
         assert!(level == Level::Warn && text.contains("3 B") && text.contains("ends after 3"), "{text}");
         assert_eq!(judged(&torn, Some(7)).0, Level::Ok, "it is being written");
+        torn.segments[1].whole = 1_009;
+        assert!(judged(&torn, None).1.contains("0 B"), "it grew since");
         let mut lost = good.clone();
         lost.segments[0].frames = 4;
         let (level, text) = judged(&lost, None);
@@ -339,31 +265,5 @@ mod tests {
         let mut full = good;
         full.segments[0].bytes = 4 << 30;
         assert_eq!(judged(&full, None).0, Level::Warn);
-    }
-
-    #[test]
-    fn the_checkpoint_that_a_start_begins_with_is_named_with_what_it_reads_again() {
-        let at = |position, state: fn(Head) -> State| {
-            let head = Head { position, taken_unix_nano: position, ..Head::default() };
-            Kept { path: format!("c{position}").into(), bytes: 9, state: state(head) }
-        };
-        let whole = |position| at(position, |head| State::Whole(head, 3));
-        let damaged = |position| at(position, |_| State::Damaged("it was cut".to_owned()));
-        let mark = Mark::Absent;
-        let journal = Inspection { segments: vec![segment(10, 10, Some(10)), segment(20, 10, None)], mark };
-        let judged = |kept: &[Kept]| judge_checkpoints(kept, &journal, &settings(), ObservedTime(99));
-        let checks = judged(&[whole(15), whole(25)]);
-        assert_eq!(worst(&checks).0, Level::Ok);
-        let start = &checks.last().unwrap().text;
-        assert!(start.contains("c25") && start.contains("reads 5 batches"), "{start}");
-        let checks = judged(&[whole(15), damaged(25)]);
-        assert_eq!((checks[1].level, worst(&checks).0), (Level::Warn, Level::Warn));
-        assert!(checks[2].text.contains("c15") && checks[2].text.contains("15 batches"), "{checks:?}");
-        assert_eq!(worst(&judged(&[damaged(25)])).0, Level::Fail, "everything is learned anew");
-        let (level, text) = worst(&judged(&[whole(5)]));
-        assert!(level == Level::Warn && text.contains("5 batches behind"), "{text}");
-        let newer = judged(&[whole(15), at(25, |_| State::Newer("version 9".to_owned()))]);
-        assert_eq!((worst(&newer).0, newer.len()), (Level::Fail, 2), "a start refuses");
-        assert_eq!(worst(&judged(&[])).0, Level::Ok);
     }
 }

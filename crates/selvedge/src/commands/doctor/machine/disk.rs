@@ -66,13 +66,27 @@ struct Facts {
     /// Whose folder it is, and who we are.
     owner: (u32, u32),
     /// Why nothing can be written.
-    unwritable: Option<String>,
+    unwritable: Option<Unwritable>,
     bytes_free: Option<u64>,
     /// Bytes of the files that are in it.
     bytes_used: u64,
     kind: Option<(&'static str, Kind)>,
     /// Times of syncs, in order of length.
     syncs: Vec<Duration>,
+}
+
+#[derive(Debug)]
+struct Unwritable {
+    reason: String,
+    /// There is no room, or no more of it for this user.
+    full: bool,
+}
+
+impl From<&io::Error> for Unwritable {
+    fn from(error: &io::Error) -> Self {
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        Self { reason: error.to_string(), full }
+    }
 }
 
 pub(super) fn look(config: &Config, clock: &SystemClock) -> Vec<Check> {
@@ -133,7 +147,7 @@ fn facts(place: &Place, clock: &SystemClock) -> io::Result<Facts> {
     });
     let (syncs, unwritable) = match time_syncs(&found, clock) {
         Ok(syncs) => (syncs, None),
-        Err(error) => (Vec::new(), Some(error.to_string())),
+        Err(error) => (Vec::new(), Some(Unwritable::from(&error))),
     };
     Ok(Facts {
         exists: found == absolute,
@@ -174,32 +188,45 @@ fn time_syncs(folder: &Path, clock: &SystemClock) -> io::Result<Vec<Duration>> {
 }
 
 fn judge(place: &Place, facts: &Facts) -> Vec<Check> {
-    let (what, path) = (place.what, place.path.display());
-    if let Some(reason) = &facts.unwritable {
-        let (owner, user) = facts.owner;
-        let found = facts.found.display();
-        let level = if place.optional { Level::Warn } else { Level::Fail };
-        return vec![
-            Check::new(
-                level,
-                what,
-                format!("{found} cannot be written to: {reason} (owner: user {owner}, we are user {user})"),
-            )
-            .advise(format!("run as its owner, `chown` it, mount it writable, or set `{}`", place.key)),
-        ];
+    let path = place.path.display();
+    if let Some(unwritable) = &facts.unwritable {
+        let unwritable = judge_unwritable(place, facts, unwritable);
+        return [unwritable].into_iter().chain(room(place, facts)).collect();
     }
     let there = if facts.exists {
         "writable".to_owned()
     } else {
         format!("will be made in {}", facts.found.display())
     };
-    let mut checks = vec![Check::ok(what, format!("{path}: {there}"))];
+    let mut checks = vec![Check::ok(place.what, format!("{path}: {there}"))];
     checks.extend(room(place, facts));
     checks.extend(kind(place, facts));
     if place.durable {
         checks.extend(syncs(place, facts));
     }
     checks
+}
+
+fn judge_unwritable(place: &Place, facts: &Facts, Unwritable { reason, full }: &Unwritable) -> Check {
+    let ((owner, user), found) = (facts.owner, facts.found.display());
+    let level = if place.optional { Level::Warn } else { Level::Fail };
+    if *full {
+        let text = format!("{found} cannot be written to: {reason}");
+        return Check::new(level, place.what, text).advise(make_room(place));
+    }
+    let text = format!("{found} cannot be written to: {reason} (owner: user {owner}, we are user {user})");
+    let advice = format!("run as its owner, `chown` it, mount it writable, or set `{}`", place.key);
+    Check::new(level, place.what, text).advise(advice)
+}
+
+fn make_room(place: &Place) -> String {
+    let on_full = "on a full disk batches are refused, however old what is kept";
+    match place.key.rsplit_once('.') {
+        Some((section, _)) if place.bytes_max > 0 => {
+            format!("make room, or lower its budget (`{section}.bytes_max`): {on_full}")
+        }
+        _ => format!("make room, or set `{}`", place.key),
+    }
 }
 
 fn room(place: &Place, facts: &Facts) -> Option<Check> {
@@ -213,11 +240,7 @@ fn room(place: &Place, facts: &Facts) -> Option<Check> {
     if free >= wanted {
         return Some(Check::ok(subject, format!("{text}, and {more}")));
     }
-    let advice = format!(
-        "make room, or lower its budget (`{}`): on a full disk batches are refused, however old what is kept",
-        place.key.rsplit_once('.').map_or_else(String::new, |(section, _)| format!("{section}.bytes_max")),
-    );
-    Some(Check::warn(subject, format!("{text}, but {more}")).advise(advice))
+    Some(Check::warn(subject, format!("{text}, but {more}")).advise(make_room(place)))
 }
 
 fn kind(place: &Place, facts: &Facts) -> Option<Check> {
@@ -290,6 +313,10 @@ mod tests {
         }
     }
 
+    fn because(kind: io::ErrorKind) -> Unwritable {
+        Unwritable::from(&io::Error::from(kind))
+    }
+
     fn worst(facts: &Facts) -> (Level, String) {
         let checks = judge(&place(), facts);
         let worst = checks.into_iter().max_by_key(|check| check.level).unwrap();
@@ -303,9 +330,9 @@ mod tests {
         let ms = |count| Duration::from_millis(count);
         let cases = [
             (
-                Facts { unwritable: Some("Read-only file system".to_owned()), ..good() },
+                Facts { unwritable: Some(because(io::ErrorKind::ReadOnlyFilesystem)), ..good() },
                 Level::Fail,
-                "Read-only",
+                "read-only",
             ),
             (Facts { bytes_free: Some(2 << 30), ..good() }, Level::Warn, "journal.bytes_max"),
             (Facts { kind: Some(("tmpfs", Kind::Memory)), ..good() }, Level::Warn, "is memory"),
@@ -318,7 +345,7 @@ mod tests {
             let (found, text) = worst(&facts);
             assert!(found == level && text.contains(part), "{facts:?}: {found:?} {text}");
         }
-        let unwritable = Facts { unwritable: Some("no".to_owned()), ..good() };
+        let unwritable = Facts { unwritable: Some(because(io::ErrorKind::PermissionDenied)), ..good() };
         let by_convention = Place { optional: true, ..place() };
         assert_eq!(judge(&by_convention, &unwritable)[0].level, Level::Warn, "a start does without it");
         assert_eq!(
@@ -326,6 +353,17 @@ mod tests {
             Level::Ok,
             "a part of the budget is used"
         );
+    }
+
+    #[test]
+    fn a_full_disk_is_told_as_full_with_its_room() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let full = Facts { unwritable: Some(because(kind)), bytes_free: Some(0), ..good() };
+            let [cannot, room] = &judge(&place(), &full)[..] else { panic!("{full:?}") };
+            assert!(cannot.level == Level::Fail && cannot.advice.contains("make room"), "{cannot:?}");
+            assert!(!cannot.text.contains("owner"), "{cannot:?}");
+            assert!(room.level == Level::Warn && room.text.contains("0 B free"), "{room:?}");
+        }
     }
 
     #[test]

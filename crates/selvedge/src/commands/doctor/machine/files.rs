@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use selvedge_act::SecretSource;
+use selvedge_act::{FileUse, NamedFile};
 use selvedge_model::ObservedTime;
 use selvedge_receive::{AuthConfig, ClientTls, TlsConfig};
 use x509_certificate::X509Certificate;
@@ -19,20 +19,6 @@ const DAY: i64 = 86_400;
 const DAYS_LEFT_MIN: i64 = 14;
 /// Permission bits that let everybody read.
 const READ_BY_ALL: u32 = 0o004;
-
-/// What a file is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
-    Certificates,
-    Secret,
-}
-
-/// A file that the configuration names.
-struct Named {
-    key: String,
-    path: PathBuf,
-    for_what: Use,
-}
 
 /// What is in it.
 #[derive(Debug, PartialEq)]
@@ -52,7 +38,7 @@ pub(super) fn look(config: &Config, now: ObservedTime) -> Vec<Check> {
     named(config).iter().map(|named| judge(named, &read(named), now)).collect()
 }
 
-fn named(config: &Config) -> Vec<Named> {
+fn named(config: &Config) -> Vec<NamedFile> {
     let mut files = Vec::new();
     let (grpc, http) = (&config.receive.grpc, &config.receive.http);
     let receivers =
@@ -60,70 +46,55 @@ fn named(config: &Config) -> Vec<Named> {
     for (name, listen) in receivers {
         let Some(listen) = listen else { continue };
         let key = format!("receivers.otlp.protocols.{name}");
-        tls(&mut files, &key, listen.tls.as_ref());
-        token(&mut files, &key, listen.auth.as_ref());
+        files.extend(tls(&key, listen.tls.as_ref()));
+        files.extend(token(&key, listen.auth.as_ref()));
     }
-    if let Some(path) = config.serve.token_file() {
-        secret(&mut files, "serve.auth.bearer_token_file", path);
-    }
+    let secret = |key: &str, path: &Path| NamedFile::new(key, path, FileUse::Secret);
+    files.extend(config.serve.token_file().map(|path| secret("serve.auth.bearer_token_file", path)));
     if let Some(sql) = &config.sql {
-        tls(&mut files, "sql", sql.tls.as_ref());
-        if let Some(path) = sql.user.as_ref().and_then(|user| user.password_file()) {
-            secret(&mut files, "sql.auth.password_file", path);
-        }
+        files.extend(tls("sql", sql.tls.as_ref()));
+        let password = sql.user.as_ref().and_then(|user| user.password_file());
+        files.extend(password.map(|path| secret("sql.auth.password_file", path)));
     }
     if let Some(settings) = &config.enforcement {
-        tls(&mut files, "quarantine.xds", settings.tls.as_ref());
-        token(&mut files, "quarantine.xds", settings.token.as_ref());
+        files.extend(tls("quarantine.xds", settings.tls.as_ref()));
+        files.extend(token("quarantine.xds", settings.token.as_ref()));
     }
-    let act = &config.act;
-    let tokens = [
-        act.alertmanager.as_ref().and_then(|sink| sink.http.bearer_token.as_ref()),
-        act.webhook.as_ref().and_then(|sink| sink.http.bearer_token.as_ref()),
-        act.pagerduty.as_ref().map(|sink| &sink.routing_key),
+    files.extend(config.act.files());
+    files.extend(config.kafka.files());
+    files
+}
+
+fn tls(key: &str, config: Option<&TlsConfig>) -> Vec<NamedFile> {
+    let Some(config) = config else { return Vec::new() };
+    let named =
+        |name: &str, path: &Path, for_what| NamedFile::new(format!("{key}.tls.{name}"), path, for_what);
+    let mut files = vec![
+        named("cert_file", &config.cert_file, FileUse::Certificates),
+        named("key_file", &config.key_file, FileUse::Secret),
     ];
-    let signing = act.webhook.iter().flat_map(|sink| &sink.secrets);
-    for source in tokens.into_iter().flatten().chain(signing) {
-        if let SecretSource::File { key, path } = source {
-            secret(&mut files, key, path);
-        }
+    if let ClientTls::Required { ca_file } = &config.client {
+        files.push(named("client_ca_file", ca_file, FileUse::Roots));
     }
     files
 }
 
-fn tls(files: &mut Vec<Named>, key: &str, config: Option<&TlsConfig>) {
-    let Some(config) = config else { return };
-    let mut add = |name: &str, path: &Path, for_what| {
-        files.push(Named { key: format!("{key}.tls.{name}"), path: path.to_owned(), for_what });
-    };
-    add("cert_file", &config.cert_file, Use::Certificates);
-    add("key_file", &config.key_file, Use::Secret);
-    if let ClientTls::Required { ca_file } = &config.client {
-        add("client_ca_file", ca_file, Use::Certificates);
-    }
+fn token(key: &str, auth: Option<&AuthConfig>) -> Option<NamedFile> {
+    let Some(AuthConfig::TokenFile(path)) = auth else { return None };
+    Some(NamedFile::new(format!("{key}.auth.bearer_token_file"), path, FileUse::Secret))
 }
 
-fn token(files: &mut Vec<Named>, key: &str, auth: Option<&AuthConfig>) {
-    if let Some(AuthConfig::TokenFile(path)) = auth {
-        secret(files, &format!("{key}.auth.bearer_token_file"), path);
-    }
-}
-
-fn secret(files: &mut Vec<Named>, key: &str, path: &Path) {
-    files.push(Named { key: key.to_owned(), path: path.to_owned(), for_what: Use::Secret });
-}
-
-fn read(named: &Named) -> Content {
+fn read(named: &NamedFile) -> Content {
     let text = match fs::read(&named.path) {
         Ok(text) => text,
         Err(error) => return Content::Unreadable(error.to_string()),
     };
     match named.for_what {
-        Use::Secret => Content::Secret {
+        FileUse::Secret => Content::Secret {
             empty: text.trim_ascii().is_empty(),
             mode: fs::metadata(&named.path).map_or(0, |metadata| metadata.mode()),
         },
-        Use::Certificates => {
+        FileUse::Certificates | FileUse::Roots => {
             let certificates = CertificateDer::pem_slice_iter(&text).map(|certificate| {
                 let certificate = X509Certificate::from_der(certificate.ok()?.as_ref()).ok()?;
                 let (begin, end) = (certificate.validity_not_before(), certificate.validity_not_after());
@@ -137,7 +108,7 @@ fn read(named: &Named) -> Content {
     }
 }
 
-fn judge(named: &Named, content: &Content, now: i64) -> Check {
+fn judge(named: &NamedFile, content: &Content, now: i64) -> Check {
     let subject = named.key.clone();
     let path = named.path.display();
     match content {
@@ -153,8 +124,21 @@ fn judge(named: &Named, content: &Content, now: i64) -> Check {
                 .advise(format!("chmod o-r {path}"))
         }
         Content::Secret { .. } => Check::ok(subject, format!("{path}: readable")),
-        Content::Certificates(certificates) => validity(subject, &path.to_string(), certificates, now),
+        Content::Certificates(roots) if named.for_what == FileUse::Roots => {
+            trusted(subject, &path.to_string(), roots, now)
+        }
+        Content::Certificates(chain) => validity(subject, &path.to_string(), chain, now),
     }
+}
+
+/// Each is trusted by itself: one that expired stands for those that it signed alone.
+fn trusted(subject: String, path: &str, roots: &[(i64, i64)], now: i64) -> Check {
+    let valid = roots.iter().filter(|(begin, end)| *begin <= now && now < *end).count();
+    if valid == 0 || valid == roots.len() {
+        return validity(subject, path, roots, now);
+    }
+    let text = format!("{path}: {} of {} certificates are not valid now", roots.len() - valid, roots.len());
+    Check::warn(subject, text).advise("remove them there, once nothing that they signed is in use")
 }
 
 /// The first that ends decides.
@@ -183,8 +167,11 @@ mod tests {
     use super::*;
 
     fn judged(content: &Content) -> (Level, String) {
-        let named = Named { key: "k".to_owned(), path: "/p".into(), for_what: Use::Secret };
-        let check = judge(&named, content, 1_000 * DAY);
+        judged_as(FileUse::Certificates, content)
+    }
+
+    fn judged_as(for_what: FileUse, content: &Content) -> (Level, String) {
+        let check = judge(&NamedFile::new("k", Path::new("/p"), for_what), content, 1_000 * DAY);
         assert_eq!(check.advice.is_empty(), check.level == Level::Ok);
         (check.level, check.text)
     }
@@ -202,6 +189,18 @@ mod tests {
         }
         assert_eq!(judged(&Content::Certificates(vec![(1_001 * DAY, 2_000 * DAY)])).0, Level::Fail);
         assert_eq!(judged(&Content::NoCertificate).0, Level::Fail);
+    }
+
+    #[test]
+    fn of_several_roots_one_that_is_valid_is_enough_to_go_on() {
+        let (expired, near, good) = ((0, 990 * DAY), (0, 1_003 * DAY), (0, 9_000 * DAY));
+        let roots = |all: &[(i64, i64)]| judged_as(FileUse::Roots, &Content::Certificates(all.to_vec()));
+        let (level, text) = roots(&[expired, good]);
+        assert!(level == Level::Warn && text.contains("1 of 2"), "{text}");
+        assert_eq!(roots(&[expired, expired]).0, Level::Fail);
+        assert_eq!(roots(&[(2_000 * DAY, 3_000 * DAY)]).0, Level::Fail, "not valid yet");
+        assert_eq!(roots(&[good, near]).0, Level::Warn);
+        assert_eq!(roots(&[good, good]).0, Level::Ok);
     }
 
     #[test]

@@ -17,10 +17,16 @@ const FIXED_BYTES: u64 = 256 << 20;
 const UNLIMITED: u64 = 1 << 60;
 
 pub(super) fn look(config: &Config, engine: Option<&Holder>) -> Vec<Check> {
-    let of = engine.map_or_else(|| "self".to_owned(), |engine| engine.pid.to_string());
-    let limits = fs::read_to_string(format!("/proc/{of}/limits"));
-    let limits = limits.or_else(|_| fs::read_to_string("/proc/self/limits")).unwrap_or_default();
-    vec![files(open_files(&limits), files_wanted(config)), memory(memory_limit(), memory_wanted(config))]
+    let (limits, groups) = (of_process(engine, "limits"), of_process(engine, "cgroup"));
+    let memory_limit = memory_limit(&groups, Path::new("/sys/fs/cgroup"));
+    vec![files(open_files(&limits), files_wanted(config)), memory(memory_limit, memory_wanted(config))]
+}
+
+/// What the kernel says of the engine's process, else of ours.
+fn of_process(engine: Option<&Holder>, what: &str) -> String {
+    let of = |process: &str| fs::read_to_string(format!("/proc/{process}/{what}"));
+    let engine = engine.and_then(|engine| of(&engine.pid.to_string()).ok());
+    engine.unwrap_or_else(|| of("self").unwrap_or_default())
 }
 
 fn files_wanted(config: &Config) -> u64 {
@@ -70,11 +76,10 @@ fn memory(limit: Option<(u64, &'static str)>, wanted: u64) -> Check {
     )
 }
 
-/// The least that a cgroup of ours or the machine allows, and which of them.
-fn memory_limit() -> Option<(u64, &'static str)> {
+/// The least that one of the process's cgroups or the machine allows, and which of them.
+fn memory_limit(groups: &str, root: &Path) -> Option<(u64, &'static str)> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| machine_bytes(&text));
-    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let group = cgroup_limit(&groups, Path::new("/sys/fs/cgroup"));
+    let group = cgroup_limit(groups, root);
     let limits = [machine.map(|bytes| (bytes, "the machine's")), group.map(|bytes| (bytes, "the cgroup's"))];
     limits.into_iter().flatten().min()
 }
@@ -117,7 +122,21 @@ mod tests {
         assert_eq!(open_files("Max open files   unlimited  unlimited files"), Some(u64::MAX));
         assert_eq!(open_files(""), None);
         assert_eq!(machine_bytes("MemTotal:       16303428 kB\nMemFree: 1 kB\n"), Some(16_303_428 << 10));
-        assert!(memory_limit().is_some_and(|(bytes, _)| bytes > 1 << 20));
+        let limit = memory_limit(&of_process(None, "cgroup"), Path::new("/sys/fs/cgroup"));
+        assert!(limit.is_some_and(|(bytes, _)| bytes > 1 << 20));
+    }
+
+    #[test]
+    fn the_kernel_is_asked_of_the_engines_process() {
+        let mut engine = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let holder = |pid| Holder { pid, name: "selvedge".to_owned() };
+        let pid = engine.id();
+        let said = of_process(Some(&holder(pid)), "stat");
+        assert!(said.starts_with(&format!("{pid} (")), "{said}");
+        engine.kill().unwrap();
+        engine.wait().unwrap();
+        let said = of_process(Some(&holder(pid)), "stat");
+        assert!(said.starts_with(&format!("{} (", std::process::id())), "it is gone: {said}");
     }
 
     #[test]

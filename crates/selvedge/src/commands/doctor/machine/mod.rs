@@ -12,9 +12,19 @@ use crate::config::Config;
 
 pub(super) use clock::Drift;
 
-/// Everything that can be told without an engine; `answers`: one answers at the address of its API.
-pub(super) fn look(config: &Config, answers: bool, clock: &SystemClock) -> Vec<Group> {
-    let (ports, engine) = ports::look(config, answers);
+/// What is known of an engine at the address of this configuration's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    Answers,
+    /// It does not answer as one.
+    Silent,
+    /// Another one was asked.
+    NotAsked,
+}
+
+/// Everything that can be told without an engine.
+pub(super) fn look(config: &Config, engine: Known, clock: &SystemClock) -> Vec<Group> {
+    let (ports, engine) = ports::look(config, engine);
     let groups = vec![
         group("ports", "Ports", ports),
         group("clock", "Clock", vec![clock::look()]),

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 
-use super::super::check::Check;
+use super::super::check::{Check, Level};
+use super::Known;
 use crate::config::Config;
 
 /// The state of a socket that listens, in `/proc/net/tcp`.
@@ -35,15 +36,15 @@ pub(super) struct Holder {
 }
 
 /// A line a port, and the process that holds the API's when that is the engine.
-pub(super) fn look(config: &Config, answers: bool) -> (Vec<Check>, Option<Holder>) {
+pub(super) fn look(config: &Config, known: Known) -> (Vec<Check>, Option<Holder>) {
     let mut engine = None;
     let mut checks = Vec::new();
     for listener in listeners(config) {
         let port = probe(listener.address);
-        if let (true, "API", Port::Held(holder)) = (answers, listener.what, &port) {
+        if let (Known::Answers, "API", Port::Held(holder)) = (known, listener.what, &port) {
             engine.clone_from(holder);
         }
-        checks.push(judge(&listener, &port, answers));
+        checks.push(judge(&listener, &port, known));
     }
     (checks, engine)
 }
@@ -86,34 +87,37 @@ fn probe(address: SocketAddr) -> Port {
     }
 }
 
-fn judge(listener: &Listener, port: &Port, answers: bool) -> Check {
+fn judge(listener: &Listener, port: &Port, known: Known) -> Check {
     let Listener { what, key, address } = listener;
     let subject = format!("{what} {address}");
     let elsewhere = format!("end what holds it, or set `{key}`");
     match port {
-        Port::Free if answers => {
+        Port::Free if known == Known::Answers => {
             Check::warn(subject, "nobody listens, but an engine answers at the address of its API")
                 .advise("it runs with another configuration: give its file with --config")
         }
         Port::Free => Check::ok(subject, "free"),
-        Port::Held(Some(Holder { pid, name })) if name == "selvedge" => {
-            if answers {
-                Check::ok(subject, format!("held by the running engine (process {pid})"))
-            } else {
-                Check::fail(
-                    subject,
-                    format!("held by a selvedge that does not answer as an engine (process {pid})"),
-                )
-                .advise(format!("look at it with --url and its own address, or {elsewhere}"))
+        Port::Held(Some(Holder { pid, name })) if name == "selvedge" => match known {
+            Known::Answers => Check::ok(subject, format!("held by the running engine (process {pid})")),
+            Known::NotAsked => {
+                Check::ok(subject, format!("held by a selvedge that was not asked (process {pid})"))
             }
-        }
+            Known::Silent => Check::fail(
+                subject,
+                format!("held by a selvedge that does not answer as an engine (process {pid})"),
+            )
+            .advise(format!("look at it with --url and its own address, or {elsewhere}")),
+        },
         Port::Held(Some(Holder { pid, name })) => {
             Check::fail(subject, format!("held by {} (process {pid})", selvedge_act::visible(name)))
                 .advise(elsewhere)
         }
-        Port::Held(None) if answers => Check::ok(subject, "held, as it seems by the engine that answers"),
+        Port::Held(None) if known == Known::Answers => {
+            Check::ok(subject, "held, as it seems by the engine that answers")
+        }
         Port::Held(None) => {
-            Check::fail(subject, "held by a process that this user may not see").advise(elsewhere)
+            let level = if known == Known::NotAsked { Level::Unknown } else { Level::Fail };
+            Check::new(level, subject, "held by a process that this user may not see").advise(elsewhere)
         }
         Port::Refused(reason) => Check::fail(subject, reason.clone()).advise(format!("set `{key}`")),
     }
@@ -149,7 +153,6 @@ fn listening(table: &str, port: u16) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::check::Level;
     use super::*;
 
     fn listener() -> Listener {
@@ -175,21 +178,25 @@ mod tests {
     #[test]
     fn a_port_is_as_it_should_be_when_it_is_free_or_the_engines() {
         let by = |name: &str| Port::Held(Some(Holder { pid: 7, name: name.to_owned() }));
-        for (port, answers, level) in [
-            (Port::Free, false, Level::Ok),
-            (Port::Free, true, Level::Warn),
-            (by("selvedge"), true, Level::Ok),
-            (by("selvedge"), false, Level::Fail),
-            (by("otelcol"), true, Level::Fail),
-            (Port::Held(None), true, Level::Ok),
-            (Port::Held(None), false, Level::Fail),
-            (Port::Refused("no".to_owned()), false, Level::Fail),
+        for (port, known, level) in [
+            (Port::Free, Known::Silent, Level::Ok),
+            (Port::Free, Known::Answers, Level::Warn),
+            (Port::Free, Known::NotAsked, Level::Ok),
+            (by("selvedge"), Known::Answers, Level::Ok),
+            (by("selvedge"), Known::Silent, Level::Fail),
+            (by("selvedge"), Known::NotAsked, Level::Ok),
+            (by("otelcol"), Known::Answers, Level::Fail),
+            (by("otelcol"), Known::NotAsked, Level::Fail),
+            (Port::Held(None), Known::Answers, Level::Ok),
+            (Port::Held(None), Known::Silent, Level::Fail),
+            (Port::Held(None), Known::NotAsked, Level::Unknown),
+            (Port::Refused("no".to_owned()), Known::Silent, Level::Fail),
         ] {
-            let check = judge(&listener(), &port, answers);
+            let check = judge(&listener(), &port, known);
             assert_eq!(check.level, level, "{check:?}");
             assert_eq!(check.advice.is_empty(), level == Level::Ok, "{check:?}");
         }
-        let told = judge(&listener(), &by("otelcol"), false);
+        let told = judge(&listener(), &by("otelcol"), Known::Silent);
         assert!(told.text.contains("otelcol (process 7)") && told.advice.contains("protocols.grpc.endpoint"));
     }
 }

@@ -1,10 +1,10 @@
 //! Who speaks of what: signals, both sides of a call, and what lets their records find each other.
 
-use selvedge_act::reporter_document::{ReporterDocument, SidesDocument};
+use selvedge_act::reporter_document::{CarriedDocument, ReporterDocument, SidesDocument};
 
 use super::super::check::{Check, share as percent};
 use super::super::snippets::{Topic, mending};
-use super::{ALL_FROM, Concerned, NONE_BELOW, RECORDS_MIN, Scene, has_name, inbound, outbound, share};
+use super::{Band, Concerned, Scene, Survey, band, has_name, inbound, outbound, too_few};
 
 /// Counters may be ahead of records by this share: they are sent at other times.
 const COUNTED_FROM: f64 = 0.8;
@@ -20,22 +20,23 @@ pub(super) fn judge(scene: &Scene<'_>) -> Vec<Check> {
 
 fn access_logs(scene: &Scene<'_>) -> Check {
     const SUBJECT: &str = "access logs";
-    let none = |one: &ReporterDocument| {
-        let speaks = one.spans.records() + one.metric_points >= RECORDS_MIN;
-        has_name(one) && speaks && one.access_logs.records() == 0
-    };
-    let Some(lacking) = scene.those(Topic::AccessLogs, none) else {
-        return Check::ok(SUBJECT, "from every workload that sends spans or metrics");
+    let survey = scene.survey(|one| {
+        let (logs, others) = (one.access_logs.records(), one.spans.records() + one.metric_points);
+        let all = logs + others;
+        has_name(one).then_some((if logs > 0 { all } else { 0 }, all, Topic::AccessLogs))
+    });
+    let Some(lacking) = survey.missing() else {
+        return survey.ok(SUBJECT, "from every workload that sends spans or metrics");
     };
     let check = Check::warn(SUBJECT, format!("none from {}", lacking.whom()))
         .advise(
             "send them: they are complete, while spans are sampled and a client may choose what is traced",
         )
         .blind_to(&["handshake_rejected", "telemetry_gap", "one_sided_call"]);
-    scene.mend(check, &lacking)
+    scene.mend(check, lacking)
 }
 
-/// Whether calls of a workload are known by the other end alone, and how many of how many.
+/// Calls of a workload that it made and answered, how many of them the other end alone knows, and whether it speaks of such.
 fn other_end_alone(one: &ReporterDocument) -> [(u64, SidesDocument, bool); 2] {
     let (made, answered) = (one.calls_made, one.calls_answered);
     let (speaks_out, speaks_in) = (outbound(one).0.records > 0, inbound(one).0.records > 0);
@@ -45,31 +46,32 @@ fn other_end_alone(one: &ReporterDocument) -> [(u64, SidesDocument, bool); 2] {
 /// Workloads whose records of one side are missing altogether.
 fn both_sides(scene: &Scene<'_>) -> Check {
     const SUBJECT: &str = "both sides";
-    let missing = |side: usize| {
-        scene.concerned(|one| {
+    let survey = |side: usize| {
+        scene.survey(|one| {
             let (alone, sides, speaks) = other_end_alone(one)[side];
-            let topic = if one.heard_unix_nano.is_none() {
-                Topic::AccessLogs
-            } else {
-                [Topic::Outbound, Topic::Inbound][side]
+            let topic = match one.heard_unix_nano {
+                None => Topic::AccessLogs,
+                Some(_) => [Topic::Outbound, Topic::Inbound][side],
             };
-            let share = share(alone, sides.total())?;
-            (share >= ALL_FROM && !speaks && has_name(one)).then_some((alone, sides.total(), topic))
+            // Whoever speaks of some is not silent: `meeting` is about the rest.
+            let alone = if speaks { 0 } else { alone };
+            has_name(one).then_some((sides.total() - alone, sides.total(), topic))
         })
     };
-    let (out, into) = (missing(0), missing(1));
-    let Some(first) = out.as_ref().or(into.as_ref()) else {
-        return Check::ok(SUBJECT, "callers and callees both speak of their calls");
+    let surveys = [survey(0), survey(1)];
+    let (out, into) = (surveys[0].missing(), surveys[1].missing());
+    let Some(first) = out.or(into) else {
+        let known = surveys.iter().any(Survey::known);
+        let ok = "callers and callees both speak of their calls";
+        return if known { Check::ok(SUBJECT, ok) } else { too_few(SUBJECT) };
     };
-    let part = |concerned: &Option<Concerned>, what: &str, whose: &str| {
-        let concerned = concerned.as_ref()?;
-        Some(format!(
-            "nothing of calls {what} by {}: {} known by their {whose} alone",
-            concerned.whom(),
-            concerned.part
-        ))
+    let part = |concerned: Option<&Concerned>, what: &str, whose: &str| {
+        let concerned = concerned?;
+        let alone = concerned.of - concerned.part;
+        let whom = concerned.whom();
+        Some(format!("nothing of calls {what} by {whom}: {alone} known by their {whose} alone"))
     };
-    let parts = [part(&out, "made", "callees"), part(&into, "answered", "callers")];
+    let parts = [part(out, "made", "callees"), part(into, "answered", "callers")];
     let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
     let check = Check::warn(SUBJECT, text)
         .advise(
@@ -79,7 +81,7 @@ fn both_sides(scene: &Scene<'_>) -> Check {
         .blind_to(&["one_sided_call", "identity_mismatch", "telemetry_gap"]);
     let mut check = scene.mend(check, first);
     for snippet in
-        into.iter().flat_map(|concerned| mending(concerned.topic.unwrap_or(Topic::Inbound), scene.mesh))
+        into.into_iter().flat_map(|concerned| mending(concerned.topic.unwrap_or(Topic::Inbound), scene.mesh))
     {
         if !check.snippets.contains(&snippet) {
             check.snippets.push(snippet);
@@ -90,16 +92,17 @@ fn both_sides(scene: &Scene<'_>) -> Check {
 
 /// Workloads that speak, and of many calls do not.
 fn mixed(scene: &Scene<'_>) -> Option<Check> {
-    let mixed = scene.concerned(|one| {
+    let survey = scene.survey(|one| {
         let all = other_end_alone(one).into_iter().filter(|(.., speaks)| *speaks);
         let (alone, total) =
             all.fold((0, 0), |(alone, of), (one, sides, _)| (alone + one, of + sides.total()));
-        (share(alone, total)? >= NONE_BELOW).then_some((alone, total, Topic::OnTheWay))
-    })?;
+        Some((total - alone, total, Topic::OnTheWay))
+    });
+    let mixed = survey.lacking()?;
     let text = format!(
         "{}: {} of the calls are known by the other end alone, though both report",
         mixed.whom(),
-        percent(mixed.part, mixed.of)
+        percent(mixed.of - mixed.part, mixed.of)
     );
     let check = Check::warn("meeting", text)
         .advise(
@@ -112,43 +115,47 @@ fn mixed(scene: &Scene<'_>) -> Option<Check> {
 
 fn ids(scene: &Scene<'_>) -> Check {
     const SUBJECT: &str = "request ids";
-    let lacking = |traced: bool| {
-        scene.concerned(|one| {
+    let survey = |ids: fn(&CarriedDocument) -> u64| {
+        scene.survey(|one| {
             let (client, server) = (&one.access_logs.client, &one.access_logs.server);
-            let records = client.records + server.records;
-            let with_request = client.request_id + server.request_id;
-            let with_trace = client.trace_id + server.trace_id;
-            let lacks = share(with_request, records)? < NONE_BELOW;
-            let is_traced = share(with_trace, records)? >= NONE_BELOW;
             let topic = if server.records > 0 { Topic::Inbound } else { Topic::Outbound };
-            (lacks && is_traced == traced).then_some((records, records, topic))
+            Some((ids(client) + ids(server), client.records + server.records, topic))
         })
     };
     let advice = "send `%REQ(X-REQUEST-ID)%` with every access-log record";
-    if let Some(none) = lacking(false) {
+    if let Some(none) = survey(|carried| carried.request_id.max(carried.trace_id)).missing() {
         let text =
             format!("neither these nor trace ids on access logs of {}: nothing joins them", none.whom());
         let check = Check::fail(SUBJECT, text).advise(advice);
-        return scene.mend(check.blind_to(&["one_sided_call", "new_edge", "identity_mismatch"]), &none);
+        return scene.mend(check.blind_to(&["one_sided_call", "new_edge", "identity_mismatch"]), none);
     }
-    if let Some(some) = lacking(true) {
-        let text = format!("none on access logs of {}: only what is traced joins", some.whom());
-        let check = Check::warn(SUBJECT, text).advise(advice);
-        return scene.mend(check.blind_to(&["one_sided_call"]), &some);
-    }
-    Check::ok(SUBJECT, "access logs carry what joins both ends of a call")
+    let survey = survey(|carried| carried.request_id);
+    let Some(lacking) = survey.lacking() else {
+        return survey.ok(SUBJECT, "access logs carry what joins both ends of a call");
+    };
+    let there = match band(lacking.part, lacking.of) {
+        Some(Band::Missing) => "none".to_owned(),
+        _ => format!("only {}", percent(lacking.part, lacking.of)),
+    };
+    let text = format!("{there} on access logs of {}: else only what is traced joins", lacking.whom());
+    scene.mend(Check::warn(SUBJECT, text).advise(advice).blind_to(&["one_sided_call"]), &lacking)
+}
+
+/// Records against what is counted of the same.
+fn counted_band(told: u64, counted: u64) -> Option<Band> {
+    let few = (told as f64) < COUNTED_FROM * counted as f64;
+    (counted >= COUNTED_MIN).then_some(if few { Band::Missing } else { Band::There })
 }
 
 /// Spans against access logs, else against counters.
 fn sampling(scene: &Scene<'_>) -> Check {
     const SUBJECT: &str = "sampling";
-    let alone = scene.concerned(|one| {
-        let (spans, counted) = (one.spans.client.records, one.requests_counted);
-        let sampled = one.access_logs.records() == 0 && spans > 0 && counted >= COUNTED_MIN;
-        let few = (spans as f64) < COUNTED_FROM * counted as f64;
-        (sampled && few).then_some((spans, counted, Topic::Spans))
+    let survey = scene.survey_by(counted_band, |one| {
+        let spans = one.spans.client.records;
+        let alone = one.access_logs.records() == 0 && spans > 0;
+        alone.then_some((spans, one.requests_counted, Topic::Spans))
     });
-    if let Some(alone) = alone {
+    if let Some(alone) = survey.missing() {
         let text = format!(
             "{} send spans alone, of {} of the requests that they count",
             alone.whom(),
@@ -157,17 +164,17 @@ fn sampling(scene: &Scene<'_>) -> Check {
         let check = Check::warn(SUBJECT, text)
             .advise("trace every request, or send access logs, which are complete whatever is traced")
             .blind_to(&["one_sided_call", "request_rate_high", "request_rate_low", "denied_burst"]);
-        return scene.mend(check, &alone);
+        return scene.mend(check, alone);
     }
-    let logged = scene.reporters.iter().filter(|one| one.access_logs.records() >= RECORDS_MIN);
+    let logged = scene.reporters.iter().filter(|one| one.access_logs.records() > 0);
     let (spans, logs) = logged
         .fold((0, 0), |(spans, logs), one| (spans + one.spans.records(), logs + one.access_logs.records()));
-    match spans {
-        0 => Check::ok(SUBJECT, "no spans beside access logs; these are complete"),
-        spans if spans as f64 >= ALL_FROM * logs as f64 => {
-            Check::ok(SUBJECT, "none: spans of every call that is logged")
-        }
-        spans => {
+    match band(spans.min(logs), logs) {
+        None if survey.known() => Check::ok(SUBJECT, "none: spans of every request that is counted"),
+        None => too_few(SUBJECT),
+        Some(_) if spans == 0 => Check::ok(SUBJECT, "no spans beside access logs; these are complete"),
+        Some(Band::There) => Check::ok(SUBJECT, "none: spans of every call that is logged"),
+        Some(Band::Missing | Band::Partly) => {
             let text =
                 format!("spans of {} of what is logged; access logs are complete", percent(spans, logs));
             Check::ok(SUBJECT, text)
@@ -178,21 +185,27 @@ fn sampling(scene: &Scene<'_>) -> Check {
 /// Counters against records: who counts more than it tells is being silenced, or loses on the way.
 fn counters(scene: &Scene<'_>) -> Check {
     const SUBJECT: &str = "counters";
-    let silenced = scene.concerned(|one| {
-        let (told, counted) = (one.access_logs.client.records, one.requests_counted);
-        let few = told > 0 && counted >= COUNTED_MIN && (told as f64) < COUNTED_FROM * counted as f64;
-        few.then_some((told, counted, Topic::OnTheWay))
+    let survey = scene.survey_by(counted_band, |one| {
+        let told = one.access_logs.client.records;
+        (told > 0).then_some((told, one.requests_counted, Topic::OnTheWay))
     });
-    if let Some(silenced) = silenced {
+    if let Some(silenced) = survey.missing() {
         let told = percent(silenced.part, silenced.of);
         let text = format!("{} tell of {told} of the requests that they count", silenced.whom());
         let check = Check::warn(SUBJECT, text)
             .advise("look for what drops records: `logs_dropped` of Envoy, a Collector that filters, a full queue")
             .blind_to(&["telemetry_gap"]);
-        return scene.mend(check, &silenced);
+        return scene.mend(check, silenced);
+    }
+    if survey.known() {
+        return Check::ok(SUBJECT, "metrics arrive, and count no more than is told");
     }
     if scene.reporters.iter().any(|one| one.metric_points > 0) {
-        return Check::ok(SUBJECT, "metrics arrive, and count no more than is told");
+        return Check::unknown(
+            SUBJECT,
+            "metrics arrive, and count too few requests to compare with what is told",
+        )
+        .advise("send the proxies' counters of requests; or ask again after more traffic");
     }
     Check::warn(SUBJECT, "nobody sends metrics: that records are held back cannot be noticed by counting")
         .advise("send the proxies' metrics as well")

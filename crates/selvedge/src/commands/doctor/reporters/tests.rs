@@ -53,10 +53,23 @@ fn good(name: &str) -> ReporterDocument {
     }
 }
 
+fn scene(reporters: &[ReporterDocument]) -> Scene<'_> {
+    let bounds = Bounds::of(&EngineConfig::default());
+    Scene { reporters, uncounted: 0, mesh: Mesh::Envoy, now: NOW, bounds }
+}
+
+fn all(reporters: &[ReporterDocument]) -> Vec<Check> {
+    judge(&scene(reporters)).checks
+}
+
+fn of(subject: &str, checks: &[Check]) -> Check {
+    checks.iter().find(|check| check.subject == subject).unwrap_or_else(|| panic!("{checks:#?}")).clone()
+}
+
 fn judged(change: impl FnOnce(&mut ReporterDocument)) -> Vec<Check> {
     let mut one = good("ledger");
     change(&mut one);
-    judge(&[good("web"), one], Mesh::Envoy, NOW).checks
+    all(&[good("web"), one])
 }
 
 /// The only check that is not as it should be.
@@ -189,10 +202,9 @@ fn refusals_clocks_and_silence_are_told_with_how_much() {
         assert_eq!((clock.subject.as_str(), clock.level), ("senders' clocks", level), "{clock:?}");
         assert!(clock.advice.contains("nodes"), "{clock:?}");
     }
-    let mut all = [good("web"), good("ledger")];
-    all.iter_mut().for_each(|one| one.ahead_seconds_max = 5.0);
-    let checks = judge(&all, Mesh::Envoy, NOW).checks;
-    let clock = checks.iter().find(|check| check.subject == "senders' clocks").unwrap();
+    let mut both = [good("web"), good("ledger")];
+    both.iter_mut().for_each(|one| one.ahead_seconds_max = 5.0);
+    let clock = of("senders' clocks", &all(&both));
     assert!(clock.advice.contains("this machine's clock"), "{clock:?}");
     let silent = only(|one| one.heard_unix_nano = Some(UnixNano(1)));
     assert_eq!((silent.subject.as_str(), silent.level), ("silence", Level::Warn));
@@ -217,7 +229,7 @@ fn who_has_no_name_and_who_is_only_spoken_of_are_told() {
     });
     assert_eq!((unheard.subject.as_str(), unheard.level), ("both sides", Level::Warn));
     assert_eq!(unheard.snippets.len(), 3, "it needs all of it");
-    let nothing = judge(&[], Mesh::Istio, NOW).checks;
+    let nothing = all(&[]);
     assert!(nothing.len() == 1 && nothing[0].text.contains("nothing was received"), "{nothing:?}");
 }
 
@@ -236,10 +248,10 @@ fn spans_alone_are_judged_by_what_counters_count() {
         one.access_logs = BySideDocument::default();
         one.requests_counted = 5_000;
     });
-    let sampling = sampled.iter().find(|check| check.subject == "sampling").unwrap();
+    let sampling = of("sampling", &sampled);
     assert!(sampling.level == Level::Warn && sampling.text.contains("of 6 % of"), "{sampling:?}");
     let logged = judged(|one| one.spans = BySideDocument { client: full(3), server: full(3) });
-    let sampling = logged.iter().find(|check| check.subject == "sampling").unwrap();
+    let sampling = of("sampling", &logged);
     assert!(
         sampling.level == Level::Ok && sampling.text.contains("access logs are complete"),
         "{sampling:?}"
@@ -248,13 +260,152 @@ fn spans_alone_are_judged_by_what_counters_count() {
 
 #[test]
 fn the_mesh_is_guessed_by_what_identities_look_like() {
-    let of = |principal: &str| {
+    let guessed = |principal: &str| {
         let mut one = good("web");
         principal.clone_into(&mut one.workload.principal);
         guess(&[one])
     };
-    assert_eq!(of("web.bank.serviceaccount.identity.linkerd.cluster.local"), Mesh::Linkerd);
-    assert_eq!(of("spiffe://cluster.local/ns/bank/sa/web"), Mesh::Istio);
-    assert_eq!(of("spiffe://mesh.test/ns/bank/sa/web"), Mesh::Envoy);
+    assert_eq!(guessed("web.bank.serviceaccount.identity.linkerd.cluster.local"), Mesh::Linkerd);
+    assert_eq!(guessed("spiffe://cluster.local/ns/bank/sa/web"), Mesh::Istio);
+    assert_eq!(guessed("spiffe://mesh.test/ns/bank/sa/web"), Mesh::Envoy);
     assert_eq!(guess(&[]), Mesh::Envoy);
+}
+
+/// Of every share: all there, too little of it, none of it.
+#[test]
+fn what_is_there_in_part_is_told_of_every_share() {
+    let half: [(Change, &str); 5] = [
+        (|one| one.access_logs.server.peer_principal = 150, "callers' identities"),
+        (|one| one.access_logs.client.peer_principal = 150, "callees' identities"),
+        (
+            |one| {
+                one.access_logs.server.own_principal = 150;
+                one.access_logs.client.own_principal = 90;
+            },
+            "own identities",
+        ),
+        (|one| one.access_logs.server.tls_version = 150, "TLS"),
+        (
+            |one| {
+                one.access_logs.server.request_id = 150;
+                one.access_logs.client.request_id = 150;
+            },
+            "request ids",
+        ),
+    ];
+    for (change, subject) in half {
+        let check = only(change);
+        assert_eq!((check.subject.as_str(), check.level), (subject, Level::Warn), "{check:?}");
+        assert!(check.text.contains("50 %") && check.text.contains("bank/ledger"), "{check:?}");
+    }
+    let once = judged(|one| one.access_logs.client.own_principal = 0);
+    assert_eq!(of("own identities", &once).level, Level::Ok, "inbound records say it");
+}
+
+/// Some records of a workload, of which these many carry what they should.
+fn little(name: &str, records: u64, carrying: u64) -> ReporterDocument {
+    let carried = CarriedDocument { records, identity_due: records, ..full(carrying) };
+    let sides = BySideDocument { client: carried, server: carried };
+    let calls = SidesDocument { both: records, ..SidesDocument::default() };
+    ReporterDocument {
+        spans: BySideDocument::default(),
+        access_logs: sides,
+        connection_logs: 0,
+        metric_points: 1,
+        requests_counted: records,
+        calls_made: calls,
+        calls_answered: calls,
+        ..good(name)
+    }
+}
+
+/// Guarantees: what nobody brings enough of to tell is not called good; and many who bring little are enough together.
+#[test]
+fn too_few_records_are_no_evidence() {
+    let subjects = [
+        "senders' clocks",
+        "access logs",
+        "both sides",
+        "request ids",
+        "sampling",
+        "counters",
+        "callers' identities",
+        "callees' identities",
+        "own identities",
+        "TLS",
+    ];
+    let checks = all(&[little("web", 3, 0)]);
+    for subject in subjects {
+        let check = of(subject, &checks);
+        assert!(check.level == Level::Unknown && !check.advice.is_empty(), "{check:?}");
+    }
+    let many =
+        |carrying| (0..100).map(|number| little(&format!("web-{number}"), 3, carrying)).collect::<Vec<_>>();
+    let good = all(&many(3));
+    for subject in subjects {
+        assert_eq!(of(subject, &good).level, Level::Ok, "{subject}");
+    }
+    let bad = all(&many(0));
+    for (subject, level) in
+        [("callers' identities", Level::Fail), ("TLS", Level::Warn), ("request ids", Level::Fail)]
+    {
+        let check = of(subject, &bad);
+        assert_eq!(check.level, level, "{check:?}");
+        assert!(check.text.contains("and 95 more"), "{check:?}");
+    }
+}
+
+#[test]
+fn a_mesh_that_fell_silent_is_told_with_how_long() {
+    let both = [good("web"), good("ledger")];
+    let later = Scene { now: NOW.after(Duration::from_mins(66)), ..scene(&both) };
+    let checks = judge(&later).checks;
+    let [silent] = &checks[..] else { panic!("{checks:#?}") };
+    assert!(silent.level == Level::Fail && silent.text.contains("66 min"), "{silent:?}");
+}
+
+#[test]
+fn names_are_cut_and_counted_past_the_first_few() {
+    let refused = |number: u64| {
+        let mut one = good(&format!("{}{number}", "w".repeat(200)));
+        one.rejected = BTreeMap::from([("no_time".to_owned(), 700)]);
+        one
+    };
+    let many: Vec<_> = (0..4_000).map(refused).collect();
+    let check = of("refused records", &all(&many));
+    assert!(check.text.contains("and 3995 more") && check.text.chars().count() < 600, "{check:?}");
+}
+
+#[test]
+fn workloads_without_room_are_told() {
+    let both = [good("web"), good("ledger")];
+    let check = of("room", &judge(&Scene { uncounted: 12, ..scene(&both) }).checks);
+    assert!(check.level == Level::Warn && check.text.contains("12 records"), "{check:?}");
+}
+
+/// The same delay is late or not by what the engine is told to wait.
+#[test]
+fn how_late_is_too_late_is_said_by_the_configuration() {
+    let mut config = EngineConfig::default();
+    let mut both = [good("web"), good("ledger")];
+    both[1].delay_seconds_min = Some(90.0);
+    let mut level = |lateness| {
+        config.join.allowed_lateness = lateness;
+        let bounds = Bounds::of(&config);
+        of("senders' clocks", &judge(&Scene { bounds, ..scene(&both) }).checks).level
+    };
+    assert_eq!(level(Duration::from_secs(30)), Level::Fail);
+    assert_eq!(level(Duration::from_secs(120)), Level::Warn);
+}
+
+#[test]
+fn application_logs_without_a_name_are_records_too() {
+    let nameless = ReporterDocument {
+        workload: EndpointDocument { workload: String::new(), ..good("web").workload },
+        application_logs: 40,
+        ..little("", 0, 0)
+    };
+    let nameless = ReporterDocument { metric_points: 0, ..nameless };
+    let check = of("names", &all(&[good("web"), nameless]));
+    assert!(check.level == Level::Fail && check.text.starts_with("40 records"), "{check:?}");
 }
