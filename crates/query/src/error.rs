@@ -52,11 +52,12 @@ pub enum SqlError {
         /// The limit.
         bytes_max: usize,
     },
-    /// Calls of functions nest so deep that reading them takes too long.
-    #[error(
-        "functions are nested too deep, or too many of them: take inner results out, with WITH or a subquery"
-    )]
-    TooDeep,
+    /// Reading or planning it would take too long, or too much.
+    #[error("the statement is too complex: {why}")]
+    TooComplex {
+        /// What of it.
+        why: &'static str,
+    },
     /// The rows up to the limit were given; there are more.
     #[error("the result has more than {rows_max} rows; the first {rows_max} were given")]
     TooManyRows {
@@ -103,7 +104,7 @@ impl SqlError {
             Self::Invalid { .. } => "invalid_query",
             Self::NotReadOnly { .. } => "not_read_only",
             Self::TooLong { .. } => "statement_too_long",
-            Self::TooDeep => "statement_too_deep",
+            Self::TooComplex { .. } => "statement_too_complex",
             Self::TooManyRows { .. } => "too_many_rows",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::TimedOut { .. } => "timed_out",
@@ -121,7 +122,7 @@ impl SqlError {
             Self::Invalid { .. } => "42000",
             Self::NotReadOnly { .. } => "25006",
             Self::TooLong { .. } | Self::TooManyRows { .. } => "54000",
-            Self::TooDeep => "54001",
+            Self::TooComplex { .. } => "54001",
             Self::OutOfMemory { .. } => "53200",
             Self::TimedOut { .. } => "57014",
             Self::Busy { .. } => "53300",

@@ -6,76 +6,12 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::SqlError;
-
-/// Bytes of a statement. Expressions nest, so that a long text may mean a far larger computation.
-pub(crate) const STATEMENT_BYTES_MAX: usize = 64 * 1024;
+use crate::measure::measure;
 
 /// How deep expressions may nest.
 const DEPTH_MAX: usize = 50;
-
-/// Tokens, each as often as the parser reads it: a tenth of a second. `sqlparser` 0.62 reads an argument of a function first as
-/// the name of one (`name => value`), then again as a value, so what is in `n` functions is read `2^n` times: thirty nested
-/// ones, whether they end or not, would keep a core busy for minutes, and nothing can stop a parser (found by fuzzing).
-const READINGS_MAX: u64 = 1 << 19;
-
-/// Refuses a text that would take too long to parse.
-pub(crate) fn measure(sql: &str) -> Result<(), SqlError> {
-    if sql.len() > STATEMENT_BYTES_MAX {
-        return Err(SqlError::TooLong { bytes: sql.len(), bytes_max: STATEMENT_BYTES_MAX });
-    }
-    // What is no sequence of tokens the parser refuses before it reads any of them.
-    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize() else { return Ok(()) };
-    let (mut readings, mut open, mut depth) = (0_u64, Vec::new(), 0_u32);
-    let mut after_name = false;
-    for token in tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))) {
-        match token {
-            Token::LParen => {
-                open.push(after_name);
-                depth += u32::from(after_name);
-            }
-            Token::RParen => depth -= u32::from(open.pop().unwrap_or(false)),
-            _ => {}
-        }
-        after_name = matches!(token, Token::Word(word) if !BEFORE_PARENTHESES.contains(&word.keyword));
-        readings = readings.saturating_add(1_u64.checked_shl(depth).unwrap_or(u64::MAX));
-        if readings > READINGS_MAX {
-            return Err(SqlError::TooDeep);
-        }
-    }
-    Ok(())
-}
-
-/// Words before a parenthesis that are no functions: what is in it is read once.
-const BEFORE_PARENTHESES: [Keyword; 24] = [
-    Keyword::SELECT,
-    Keyword::DISTINCT,
-    Keyword::FROM,
-    Keyword::JOIN,
-    Keyword::LATERAL,
-    Keyword::WHERE,
-    Keyword::ON,
-    Keyword::USING,
-    Keyword::AND,
-    Keyword::OR,
-    Keyword::NOT,
-    Keyword::IN,
-    Keyword::EXISTS,
-    Keyword::AS,
-    Keyword::BY,
-    Keyword::HAVING,
-    Keyword::UNION,
-    Keyword::ALL,
-    Keyword::VALUES,
-    Keyword::WHEN,
-    Keyword::THEN,
-    Keyword::ELSE,
-    Keyword::BETWEEN,
-    Keyword::OVER,
-];
 
 /// The one statement of a text, when it only reads.
 pub(crate) fn parse(sql: &str) -> Result<Statement, SqlError> {

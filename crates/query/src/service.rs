@@ -22,6 +22,7 @@ use crate::catalog::{self, Sight};
 use crate::error::SqlError;
 use crate::guard;
 use crate::history::{Files, History};
+use crate::measure::STACK_BYTES;
 use crate::pg::{PG_SCHEMA, PgCatalog};
 use crate::result::QueryResult;
 use crate::segment::{Store, StoreConfig};
@@ -145,6 +146,7 @@ impl SqlService {
         let runtime = Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
             .thread_name("sql")
+            .thread_stack_size(STACK_BYTES)
             .enable_time()
             .build()?;
         let inner = Inner {

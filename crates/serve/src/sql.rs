@@ -270,7 +270,7 @@ fn status(error: &SqlError) -> StatusCode {
         SqlError::Syntax { .. } | SqlError::Invalid { .. } => StatusCode::BAD_REQUEST,
         SqlError::NotReadOnly { .. } => StatusCode::FORBIDDEN,
         SqlError::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        SqlError::TooDeep
+        SqlError::TooComplex { .. }
         | SqlError::TooManyRows { .. }
         | SqlError::OutOfMemory { .. }
         | SqlError::Failed { .. } => StatusCode::UNPROCESSABLE_ENTITY,

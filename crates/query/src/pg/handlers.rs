@@ -28,12 +28,12 @@ use pgwire::messages::data::DataRow;
 use pgwire::types::format::FormatOptions;
 
 use crate::error::{Position, SqlError};
-use crate::guard;
 use crate::pg::catalog::PgCatalog;
 use crate::pg::settings::{self, Kind};
 use crate::pg::startup::{Startup, User};
 use crate::pg::{PgUser, errors};
 use crate::service::{Ask, QueryOptions, SqlService};
+use crate::{guard, measure};
 
 /// One for all connections.
 pub(crate) struct Handlers {
@@ -94,7 +94,7 @@ impl PgSession {
 
     /// The statements of a text, rewritten where PostgreSQL's clients ask for what we have under another name.
     pub(crate) fn parse(&self, sql: &str) -> PgWireResult<Vec<ast::Statement>> {
-        guard::measure(sql).map_err(|error| errors::wire(&error, sql))?;
+        measure::measure(sql).map_err(|error| errors::wire(&error, sql))?;
         self.parser.parse(sql).map_err(|error| {
             // The parser alone does not tell the place; ours does.
             let ours = guard::parse(sql).err().filter(|ours| ours.code() == "syntax_error");

@@ -50,6 +50,8 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
+        // It reads what comes over the PostgreSQL wire.
+        .thread_stack_size(selvedge_query::STACK_BYTES)
         .enable_all()
         .build()
         .context("cannot start the control thread")?;
