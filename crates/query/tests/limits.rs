@@ -97,7 +97,7 @@ async fn what_is_too_complex_is_refused_before_it_is_read() {
         nested("abs(", 14),
         derived(12),
         exists(12),
-        chain(" OR status = 200", 900),
+        chain(" OR status = 200", 600),
         chain(" + 1", 1_900),
         with(9),
         union,
