@@ -34,7 +34,7 @@ pub use selvedge_correlate::IncidentChange;
 pub use selvedge_decode::{CLOCK_AHEAD_MAX, Encoding, RejectionCounts};
 pub use selvedge_detect::calibration::Budgets;
 pub use selvedge_detect::{RuleError, RuleSet};
-pub use selvedge_learn::Provenance;
+pub use selvedge_learn::{KnownBy, Provenance};
 pub use selvedge_policy::{
     CommandError, ContainmentEvent, Now, PolicyConfig, PolicyMode, PushReport, TrafficRow,
 };

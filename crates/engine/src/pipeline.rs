@@ -310,7 +310,7 @@ impl Pipeline {
     /// All learned edges in words, by name.
     #[must_use]
     pub fn edges(&self) -> Vec<EdgeSummary> {
-        edge_summaries(&self.baselines, self.router.symbols())
+        edge_summaries(&self.baselines, self.measured.baselines(), self.router.symbols())
     }
 
     /// What every workload's telemetry brought in the last minutes, the fullest first.
@@ -328,7 +328,7 @@ impl Pipeline {
     /// What is learned of every edge, route and baseline, as SQL shows it.
     #[must_use]
     pub fn learned(&self) -> Learned {
-        Learned::of(&self.baselines, self.router.symbols())
+        Learned::of(&self.baselines, self.measured.baselines(), self.router.symbols())
     }
 
     /// What is kept for SQL, with the names that its rows need.

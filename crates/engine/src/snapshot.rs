@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_learn::{Baselines, EdgeBaseline, Provenance, Tally};
+use selvedge_learn::{Baselines, EdgeBaseline, KnownBy, Provenance, Tally};
 use selvedge_model::{
     Edge, EdgeKey, Endpoint, Finding, Incident, ObservedTime, Quarantine, Symbol, SymbolTable,
 };
@@ -33,6 +33,8 @@ pub struct EdgeSummary {
     pub join_completeness: f64,
     /// How the baseline came to be.
     pub provenance: Provenance,
+    /// Who tells of it.
+    pub known_by: KnownBy,
 }
 
 /// What one workload's telemetry brought in the last minutes.
@@ -68,16 +70,26 @@ pub struct Snapshot {
     pub stats: Stats,
 }
 
-/// All learned edges in words, by name.
-pub(crate) fn edge_summaries(baselines: &Baselines, symbols: &SymbolTable) -> Vec<EdgeSummary> {
+/// All learned edges in words, by name, those that only metrics know among them.
+pub(crate) fn edge_summaries(
+    baselines: &Baselines,
+    metrics: &Baselines,
+    symbols: &SymbolTable,
+) -> Vec<EdgeSummary> {
+    let edges = baselines.with_measured(metrics);
     let mut edges: Vec<EdgeSummary> =
-        baselines.edges().map(|(key, baseline)| EdgeSummary::of(key, baseline, symbols)).collect();
+        edges.map(|(key, edge, known_by, _)| EdgeSummary::of(key, edge, known_by, symbols)).collect();
     edges.sort_by(|left, right| left.edge.cmp(&right.edge));
     edges
 }
 
 impl EdgeSummary {
-    pub(crate) fn of(key: &EdgeKey, baseline: &EdgeBaseline, symbols: &SymbolTable) -> Self {
+    pub(crate) fn of(
+        key: &EdgeKey,
+        baseline: &EdgeBaseline,
+        known_by: KnownBy,
+        symbols: &SymbolTable,
+    ) -> Self {
         let source = usual(&baseline.source_principals, symbols);
         let destination = usual(&baseline.destination_principals, symbols);
         Self {
@@ -90,6 +102,7 @@ impl EdgeSummary {
             reported: baseline.reported,
             join_completeness: baseline.both_share().unwrap_or(0.0),
             provenance: baseline.provenance,
+            known_by,
         }
     }
 }

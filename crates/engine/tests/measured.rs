@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use common::{assert_same_knowledge, fresh, resumed};
-use selvedge_engine::{Effect, Encoding, Pipeline, RawBatch};
+use selvedge_engine::{Effect, Encoding, KnownBy, Pipeline, RawBatch};
 use selvedge_model::{Finding, FindingKind, Incident, ObservedTime, Severity, SignalKind, SteadyTime};
 
 const START: u64 = 1_790_000_040;
@@ -264,6 +264,19 @@ fn when_nothing_is_wrong_nothing_is_told() {
         let run = run(dialect, Wrong::Nothing, 1, false);
         assert!(run.findings().is_empty(), "{dialect:?}: {:?}", run.findings());
     }
+}
+
+#[test]
+fn edges_that_only_metrics_know_are_listed_as_such() {
+    let (mut pipeline, mut effects) = (fresh(1), Vec::new());
+    play(&mut pipeline, Dialect::Cumulative, Wrong::Nothing, 0..20, false, &mut effects);
+    let edges = pipeline.edges();
+    let listed: Vec<(&str, &str)> = edges
+        .iter()
+        .map(|known| (&known.edge.source.workload[..], &known.edge.destination.workload[..]))
+        .collect();
+    assert_eq!(listed, [("cart", "ledger"), ("cart", "stock"), ("web", "cart")]);
+    assert!(edges.iter().all(|known| known.known_by == KnownBy::Metrics && known.calls > 10 * REQUESTS));
 }
 
 #[test]

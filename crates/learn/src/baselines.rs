@@ -6,11 +6,11 @@ use selvedge_model::hash::{FixedMap, fixed_state};
 use selvedge_model::{CallShape, EdgeKey, EdgeWindow, ShapeStats, Shared, SymbolTable, Window};
 use serde::{Deserialize, Serialize};
 
-use crate::Provenance;
 use crate::config::LearnConfig;
 use crate::edge::EdgeBaseline;
 use crate::mesh::MeshBaseline;
 use crate::normal::Norms;
+use crate::{KnownBy, Provenance};
 
 /// Baselines of all edges and of the mesh. A copy shares what is known of each edge until it changes.
 #[derive(Clone, Serialize, Deserialize)]
@@ -130,6 +130,17 @@ impl Baselines {
     /// All edges, in no particular order: sort by names before it reaches an output.
     pub fn edges(&self) -> impl Iterator<Item = (&EdgeKey, &EdgeBaseline)> {
         self.edges.iter().map(|(key, edge)| (key, &**edge))
+    }
+
+    /// The edges of these, and of those in `metrics` that only metrics know, in no particular order; with the baselines that
+    /// each is from.
+    pub fn with_measured<'a>(
+        &'a self,
+        metrics: &'a Self,
+    ) -> impl Iterator<Item = (&'a EdgeKey, &'a EdgeBaseline, KnownBy, &'a Self)> {
+        let of = |of: &'a Self, by| of.edges().map(move |(key, edge)| (key, edge, by, of));
+        let measured = of(metrics, KnownBy::Metrics).filter(|(key, ..)| self.edge(key).is_none());
+        of(self, KnownBy::Calls).chain(measured)
     }
 
     /// What is known of the mesh as a whole.

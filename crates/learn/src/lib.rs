@@ -30,6 +30,26 @@ pub use mesh::{DestinationBaseline, MeshBaseline, Place, SourceBaseline};
 pub use routes::{RouteLearner, matches_template};
 pub use tally::Tally;
 
+/// Who tells of an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownBy {
+    /// Records of its calls.
+    Calls,
+    /// Metrics alone.
+    Metrics,
+}
+
+impl KnownBy {
+    /// Lower-case name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
 /// How a baseline came to be. The order is the order of trust.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Provenance {

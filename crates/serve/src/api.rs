@@ -203,6 +203,7 @@ struct EdgeRow {
     reported: ReportedRow,
     join_completeness: f64,
     provenance: &'static str,
+    known_by: &'static str,
 }
 
 impl From<&EdgeSummary> for EdgeRow {
@@ -218,6 +219,7 @@ impl From<&EdgeSummary> for EdgeRow {
             reported: ReportedRow::from(summary.reported),
             join_completeness: summary.join_completeness,
             provenance: summary.provenance.name(),
+            known_by: summary.known_by.name(),
         }
     }
 }

@@ -49,7 +49,7 @@ fn incidents_findings_and_edges_are_listed_filtered_and_found_by_id() {
             (&edge["source"]["workload"], &edge["destination"]["workload"]),
             (&"web".into(), &"ledger".into())
         );
-        assert_eq!(edge["reported"]["both"], 40);
+        assert_eq!((&edge["reported"]["both"], &edge["known_by"]), (&40.into(), &"calls".into()));
         let reporters = list("/api/v1/reporters");
         assert_eq!((&reporters["total"], &reporters["uncounted"]), (&2.into(), &0.into()), "{reporters}");
         let callee = &reporters["reporters"][0];

@@ -1,6 +1,6 @@
 //! What people do to what is known: see it, approve it, have it forgotten, mark it as brought from elsewhere.
 
-use selvedge_learn::Provenance;
+use selvedge_learn::{KnownBy, Provenance};
 use selvedge_model::EdgeKey;
 
 use super::Pipeline;
@@ -30,7 +30,7 @@ impl Pipeline {
         let mut picked: Vec<(EdgeKey, EdgeSummary)> = self
             .baselines
             .edges()
-            .map(|(key, baseline)| (*key, EdgeSummary::of(key, baseline, symbols)))
+            .map(|(key, baseline)| (*key, EdgeSummary::of(key, baseline, KnownBy::Calls, symbols)))
             .filter(|(_, edge)| pick(edge))
             .collect();
         picked.sort_by(|(_, left), (_, right)| left.edge.cmp(&right.edge));

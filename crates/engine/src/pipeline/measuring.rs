@@ -40,6 +40,10 @@ impl Measured {
         self.baselines.configure(share(config));
     }
 
+    pub(super) fn baselines(&self) -> &Baselines {
+        &self.baselines
+    }
+
     pub(super) fn norms_mut(&mut self) -> &mut Norms {
         self.baselines.norms_mut()
     }

@@ -26,6 +26,7 @@ table!(EDGES, "edges", "One row per learned edge: a caller and a callee.", {
     provenance: Text, "How the baseline came to be: learned or approved.";
     first_seen: Time, "Start of the first call learned.";
     last_seen: Time, "End of the last call learned.";
+    known_by: Text, "Who tells of it: calls, or metrics where no record of a call does.";
 });
 
 table!(ROUTES, "routes", "One row per learned route of an edge.", {
@@ -77,6 +78,20 @@ table!(BASELINES, "baselines", "What each edge is known to do: the state that ne
     certificate_not_after_max: Time, "Newest end of validity of a certificate.";
     first_seen: Time, "Start of the first call learned.";
     last_seen: Time, "End of the last call learned.";
+    known_by: Text, "Who tells of it: calls, or metrics where no record of a call does.";
+    normal_days: Integer, "Whole days of its normal, 255 at most: from 14 on it is judged by the record of the mesh.";
+    requests_per_second: Number, "Requests a second, in its last six windows.";
+    requests_per_second_usual: Number, "What is usual at this time, season and level included.";
+    request_kib_per_second: Number, "KiB of request bodies a second, in its last six windows.";
+    request_kib_per_second_usual: Number, "What is usual at this time, season and level included.";
+    error_share_now: Number, "Share of requests that the callee failed, in its last six windows, 0 to 1.";
+    error_share_usual: Number, "What is usual at this time.";
+    latency_normal_p50_ms: Number, "Median latency when it was last taken for normal: latency is judged by how many are slower.";
+    latency_normal_p99_ms: Number, "99th percentile of the same.";
+    slower_than_p99_now: Number, "Share of requests slower than that percentile, in its last six windows, 0 to 1.";
+    slower_than_p99_usual: Number, "What is usual at this time.";
+    suspected: TextList, "What of it is not learned now, because it deviates: volume, bytes, latency, errors.";
+    drift: Number, "How many times its trusted level the most drifted of its measures is; below 1 for less.";
 });
 
 table!(FINDINGS, "findings", "One row per recent finding: one deviation of one edge or identity.", {

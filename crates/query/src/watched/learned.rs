@@ -1,7 +1,8 @@
 //! Rows of edges, routes and baselines, from what was learned.
 
+use selvedge_learn::normal::{LatencyCuts, Norms, Seen};
 use selvedge_learn::{Baselines, EdgeBaseline, RouteBaseline, RouteKey, Tally};
-use selvedge_model::{EdgeKey, Security, Symbol, SymbolTable};
+use selvedge_model::{EdgeKey, Measure, MeasureClass, Security, Symbol, SymbolTable};
 
 use crate::segment::edge_id;
 use crate::watched::rows::{Rows, Value};
@@ -18,15 +19,19 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// Everything learned, by name.
+    /// Everything learned, by name; of edges that only metrics know, in `metrics`.
     #[must_use]
-    pub fn of(baselines: &Baselines, symbols: &SymbolTable) -> Self {
-        let mut edges: Vec<(&EdgeKey, &EdgeBaseline)> = baselines.edges().collect();
-        edges.sort_by_key(|(key, _)| (key.names(symbols), key.external));
+    pub fn of(baselines: &Baselines, metrics: &Baselines, symbols: &SymbolTable) -> Self {
+        let mut edges: Vec<_> = baselines.with_measured(metrics).collect();
+        edges.sort_by_key(|(key, ..)| (key.names(symbols), key.external));
         let mut learned = Self::default();
-        for (key, baseline) in edges {
-            learned.edges.push(edge(key, baseline, symbols));
-            learned.baselines.push(known(key, baseline, symbols));
+        for (key, baseline, known_by, of) in edges {
+            let known_by = Value::text(known_by.name());
+            learned.edges.push(edge(key, baseline, known_by.clone(), symbols));
+            let mut values = known(key, baseline, symbols);
+            values.push(known_by);
+            values.extend(normal(of.norms(), key));
+            learned.baselines.push(values);
             let mut routes: Vec<(&RouteKey, &RouteBaseline)> = baseline.routes().collect();
             routes.sort_by_key(|(route, _)| (symbols.resolve(route.route), symbols.resolve(route.method)));
             learned
@@ -44,7 +49,7 @@ fn ends(key: &EdgeKey, symbols: &SymbolTable) -> Vec<Value> {
     values
 }
 
-fn edge(key: &EdgeKey, baseline: &EdgeBaseline, symbols: &SymbolTable) -> Vec<Value> {
+fn edge(key: &EdgeKey, baseline: &EdgeBaseline, known_by: Value, symbols: &SymbolTable) -> Vec<Value> {
     let mut values = ends(key, symbols);
     values.insert(4, usual(&baseline.source_principals, symbols));
     values.push(usual(&baseline.destination_principals, symbols));
@@ -63,6 +68,7 @@ fn edge(key: &EdgeKey, baseline: &EdgeBaseline, symbols: &SymbolTable) -> Vec<Va
         Value::text(baseline.provenance.name()),
         Value::time(baseline.first),
         Value::time(baseline.last),
+        known_by,
     ]);
     values
 }
@@ -112,6 +118,37 @@ fn known(key: &EdgeKey, baseline: &EdgeBaseline, symbols: &SymbolTable) -> Vec<V
         Value::time(baseline.first),
         Value::time(baseline.last),
     ]);
+    values
+}
+
+/// How it is now beside what is usual at this time; nothing while an edge has no normal.
+fn normal(norms: &Norms, key: &EdgeKey) -> Vec<Value> {
+    let Some(norm) = norms.norm(key) else { return Vec::new() };
+    let beside = |measures: &[Measure]| -> [Value; 2] {
+        let seen = |measure: &Measure| norm.seen(*measure, norms.window_length());
+        let rate = |value: fn(&Seen) -> f64| {
+            let rates = measures.iter().map(seen).filter(|seen| seen.exposure > 0.0);
+            rates.map(|seen| value(&seen) / seen.exposure).reduce(|left, right| left + right)
+        };
+        [Value::number(rate(|seen| seen.counted)), Value::number(rate(|seen| seen.usual))]
+    };
+    let mut values = vec![Value::whole(norm.days().into())];
+    values.extend(beside(&[Measure::Requests]));
+    values.extend(beside(&[Measure::SentKib]));
+    values.extend(beside(&[Measure::ServerErrors, Measure::GrpcErrors]));
+    let cuts = norms.cuts(key).map(LatencyCuts::nanos);
+    values.extend([0, 2].map(|cut| Value::milliseconds(cuts.map(|cuts| cuts[cut]))));
+    values.extend(beside(&[Measure::OverQ99]));
+    let classes = [
+        (MeasureClass::Volume, "volume"),
+        (MeasureClass::Bytes, "bytes"),
+        (MeasureClass::Latency, "latency"),
+        (MeasureClass::Errors, "errors"),
+    ];
+    let suspected = classes.into_iter().filter(|(class, _)| !norm.calm(*class));
+    values.push(Value::Texts(suspected.map(|(_, name)| name.to_owned()).collect()));
+    let drifts = Measure::ALL.into_iter().map(|measure| norm.drift(measure));
+    values.push(Value::number(drifts.max_by(|left, right| left.abs().total_cmp(&right.abs())).map(f64::exp)));
     values
 }
 

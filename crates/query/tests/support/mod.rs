@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use selvedge_learn::normal::Teaching;
 use selvedge_learn::{Baselines, LearnConfig, Provenance};
 use selvedge_model::{
     AuditLine, Backtest, Call, CallShape, Caller, Certificate, Cut, Edge, EdgeKey, EdgeWindow, Endpoint,
@@ -181,12 +182,15 @@ pub(crate) fn learned(symbols: &SymbolTable, calls: &[Call]) -> Learned {
     }
     let mut baselines = Baselines::new(LearnConfig::default());
     for (window, edges) in windows {
+        let refs: Vec<(EdgeKey, &EdgeWindow)> = edges.iter().map(|(key, edge)| (*key, edge)).collect();
+        baselines.norms_mut().judge(window, &refs);
+        baselines.norms_mut().learn(window, &refs, &|_, _| Teaching::Quiet);
         for (key, edge) in &edges {
             baselines.learn(window, *key, edge, &|_| false, Provenance::Learned, symbols);
         }
         baselines.finish_window(window);
     }
-    Learned::of(&baselines, symbols)
+    Learned::of(&baselines, &Baselines::new(LearnConfig::default()), symbols)
 }
 
 /// One finding, one incident, some fates, and what was learned.
