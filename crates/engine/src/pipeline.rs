@@ -283,7 +283,7 @@ impl Pipeline {
             Overload::new("findings_per_window", "count_only", told.findings),
             Overload::new("detector_windows", "oldest_window_first", told.windows),
             Overload::new("gauges", "keep_known", self.measured.gauges().refused()),
-            Overload::new("ledger", "keep_known", self.measured.counts_refused()),
+            Overload::new("counted_edges", "keep_known", self.measured.counts_refused()),
             Overload::new("frozen_edges", "stay_frozen", told.frozen),
             Overload::new("followed_callers", "keep_known", told.unfollowed),
             Overload::new("hot_edges", "stay_cold", norms.hot),

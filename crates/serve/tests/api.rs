@@ -206,6 +206,7 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("measured_edges", "keep_known"),
             ("measured_intervals", "count_only"),
             ("gauges", "keep_known"),
+            ("counted_edges", "keep_known"),
             ("hot_edges", "stay_cold"),
             ("normal_windows", "skip_older"),
             ("pages_budget", "warn_instead"),

@@ -119,7 +119,7 @@ fn what_reporters_do_not_send_is_told_until_they_do() {
             "one_sided_call",
             "mesh.reporter, value: {string_value: inbound}",
         ),
-        ("counters", "warn", "nobody", "telemetry_gap", "stats_sinks"),
+        ("counters", "warn", "nobody", "telemetry_suppressed", "stats_sinks"),
         ("senders' clocks", "fail", "all senders", "edge_silent", ""),
     ] {
         let checks = said.checks("reporters");

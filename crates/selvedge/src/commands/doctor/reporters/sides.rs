@@ -194,7 +194,7 @@ fn counters(scene: &Scene<'_>) -> Check {
         let text = format!("{} tell of {told} of the requests that they count", silenced.whom());
         let check = Check::warn(SUBJECT, text)
             .advise("look for what drops records: `logs_dropped` of Envoy, a Collector that filters, a full queue")
-            .blind_to(&["telemetry_gap"]);
+            .blind_to(&["telemetry_suppressed"]);
         return scene.mend(check, silenced);
     }
     if survey.known() {
@@ -209,7 +209,7 @@ fn counters(scene: &Scene<'_>) -> Check {
     }
     Check::warn(SUBJECT, "nobody sends metrics: that records are held back cannot be noticed by counting")
         .advise("send the proxies' metrics as well")
-        .blind_to(&["telemetry_gap"])
+        .blind_to(&["telemetry_suppressed"])
         .mended_by(mending(Topic::Metrics, scene.mesh))
 }
 
