@@ -326,7 +326,7 @@ def check_strangers(engine):
 def check_sql(report, arguments, processes):
     """Everything above, of an engine of its own."""
     cookbook = Cookbook()
-    expect(len(cookbook.recipes) == 20, f"the cookbook has {len(cookbook.recipes)} recipes")
+    expect(len(cookbook.recipes) == 21, f"the cookbook has {len(cookbook.recipes)} recipes")
     engine = report.check("selvedge run starts with a baseline, and a password and TLS for SQL",
                           lambda: SqlEngine(arguments.out, processes, arguments.selvedge, cookbook))
     if engine is None:
