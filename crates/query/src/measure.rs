@@ -45,7 +45,7 @@ pub(crate) fn measure(sql: &str) -> Result<(), SqlError> {
 /// An open parenthesis or bracket.
 #[derive(Default)]
 struct Open<'a> {
-    /// By how many halvings what is in it is read more often than what is around it.
+    /// How often, as a power of two, what is in it is read for each reading of what is around it.
     doubled: u32,
     /// It holds a query.
     query: bool,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use selvedge_model::{EventTime, TraceId};
+use selvedge_model::{EventTime, Node, SymbolTable, TraceId};
 
 /// How long a certificate of the mesh is valid.
 pub const VALID_FOR: Duration = Duration::from_hours(24);
@@ -14,6 +14,13 @@ pub struct Workload<'a> {
     pub namespace: &'a str,
     /// Its name, which is also its service account's.
     pub name: &'a str,
+}
+
+impl<'a> Workload<'a> {
+    /// The workload at one end of a call.
+    pub(super) fn of(node: Node, symbols: &'a SymbolTable) -> Self {
+        Self { namespace: symbols.resolve(node.namespace), name: symbols.resolve(node.workload) }
+    }
 }
 
 /// Who is called.

@@ -31,6 +31,11 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    /// A window begins; the first one is when they began to count.
+    pub(super) fn begin(&mut self, at: EventTime) {
+        self.began.get_or_insert(at);
+    }
+
     /// A request that was answered so.
     pub(super) fn count(&mut self, caller: Node, callee: Node, status: u16) {
         *self.of.entry(caller).or_default().entry((callee, status / 100)).or_default() += 1;
@@ -38,13 +43,13 @@ impl Counters {
 
     /// The window from `start` to `end` is over: appends what is sent in it, a request for each sidecar that is not `silent`.
     pub(super) fn export(
-        &mut self,
+        &self,
         (start, end): (EventTime, EventTime),
         (dialect, symbols): (&Dialect, &SymbolTable),
         silent: impl Fn(Node) -> bool,
         out: &mut Vec<Frame>,
     ) {
-        let began = *self.began.get_or_insert(start);
+        let began = self.began.unwrap_or(start);
         if start.0 / nanos(EXPORTED_EVERY) == end.0 / nanos(EXPORTED_EVERY) {
             return;
         }
@@ -52,7 +57,7 @@ impl Counters {
             let metrics: Vec<Metric> =
                 counted.iter().map(|(of, count)| metric(symbols, *of, *count, (began, end))).collect();
             let records = metrics.len();
-            let resource = Some(dialect.resource(&Sender::of(named(*caller, symbols)), None));
+            let resource = Some(dialect.resource(&Sender::of(Workload::of(*caller, symbols)), None));
             let resource_metrics =
                 vec![ResourceMetrics { resource, scope_metrics: vec![ScopeMetrics { metrics }] }];
             let payload = ExportMetrics { resource_metrics }.encode_to_vec();
@@ -67,7 +72,7 @@ fn metric(
     count: u64,
     over: (EventTime, EventTime),
 ) -> Metric {
-    let Workload { namespace, name } = named(callee, symbols);
+    let Workload { namespace, name } = Workload::of(callee, symbols);
     let pair = |key: &str, text: String| KeyValue { key: key.to_owned(), value: Some(value(text)) };
     let point = NumberPoint {
         start_time_unix_nano: over.0.0,
@@ -82,8 +87,4 @@ fn metric(
         name: format!("envoy.cluster.{namespace}.svc.cluster.local.upstream_rq_xx"),
         sum: Some(Sum { data_points: vec![point], aggregation_temporality: CUMULATIVE, is_monotonic: true }),
     }
-}
-
-fn named(node: Node, symbols: &SymbolTable) -> Workload<'_> {
-    Workload { namespace: symbols.resolve(node.namespace), name: symbols.resolve(node.workload) }
 }

@@ -94,6 +94,7 @@ impl Teller {
             self.silent[spec.callee] = !of.heartbeat;
         }
         let symbols = signals.symbols();
+        self.counters.begin(window.start);
         for simulated in calls {
             self.tell(simulated, symbols);
         }
@@ -101,8 +102,7 @@ impl Teller {
             self.count(&simulated.call);
         }
         self.buffers.flushed(&self.dialect, window.end, out);
-        let (services, told) = (&self.services, &self.silent);
-        let silent = |caller: Node| services.get(&caller.workload).is_some_and(|&service| told[service]);
+        let silent = |caller: Node| self.is_silent(caller.workload);
         self.counters.export((window.start, window.end), (&self.dialect, symbols), silent, out);
     }
 
@@ -115,7 +115,7 @@ impl Teller {
         let SimulatedCall { call, .. } = simulated;
         let told_by = self.told_by(call);
         let (caller, callee) =
-            (workload(call.edge.source, symbols), workload(call.edge.destination, symbols));
+            (Workload::of(call.edge.source, symbols), Workload::of(call.edge.destination, symbols));
         let presented = named_by(symbols.resolve(call.shape.source_principal)).unwrap_or(caller);
         let issued = issued(presented, call.end);
         let span = u64::from_be_bytes(call.span_id.0);
@@ -174,19 +174,18 @@ impl Teller {
         }
     }
 
+    fn is_silent(&self, name: Symbol) -> bool {
+        self.services.get(&name).is_some_and(|&service| self.silent[service])
+    }
+
     /// A sidecar tells of a call unless there is none or it is silent in this window.
     fn told_by(&self, call: &Call) -> ToldBy {
-        let silent = |name: Symbol| self.services.get(&name).is_some_and(|&service| self.silent[service]);
         let reported = call.shape.reported;
         ToldBy {
-            caller: reported != Reported::ServerOnly && !silent(call.edge.source.workload),
-            callee: reported != Reported::ClientOnly && !silent(call.edge.destination.workload),
+            caller: reported != Reported::ServerOnly && !self.is_silent(call.edge.source.workload),
+            callee: reported != Reported::ClientOnly && !self.is_silent(call.edge.destination.workload),
         }
     }
-}
-
-fn workload(node: Node, symbols: &SymbolTable) -> Workload<'_> {
-    Workload { namespace: symbols.resolve(node.namespace), name: symbols.resolve(node.workload) }
 }
 
 fn connection(call: &Call) -> Connection {
