@@ -1,6 +1,6 @@
 //! Rows of edges, routes and baselines, from what was learned.
 
-use selvedge_learn::normal::{LatencyCuts, Norms, Seen};
+use selvedge_learn::normal::{LatencyCuts, Norms};
 use selvedge_learn::{Baselines, EdgeBaseline, RouteBaseline, RouteKey, Tally};
 use selvedge_model::{EdgeKey, Measure, MeasureClass, Security, Symbol, SymbolTable};
 
@@ -125,12 +125,11 @@ fn known(key: &EdgeKey, baseline: &EdgeBaseline, symbols: &SymbolTable) -> Vec<V
 fn normal(norms: &Norms, key: &EdgeKey) -> Vec<Value> {
     let Some(norm) = norms.norm(key) else { return Vec::new() };
     let beside = |measures: &[Measure]| -> [Value; 2] {
-        let seen = |measure: &Measure| norm.seen(*measure, norms.window_length());
-        let rate = |value: fn(&Seen) -> f64| {
-            let rates = measures.iter().map(seen).filter(|seen| seen.exposure > 0.0);
-            rates.map(|seen| value(&seen) / seen.exposure).reduce(|left, right| left + right)
-        };
-        [Value::number(rate(|seen| seen.counted)), Value::number(rate(|seen| seen.usual))]
+        let seen = measures.iter().map(|measure| norm.seen(*measure, norms.window_length()));
+        let rates = seen.filter(|seen| seen.exposure > 0.0);
+        let rates = rates.map(|seen| [seen.counted / seen.exposure, seen.usual / seen.exposure]);
+        let sum = rates.reduce(|[now, usual], [more, more_usual]| [now + more, usual + more_usual]);
+        sum.map_or([Value::Nothing, Value::Nothing], |sum| sum.map(Value::Number))
     };
     let mut values = vec![Value::whole(norm.days().into())];
     values.extend(beside(&[Measure::Requests]));
