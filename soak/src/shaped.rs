@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use selvedge_correlate::{CorrelateConfig, Correlator, IncidentChange};
-use selvedge_detect::{Context, Detector, RuleSet, Sighting};
+use selvedge_detect::{Context, Detector, PathSighting, RuleSet, Sighting};
 use selvedge_learn::{Baselines, LearnConfig, Provenance};
 use selvedge_model::finding::Family;
 use selvedge_model::{
-    CallShape, EdgeKey, EdgeWindow, EventTime, Exemplar, Finding, IncidentStatus, ObservedTime, Severity,
-    ShapeStats, SteadyTime, Window,
+    Call, CallPath, CallShape, EdgeKey, EdgeWindow, EventTime, Exemplar, Finding, FirstOnPath,
+    IncidentStatus, ObservedTime, PathStats, Severity, ShapeStats, SpanId, SteadyTime, SymbolTable, TraceId,
+    Window,
 };
 use selvedge_policy::{
     Change, Decision, Learned, Ledger, MeshState, Now, PolicyConfig, PolicyMode, Recent, Refusal, known,
@@ -128,8 +129,9 @@ impl Shaped {
             }
         }
         let edges = self.edges_of(window, &calls);
+        let paths = paths_of(&calls, self.signals.symbols());
         self.calls = calls;
-        self.judge(window, &edges)
+        self.judge(window, &edges, &paths)
     }
 
     /// The calls of a window by edge, in the order of their names.
@@ -160,11 +162,19 @@ impl Shaped {
     }
 
     /// In the order of the pipeline: sightings, then the window, then learning, then incidents.
-    fn judge(&mut self, window: Window, edges: &[(EdgeKey, EdgeWindow)]) -> Told {
+    fn judge(
+        &mut self,
+        window: Window,
+        edges: &[(EdgeKey, EdgeWindow)],
+        paths: &[(CallPath, PathStats)],
+    ) -> Told {
         let symbols = self.signals.symbols();
         let refs: Vec<(EdgeKey, &EdgeWindow)> = edges.iter().map(|(key, edge)| (*key, edge)).collect();
         let cx = Context { symbols, baselines: &self.baselines, now: window.end, learning: false };
         let mut findings = self.detector.judge_sightings(&cx, &sightings(window, edges));
+        let taken: Vec<PathSighting<'_>> =
+            paths.iter().map(|(path, stats)| PathSighting { path: *path, window, stats }).collect();
+        findings.extend(self.detector.judge_paths(&cx, &taken));
         let ended = self.baselines.norms_mut().judge(window, &refs);
         let cx = Context { symbols, baselines: &self.baselines, now: window.end, learning: false };
         findings.extend(self.detector.end(&cx, &ended));
@@ -178,6 +188,7 @@ impl Shaped {
             recent.learn(window, key, edge, &normal);
             baselines.learn(window, *key, edge, &flagged, Provenance::Learned, symbols);
         }
+        baselines.learn_paths(window, paths, Provenance::Learned);
         baselines.finish_window(window);
         detector.window_done(window);
         self.answer(window, edges, &findings);
@@ -297,6 +308,29 @@ fn sightings(window: Window, edges: &[(EdgeKey, EdgeWindow)]) -> Vec<Sighting<'_
         }));
     }
     sightings
+}
+
+/// The ways that told calls took, in the order of names: as the join finds them.
+fn paths_of(calls: &[SimulatedCall], symbols: &SymbolTable) -> Vec<(CallPath, PathStats)> {
+    let by_span: BTreeMap<(TraceId, SpanId), &Call> =
+        calls.iter().map(|told| ((told.call.trace_id, told.call.span_id), &told.call)).collect();
+    let mut paths: BTreeMap<CallPath, PathStats> = BTreeMap::new();
+    for told in calls.iter().filter(|told| told.parent_span_id.present() && !told.call.edge.external) {
+        let Some(outer) = by_span.get(&(told.call.trace_id, told.parent_span_id)) else { continue };
+        let CallShape { method, route, source_principal: principal, source_identity: identity, .. } =
+            outer.shape;
+        let path = CallPath { edge: outer.edge, method, route, onward: told.call.edge.destination };
+        let first = FirstOnPath { start: outer.start, trace_id: outer.trace_id, principal, identity };
+        let one = PathStats::one(first);
+        paths.entry(path).and_modify(|known| known.merge(&one)).or_insert(one);
+    }
+    let mut paths: Vec<(CallPath, PathStats)> = paths.into_iter().collect();
+    paths.sort_by_cached_key(|(path, _)| {
+        let text = |symbol| symbols.resolve(symbol).to_owned();
+        let names = |key: EdgeKey| key.names(symbols).map(str::to_owned);
+        (names(path.edge), names(path.second()), text(path.method), text(path.route))
+    });
+    paths
 }
 
 /// The counts of an edge and window under the routes and identities of its sample, evenly.

@@ -121,6 +121,9 @@ fn accusation(kind: FindingKind, findings: &[&Finding]) -> String {
             format!("called {destinations}, a host outside the mesh that was never seen")
         }
         FindingKind::NewRoute => format!("asked {destinations} for what it never asked before ({subjects})"),
+        FindingKind::NewCallPath => {
+            format!("reached {subjects} through {destinations}, which it never did before")
+        }
         FindingKind::PathScan => format!("tried many paths on {destinations}"),
         FindingKind::RequestRateHigh => format!("calls {destinations} far more often than usual"),
         FindingKind::BytesHigh => format!("moves far more bytes to or from {destinations} than usual"),

@@ -208,12 +208,7 @@ impl Detector {
                 if keeps_out && told.kind != FindingKind::PathScan {
                     state.shapes.insert((sighting.key, *sighting.shape));
                 }
-                let Some(told) = self.once(sighting.window, key, told) else { continue };
-                if is_deed(&told) {
-                    findings.extend(self.stories.tell(&key, told, caller(cx, &key, only_new)));
-                } else {
-                    findings.push(told);
-                }
+                findings.extend(self.tell_news(cx, sighting.window, key, told, only_new));
             }
         }
         sorted(findings)
@@ -396,6 +391,22 @@ impl Detector {
             claimed_principal: cx.symbols.resolve(draft.claimed_principal).to_owned(),
             exemplars,
             techniques: rule.map(|rule| rule.techniques().to_vec()).unwrap_or_default(),
+        }
+    }
+
+    /// A finding about something that was seen for the first time, once a window, as the caller's story makes of it.
+    /// `only_new`: nothing else is wrong with it.
+    pub(crate) fn tell_news(
+        &mut self,
+        cx: &Context<'_>,
+        window: Window,
+        key: EdgeKey,
+        finding: Finding,
+        only_new: bool,
+    ) -> Vec<Finding> {
+        match self.once(window, key, finding) {
+            Some(told) if is_deed(&told) => self.stories.tell(&key, told, caller(cx, &key, only_new)),
+            told => told.into_iter().collect(),
         }
     }
 

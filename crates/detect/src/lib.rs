@@ -4,7 +4,7 @@
 //! window must not be learned. Never learns, never decides what belongs together, never acts; no I/O, no clock.
 //! An identity that nobody verified is told as a claim and never as a source.
 //! Depends on `model` and `learn`. Start reading at `detector.rs`, then `case.rs`, then any check:
-//! `transport.rs`, `certificate.rs`, `identity.rs`, `novelty.rs`, `scan.rs`, `witness.rs`, `behaviour.rs`, `volume.rs`;
+//! `transport.rs`, `certificate.rs`, `identity.rs`, `novelty.rs`, `call_path.rs`, `scan.rs`, `witness.rs`, `behaviour.rs`, `volume.rs`;
 //! what takes their place once the mesh has a record: `calibrated.rs`, `calibration.rs`. What gauges alone tell: `gauged.rs`;
 //! what telemetry says of itself: `telemetry.rs`.
 
@@ -13,6 +13,7 @@ mod beacon;
 mod behaviour;
 mod calibrated;
 pub mod calibration;
+mod call_path;
 mod case;
 mod certificate;
 mod detector;
@@ -35,6 +36,7 @@ mod volume;
 mod witness;
 
 pub use calibrated::HeldBack;
+pub use call_path::PathSighting;
 pub use case::{Context, Sighting};
 pub use detector::{Detector, Overflows};
 pub use parameters::*;

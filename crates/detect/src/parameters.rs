@@ -190,6 +190,15 @@ parameters! {
         /// Calls with a known identity before another one is new.
         calls_min: Count,
     }
+    /// Requests take a way over known edges that they never took.
+    new_call_path: NewCallPath {
+        /// Windows in which the second edge was used for somebody.
+        windows_min: Count,
+        /// Share of the second edge's windows in which it was used for somebody.
+        driven_share_min: Share,
+        /// Calls that would have been seen on the way if the workload in between treated all callers alike.
+        expected_calls_min: Count,
+    }
     /// A call between namespaces or clusters that were never connected.
     boundary_violation: BoundaryViolation {}
     /// Calls are much slower than they were.

@@ -66,6 +66,7 @@ shipped! {
     "new_route.yml",
     "new_egress.yml",
     "new_principal.yml",
+    "new_call_path.yml",
     "boundary_violation.yml",
     "latency_high.yml",
     "network_delay.yml",

@@ -251,7 +251,8 @@ impl Stories {
         (story.last, story.inherited) = (now, inherited.max(story.inherited));
         let score = story.score();
         let first = story.first.get_or_insert_with(|| finding.clone()).id == finding.id;
-        if finding.kind == FindingKind::NewEdge && !key.external {
+        let reaches = matches!(finding.kind, FindingKind::NewEdge | FindingKind::NewCallPath);
+        if reaches && !key.external {
             let reached = self.story(key.destination, now);
             if reached.reached.is_none_or(|(at, _)| now.since(at) > STORY) && key.destination != key.source {
                 reached.reached = Some((now, key.source));
@@ -321,7 +322,10 @@ impl Story {
             Severity::High => 2.0,
             Severity::Critical => 3.0,
         };
-        let on_known_edge = matches!(finding.kind, FindingKind::NewRoute | FindingKind::NewPrincipal);
+        let on_known_edge = matches!(
+            finding.kind,
+            FindingKind::NewRoute | FindingKind::NewPrincipal | FindingKind::NewCallPath
+        );
         let worth = if on_known_edge { steps * ON_KNOWN_EDGE } else { steps };
         match self.edges.iter().position(|(edge, ..)| *edge == key || !known) {
             Some(at) => {

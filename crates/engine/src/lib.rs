@@ -12,6 +12,7 @@ mod live;
 mod logs;
 mod orders;
 mod overload;
+mod paths;
 mod pipeline;
 mod recorder;
 mod retention;

@@ -277,6 +277,7 @@ impl Pipeline {
             Overload::new("tick_edges", "pool_newest", self.stats.calls_pooled),
             Overload::new("window_edges", "pool_newest", self.windows.pooled()),
             Overload::new("window_shapes", "count_only", self.stats.shapes_overflowed),
+            Overload::new("call_paths", "keep_known", self.windows.paths().dropped()),
             Overload::new("baseline_edges", "keep_known", known.edges + self.measured.edges_refused()),
             Overload::new("baseline_routes", "keep_known", known.routes),
             Overload::new("baseline_identities_and_nodes", "keep_known", known.mesh),
@@ -353,6 +354,7 @@ impl Pipeline {
         let learning = self.mode == Mode::Learning;
         let cx = Context { symbols, baselines: &self.baselines, now, learning };
         let mut findings = self.detector.judge_sightings(&cx, &self.windows.sightings(symbols));
+        findings.extend(self.detector.judge_paths(&cx, &self.windows.paths().sightings(symbols)));
         let inventor = self.router.inventor();
         let telemetry =
             TelemetryCounts { inventor, ..self.stats.telemetry_since(&mut self.telemetry_judged) };
@@ -361,7 +363,7 @@ impl Pipeline {
         let all_closed = self.close_windows(watermark);
         let closed_any = !all_closed.is_empty();
         for closed in all_closed {
-            let ClosedWindow { window, edges } = &closed;
+            let ClosedWindow { window, edges, paths } = &closed;
             let refs = closed.refs();
             let metrics = self.router.measured().take(*window, &refs);
             let measured = metrics.refs();
@@ -381,6 +383,7 @@ impl Pipeline {
                 self.containment.learn(*window, key, edge, &flagged, &self.baselines, provenance);
                 self.baselines.learn(*window, *key, edge, &flagged, provenance, symbols);
             }
+            self.baselines.learn_paths(*window, paths, provenance);
             self.baselines.finish_window(*window);
             let told = (symbols, now, learning);
             findings.extend(self.measured.audit(&self.detector, told, (*window, &refs), &metrics));

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use selvedge_detect::Sighting;
 use selvedge_join::TickDelta;
 use selvedge_model::hash::{FixedMap, fixed_state};
-use selvedge_model::{CallShape, EdgeKey, EdgeWindow, EventTime, Shared, Symbol, SymbolTable, Window};
+use selvedge_model::{
+    CallPath, CallShape, EdgeKey, EdgeWindow, EventTime, PathStats, Shared, Symbol, SymbolTable, Window,
+};
 use serde::{Deserialize, Serialize};
 
+use crate::paths::Paths;
 use crate::stats::Stats;
 
 /// Windows that are not closed yet.
@@ -23,6 +26,7 @@ pub(crate) struct Windows {
     entries: usize,
     pooled: u64,
     open: BTreeMap<Window, Edges>,
+    paths: Paths,
     /// Shapes seen for the first time on their edge in their window since they were last judged.
     unsighted: Vec<(Window, EdgeKey, CallShape)>,
 }
@@ -34,6 +38,7 @@ struct Edges(#[serde(with = "selvedge_model::hash::listed")] FixedMap<EdgeKey, S
 pub(crate) struct ClosedWindow {
     pub(crate) window: Window,
     pub(crate) edges: Vec<(EdgeKey, Shared<EdgeWindow>)>,
+    pub(crate) paths: Vec<(CallPath, PathStats)>,
 }
 
 impl ClosedWindow {
@@ -44,11 +49,18 @@ impl ClosedWindow {
 
 impl Windows {
     pub(crate) fn new(entries_max: usize) -> Self {
-        Self { entries_max, entries: 0, pooled: 0, open: BTreeMap::new(), unsighted: Vec::new() }
+        let paths = Paths::new(entries_max);
+        Self { entries_max, entries: 0, pooled: 0, open: BTreeMap::new(), paths, unsighted: Vec::new() }
     }
 
     pub(crate) fn configure(&mut self, entries_max: usize) {
         self.entries_max = entries_max;
+        self.paths.configure(entries_max);
+    }
+
+    /// Ways that requests took.
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.paths
     }
 
     /// Edges of windows that found no room.
@@ -72,7 +84,9 @@ impl Windows {
             for ((window, key), edge) in delta.edges {
                 self.add(window, key, &edge);
             }
+            self.paths.merge(delta.paths, delta.paths_dropped);
         }
+        self.paths.make_room();
         if self.entries > self.entries_max {
             self.make_room();
         }
@@ -130,6 +144,7 @@ impl Windows {
     /// Forgets the shapes that were judged.
     pub(crate) fn mark_sighted(&mut self) {
         self.unsighted.clear();
+        self.paths.mark_sighted();
     }
 
     /// Takes out the windows that ended by the watermark, oldest first.
@@ -144,7 +159,8 @@ impl Windows {
             let mut edges: Vec<(EdgeKey, Shared<EdgeWindow>)> = edges.into_iter().collect();
             let ranks = Ranks::new(edges.iter().map(|(key, _)| key), symbols);
             edges.sort_by_cached_key(|(key, _)| ranks.of(key));
-            closed.push(ClosedWindow { window, edges });
+            let paths = self.paths.close(window, symbols);
+            closed.push(ClosedWindow { window, edges, paths });
         }
         closed
     }
@@ -159,10 +175,10 @@ fn order(sighting: &Sighting<'_>, ranks: &Ranks) -> SightingOrder {
 
 /// Where names stand among those of some edges. Edges are far more than names, so names are compared as text, and numbers
 /// for each edge.
-struct Ranks(FixedMap<Symbol, u32>);
+pub(crate) struct Ranks(FixedMap<Symbol, u32>);
 
 impl Ranks {
-    fn new<'k>(keys: impl Iterator<Item = &'k EdgeKey>, symbols: &SymbolTable) -> Self {
+    pub(crate) fn new<'k>(keys: impl Iterator<Item = &'k EdgeKey>, symbols: &SymbolTable) -> Self {
         let mut ranks: FixedMap<Symbol, u32> = FixedMap::with_hasher(fixed_state());
         ranks.extend(keys.flat_map(EdgeKey::symbols).map(|symbol| (symbol, 0)));
         let mut names: Vec<(&str, Symbol)> =
@@ -177,7 +193,7 @@ impl Ranks {
     }
 
     /// Orders as the names themselves do.
-    fn of(&self, key: &EdgeKey) -> ([u32; 6], bool) {
+    pub(crate) fn of(&self, key: &EdgeKey) -> ([u32; 6], bool) {
         (key.symbols().map(|symbol| self.0[&symbol]), key.external)
     }
 }

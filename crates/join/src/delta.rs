@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use selvedge_model::hash::{FixedMap, fixed_state};
-use selvedge_model::{Call, EdgeKey, EdgeWindow, EventTime, Reported, Window};
+use selvedge_model::{
+    Call, CallPath, EdgeKey, EdgeWindow, EventTime, FirstOnPath, PathStats, Reported, Window,
+};
 
 use crate::config::JoinConfig;
 use crate::shapes::{Alike, Fullness, ShapeCounts};
@@ -47,12 +49,17 @@ pub struct TickDelta {
     pub calls: u64,
     /// Of these, calls of edges that found no room and were counted together.
     pub calls_pooled: u64,
+    /// Ways over three workloads, by the window of the call that was complete last; in no particular order.
+    pub paths: Vec<((Window, CallPath), PathStats)>,
+    /// Calls on ways that found no room.
+    pub paths_dropped: u64,
 }
 
 impl Default for TickDelta {
     fn default() -> Self {
         let completeness = FixedMap::with_hasher(fixed_state());
-        Self { edges: Vec::new(), completeness, calls: 0, calls_pooled: 0 }
+        let (edges, paths) = (Vec::new(), Vec::new());
+        Self { edges, completeness, calls: 0, calls_pooled: 0, paths, paths_dropped: 0 }
     }
 }
 
@@ -61,8 +68,8 @@ impl TickDelta {
     /// the smallest of each shard, complete: so the result is that of one shard.
     #[must_use]
     pub fn bounded(deltas: Vec<Self>, config: &JoinConfig) -> Vec<Self> {
-        let edges: usize = deltas.iter().map(|delta| delta.edges.len()).sum();
-        if edges <= config.tick_edges_max {
+        let most = |of: fn(&Self) -> usize| deltas.iter().map(of).sum::<usize>() <= config.tick_edges_max;
+        if most(|delta| delta.edges.len()) && most(|delta| delta.paths.len()) {
             return deltas;
         }
         let mut all = Tally::new(config);
@@ -70,6 +77,10 @@ impl TickDelta {
         for delta in deltas {
             all.calls += delta.calls;
             all.calls_pooled += delta.calls_pooled;
+            all.paths_dropped += delta.paths_dropped;
+            for ((window, path), stats) in delta.paths {
+                all.add_path(window, path, &stats);
+            }
             for (key, edge) in delta.edges {
                 all.edges.entry(key).or_default().0.merge(&edge);
             }
@@ -81,6 +92,9 @@ impl TickDelta {
         vec![Self { completeness, ..delta }]
     }
 }
+
+/// Counts by window and way.
+type ByPath = FixedMap<(Window, CallPath), PathStats>;
 
 /// Counts by window and edge.
 type ByEdge = FixedMap<(Window, EdgeKey), (EdgeWindow, Completeness)>;
@@ -96,6 +110,8 @@ pub(crate) struct Tally {
     completed: Vec<Call>,
     calls: u64,
     calls_pooled: u64,
+    paths: ByPath,
+    paths_dropped: u64,
 }
 
 impl Tally {
@@ -109,6 +125,39 @@ impl Tally {
             completed: Vec::new(),
             calls: 0,
             calls_pooled: 0,
+            paths: FixedMap::with_hasher(fixed_state()),
+            paths_dropped: 0,
+        }
+    }
+
+    /// Counts a call onward into the window that holds `at`.
+    pub(crate) fn pass(&mut self, path: CallPath, first: FirstOnPath, at: EventTime) {
+        self.add_path(Window::holding(at, self.window_length), path, &PathStats::one(first));
+    }
+
+    fn add_path(&mut self, window: Window, path: CallPath, stats: &PathStats) {
+        match self.paths.get_mut(&(window, path)) {
+            Some(known) => known.merge(stats),
+            None => {
+                self.paths.insert((window, path), *stats);
+                // Not at each way past the bound, as with edges.
+                if self.paths.len() > 2 * self.edges_max {
+                    self.drop_paths();
+                }
+            }
+        }
+    }
+
+    /// Keeps the smallest ways, as with edges.
+    fn drop_paths(&mut self) {
+        if self.paths.len() <= self.edges_max {
+            return;
+        }
+        let mut keys: Vec<(CallPath, Window)> =
+            self.paths.keys().map(|(window, path)| (*path, *window)).collect();
+        keys.select_nth_unstable(self.edges_max);
+        for (path, window) in keys.drain(self.edges_max..) {
+            self.paths_dropped += self.paths.remove(&(window, path)).map_or(0, |stats| stats.calls);
         }
     }
 
@@ -153,9 +202,12 @@ impl Tally {
     pub(crate) fn take(&mut self) -> TickDelta {
         self.count_by_edge();
         pool(&mut self.edges, self.edges_max, &mut self.calls_pooled);
+        self.drop_paths();
         let mut delta = TickDelta {
             calls: std::mem::take(&mut self.calls),
             calls_pooled: std::mem::take(&mut self.calls_pooled),
+            paths: self.paths.drain().collect(),
+            paths_dropped: std::mem::take(&mut self.paths_dropped),
             ..TickDelta::default()
         };
         delta.edges.reserve(self.edges.len());

@@ -440,12 +440,8 @@ impl CallStore {
         if let Some(call) = call {
             self.tally.count(&call, self.watermark);
         }
-        if (group.stub_count as usize) < self.config.group_records_max {
-            let stub = Stub::new(client, server);
-            group.latest = group.latest.max(stub.end());
-            group.stubs = self.stubs.push(stub, group.stubs);
-            group.stub_count += 1;
-        }
+        let stub = Stub::new(client, server, call.as_ref());
+        self.remember(group, stub, call.as_ref());
     }
 
     /// Frees the records whose fate is known and links the others again.
@@ -486,6 +482,8 @@ impl CallStore {
 
 #[path = "store_eviction.rs"]
 mod eviction;
+#[path = "store_paths.rs"]
+mod paths;
 #[path = "saved.rs"]
 mod saved;
 

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use selvedge_model::time::nanos;
-use selvedge_model::{EventTime, Observation, Party, RequestId, Side, SpanId, Symbol};
+use selvedge_model::{
+    Call, CallPath, EdgeKey, EventTime, FirstOnPath, IdentitySource, Node, Observation, Party, RequestId,
+    Side, SpanId, Symbol, TraceId,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::{PAIR_SKEW_MAX, RETRY_SKEW_MAX, agree};
@@ -21,6 +24,12 @@ pub(crate) struct Stub {
     request: RequestId,
     start: EventTime,
     end: EventTime,
+    /// What was asked, as it was counted: method and route.
+    counted_as: [Symbol; 2],
+    /// What the caller's name rests on.
+    identity: IdentitySource,
+    /// A request may have gone on from here: the callee is one of the mesh, and took it.
+    served: bool,
 }
 
 /// One side of a counted call.
@@ -29,7 +38,7 @@ struct View {
     span: SpanId,
     parent: SpanId,
     /// Workload and principal of this side's end.
-    workload: Symbol,
+    node: Node,
     principal: Symbol,
     reported: bool,
 }
@@ -46,8 +55,17 @@ pub(crate) enum Relation {
 }
 
 impl Stub {
-    pub(crate) fn new(client: Option<&Observation>, server: Option<&Observation>) -> Self {
+    pub(crate) fn new(
+        client: Option<&Observation>,
+        server: Option<&Observation>,
+        call: Option<&Call>,
+    ) -> Self {
         let mut stub = Self { start: EventTime(u64::MAX), ..Self::default() };
+        if let Some(call) = call {
+            stub.counted_as = [call.shape.method, call.shape.route];
+            stub.identity = call.shape.source_identity;
+            stub.served = !call.edge.external && !call.shape.handshake_failure.present();
+        }
         client.into_iter().chain(server).for_each(|facts| stub.add(facts));
         stub
     }
@@ -111,9 +129,9 @@ impl Stub {
     /// A record of a hop that was counted: the hop's own, or of the span around it or inside of it.
     fn same_side(&self, facts: &Observation, own: &View) -> bool {
         let near = self.holds(facts, PAIR_SKEW_MAX);
-        let same_workload = facts.reporter.workload == own.workload;
+        let same_workload = facts.reporter.workload == own.node.workload;
         if same(facts.span_id, own.span) {
-            return near && agree(facts.reporter.workload, own.workload);
+            return near && agree(facts.reporter.workload, own.node.workload);
         }
         if same(facts.parent_span_id, own.span) || same(facts.span_id, own.parent) {
             return same_workload;
@@ -132,8 +150,8 @@ impl Stub {
 
     fn alike(&self, facts: &Observation, own: &View, other: &View) -> bool {
         self.same_request(facts)
-            && agree(facts.reporter.workload, own.workload)
-            && agree(facts.peer.workload, other.workload)
+            && agree(facts.reporter.workload, own.node.workload)
+            && agree(facts.peer.workload, other.node.workload)
             && self.holds(facts, PAIR_SKEW_MAX)
     }
 
@@ -148,6 +166,35 @@ impl Stub {
     fn holds(&self, facts: &Observation, slack: Duration) -> bool {
         let slack = nanos(slack);
         self.start.0 <= facts.end.0.saturating_add(slack) && facts.start.0 <= self.end.0.saturating_add(slack)
+    }
+
+    /// True when the `inner` call was made while this one was served: its caller is who served, and its span's parent is the
+    /// server's span, or it lies within. Proxies hand the parent on; where an application has spans of its own in
+    /// between, and in access logs, only the times tell.
+    pub(crate) fn encloses(&self, inner: &Self, parent_known: bool) -> bool {
+        let via = self.server.node;
+        let chained = self.served && inner.served && via.known() && via == inner.client.node;
+        let within = || !parent_known && self.start <= inner.start && inner.end <= self.end;
+        chained && (same(inner.client.parent, self.server.span) || within())
+    }
+
+    /// True when the `inner` call's span is a child of this one's server span.
+    pub(crate) fn is_parent_of(&self, inner: &Self) -> bool {
+        same(inner.client.parent, self.server.span)
+    }
+
+    /// The way over this call and on by the `inner` one; `None` unless all three workloads have names.
+    pub(crate) fn path(&self, inner: &Self) -> Option<CallPath> {
+        let edge = EdgeKey { source: self.client.node, destination: self.server.node, external: false };
+        let [method, route] = self.counted_as;
+        let path = CallPath { edge, method, route, onward: inner.server.node };
+        (edge.source.known() && edge.destination.known() && path.onward.known()).then_some(path)
+    }
+
+    /// What is remembered of it when it is the first of its way.
+    pub(crate) fn first_on_path(&self, trace_id: TraceId) -> FirstOnPath {
+        let (principal, identity) = (self.client.principal, self.identity);
+        FirstOnPath { start: self.start, trace_id, principal, identity }
     }
 
     /// The latest end that was reported.
@@ -166,8 +213,8 @@ impl Stub {
 }
 
 fn name(view: &mut View, party: &Party) {
-    if !view.workload.present() {
-        view.workload = party.workload;
+    if !view.node.known() {
+        view.node = Node::of(party);
     }
     if !view.principal.present() {
         view.principal = party.principal;

@@ -3,11 +3,13 @@
 use std::cmp::Ordering;
 
 use selvedge_model::hash::{FixedMap, fixed_state};
-use selvedge_model::{CallShape, EdgeKey, EdgeWindow, ShapeStats, Shared, SymbolTable, Window};
+use selvedge_model::{
+    CallPath, CallShape, EdgeKey, EdgeWindow, PathStats, ShapeStats, Shared, SymbolTable, Window,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::LearnConfig;
-use crate::edge::EdgeBaseline;
+use crate::edge::{EdgeBaseline, RouteKey};
 use crate::mesh::MeshBaseline;
 use crate::normal::Norms;
 use crate::{KnownBy, Provenance};
@@ -97,6 +99,26 @@ impl Baselines {
             // What is counted together has nothing in common.
             if key != key.pooled() {
                 self.norms.follow(key, window.end);
+            }
+        }
+    }
+
+    /// Learns the ways that requests took in a closed window, in the order of names. After the window's edges: a way over an
+    /// edge that is not known teaches nothing.
+    pub fn learn_paths(&mut self, window: Window, paths: &[(CallPath, PathStats)], provenance: Provenance) {
+        let settled = !self.mesh.warm() || provenance == Provenance::Approved;
+        for (path, _) in paths {
+            if let Some(edge) = self.edges.get_mut(&path.edge) {
+                let route = RouteKey { method: path.method, route: path.route };
+                edge.onward.add(route, path.onward, window.end, settled);
+            }
+        }
+        let mut driven: Vec<EdgeKey> = paths.iter().map(|(path, _)| path.second()).collect();
+        driven.sort_unstable();
+        driven.dedup();
+        for key in driven {
+            if let Some(edge) = self.edges.get_mut(&key) {
+                edge.driven_windows += 1;
             }
         }
     }

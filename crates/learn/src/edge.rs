@@ -5,6 +5,7 @@ use selvedge_model::{CallShape, EventTime, LogHistogram, ShapeStats, Symbol};
 use serde::{Deserialize, Serialize};
 
 use crate::Provenance;
+use crate::onward::Onward;
 use crate::tally::Tally;
 
 /// Identities, certificates, TLS versions and so on kept for one edge, each. Real edges have a handful; replicas and
@@ -162,6 +163,10 @@ pub struct EdgeBaseline {
     pub not_after_max: EventTime,
     /// Requests by [`selvedge_model::Reported`], in its order.
     pub reported: [u64; 3],
+    /// Whom the callee calls while it serves this edge's calls.
+    pub onward: Onward,
+    /// Windows in which calls of this edge were made for somebody, as far as is known.
+    pub driven_windows: u64,
     #[serde(with = "selvedge_model::hash::listed")]
     routes: FixedMap<RouteKey, RouteBaseline>,
     routes_max: usize,
@@ -194,6 +199,8 @@ impl EdgeBaseline {
             lifetime_nanos_max: 0,
             not_after_max: EventTime::ABSENT,
             reported: [0; 3],
+            onward: Onward::default(),
+            driven_windows: 0,
             routes: FixedMap::with_hasher(fixed_state()),
             routes_max,
             routes_overflowed: 0,

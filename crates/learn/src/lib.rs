@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod logs;
 mod mesh;
 pub mod normal;
+mod onward;
 mod routes;
 mod tally;
 
@@ -27,6 +28,7 @@ pub use config::LearnConfig;
 pub use edge::{EdgeBaseline, Moments, RouteBaseline, RouteKey, Volume, describes_request};
 pub use identity::{principal_namespace, principal_service_account, trust_domain};
 pub use mesh::{DestinationBaseline, MeshBaseline, Place, SourceBaseline};
+pub use onward::Onward;
 pub use routes::{RouteLearner, matches_template};
 pub use tally::Tally;
 

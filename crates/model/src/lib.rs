@@ -8,6 +8,7 @@
 pub mod action;
 pub mod audit;
 pub mod call;
+pub mod call_path;
 pub mod edge;
 pub mod edge_window;
 pub mod fate;
@@ -30,6 +31,7 @@ pub mod time;
 pub use action::{Action, ActionKind};
 pub use audit::AuditLine;
 pub use call::{Call, CallShape, Reported};
+pub use call_path::{CallPath, FirstOnPath, PathStats};
 pub use edge::{Edge, EdgeKey, Endpoint, Node};
 pub use edge_window::{EdgeWindow, Exemplar, ShapeStats};
 pub use fate::{Fate, FateLedger, SignalKind};

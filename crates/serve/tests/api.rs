@@ -216,6 +216,7 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("tick_edges", "pool_newest"),
             ("window_edges", "pool_newest"),
             ("window_shapes", "count_only"),
+            ("call_paths", "keep_known"),
             ("baseline_edges", "keep_known"),
             ("baseline_routes", "keep_known"),
             ("baseline_identities_and_nodes", "keep_known"),
