@@ -76,6 +76,7 @@ fn an_attack_on_a_simulated_mesh_is_found_and_quiet_gives_nothing() {
     assert_eq!(incidents, Vec::<Value>::new());
     for (attack, kind) in [
         ("lateral-movement", "new_edge"),
+        ("known-edges", "new_call_path"),
         ("forged-identity", "forged_identity"),
         ("downgrade", "mtls_downgrade"),
         ("bypassed-sidecar", "one_sided_call"),

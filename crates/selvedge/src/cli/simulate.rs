@@ -89,6 +89,8 @@ pub(crate) enum SimulationSpeed {
 pub(crate) enum AttackName {
     /// From one compromised service to the next, three hops, each with that service's own identity.
     LateralMovement,
+    /// The same over edges that all exist: only the way that the requests take is new.
+    KnownEdges,
     /// A caller presents another service's identity, with a certificate of its own making or the genuine one.
     ForgedIdentity,
     /// Requests without TLS over an edge that has it.

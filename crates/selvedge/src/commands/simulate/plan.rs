@@ -153,6 +153,9 @@ fn attack(name: AttackName, edge: usize, service: usize) -> Attack {
         AttackName::LateralMovement => {
             Attack::LateralMovement { hops: HOPS, over: Ground::NewEdges, cover: Cover::None }
         }
+        AttackName::KnownEdges => {
+            Attack::LateralMovement { hops: HOPS, over: Ground::KnownEdges, cover: Cover::None }
+        }
         AttackName::ForgedIdentity => Attack::ForgedIdentity { edge },
         AttackName::Downgrade => Attack::Downgrade { edge },
         AttackName::BypassedSidecar => Attack::BypassedSidecar { edge },
