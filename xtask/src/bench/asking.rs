@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::results::median;
 use super::server::pause;
 use crate::steps;
 
@@ -57,7 +58,7 @@ impl Answers {
         self.stop.store(true, Ordering::Relaxed);
         let seconds = self.thread.join().ok().context("whoever asked has panicked")??;
         let longest = seconds.iter().copied().fold(0.0, f64::max);
-        let middle = super::median(seconds.clone());
+        let middle = median(seconds.clone());
         Ok(format!("{} queries answered, {middle:.2} s in the middle, {longest:.2} s at most", seconds.len()))
     }
 }
