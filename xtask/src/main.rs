@@ -34,7 +34,7 @@ cargo xtask <command>
              --signal traces|logs|metrics  --http  --spans N (100 a request; 5, 512; of logs Envoy sends 7)
              --rounds N (5)  --requests N (a million records)  --profile NAME (release)  --no-pin  --record
              --rotel (a peer, from PyPI)  --glibc  --yardstick-only
-           --system: start, idle, size, replay, shards, latency, alerts, window close, many edges, minute 10 against 1
+           --system: start, restart, idle, size, replay, shards, latency, alerts, window close, many edges, minute 10 against 1
              --only NAME,...  --minutes N (10)  --seconds N (20)  --alerts N (200)  --rounds N  --no-pin  --record
            --micro: decode, join, learn and judge alone (criterion): [NAME]
            --sql: questions over ten million calls in memory, against plain DataFusion; what a row costs and takes

@@ -25,6 +25,8 @@ pub(super) struct Variant {
     pub(super) sql: bool,
     /// Stores every batch before it acknowledges it, in a folder of that name.
     pub(super) journal: Option<&'static str>,
+    /// How far back a restart begins.
+    pub(super) replay: &'static str,
     pub(super) shards: u16,
     /// Whom it tells of incidents.
     pub(super) webhook: Option<SocketAddr>,
@@ -32,13 +34,20 @@ pub(super) struct Variant {
 
 impl Variant {
     /// Keeps calls for SQL, and nobody asks. Without a journal, as what it is compared with has none.
-    pub(super) const USUAL: Self =
-        Self { name: "selvedge", asked: false, sql: true, journal: None, shards: 1, webhook: None };
+    pub(super) const USUAL: Self = Self {
+        name: "selvedge",
+        asked: false,
+        sql: true,
+        journal: None,
+        replay: "1m",
+        shards: 1,
+        webhook: None,
+    };
 
     fn config(&self, at: Addresses, api: SocketAddr, sql: SocketAddr) -> String {
         let Addresses { grpc, http } = at;
         let journal = self.journal.map_or("off".to_owned(), |folder| {
-            format!("{{path: {folder}, bytes_max: {JOURNAL_BYTES}, replay: 1m}}")
+            format!("{{path: {folder}, bytes_max: {JOURNAL_BYTES}, replay: {}}}", self.replay)
         });
         let alerts = self.webhook.map_or(String::new(), |to| {
             format!("alerts: {{webhook: {{url: \"http://{to}/\", min_severity: low}}}}\n")
@@ -52,25 +61,31 @@ impl Variant {
     }
 }
 
-/// The command that starts it, with a configuration of its own, and where it will listen; with the address of its API.
-pub(super) fn selvedge_command(bench: &Bench, variant: &Variant) -> Result<(Command, Addresses, SocketAddr)> {
+/// Our own program: how it is started, and where it will listen.
+pub(super) struct Installed {
+    pub(super) command: Command,
+    pub(super) addresses: Addresses,
+    pub(super) api: SocketAddr,
+}
+
+/// Writes the configuration of a variant. What a run before left in its journal stays.
+pub(super) fn installed(bench: &Bench, variant: &Variant) -> Result<Installed> {
     let [grpc, http, api, sql] = free_addresses()?;
     let addresses = Addresses { grpc, http };
-    if let Some(folder) = variant.journal {
-        // What a run before left would be read again.
-        bench.remove(folder)?;
-    }
     let config = bench.scratch.join(format!("{}.yaml", variant.name.replace(' ', "-")));
     std::fs::write(&config, variant.config(addresses, api, sql))
         .with_context(|| format!("cannot write {}", config.display()))?;
     let mut command = bench.program("selvedge");
     command.arg("run").arg("--config").arg(&config);
-    Ok((command, addresses, api))
+    Ok(Installed { command, addresses, api })
 }
 
-/// Our own program, with its defaults but for the ports, the room for SQL and the journal.
+/// Our own program, with its defaults but for the ports, the room for SQL and the journal, and nothing learned.
 pub(super) fn selvedge(bench: &Bench, variant: &Variant) -> Result<Server> {
-    let (mut command, addresses, api) = selvedge_command(bench, variant)?;
+    if let Some(folder) = variant.journal {
+        bench.remove(folder)?;
+    }
+    let Installed { mut command, addresses, api } = installed(bench, variant)?;
     let mut server = Server::start(bench, variant.name, addresses, &mut command)?;
     server.asking = variant.asked.then(|| Asking::of(api));
     Ok(server)

@@ -8,6 +8,7 @@
 
 mod asking;
 mod contestants;
+mod http;
 mod machine;
 mod options;
 mod process;

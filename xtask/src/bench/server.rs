@@ -7,17 +7,19 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::asking::Asking;
 use super::machine::{Cores, on_core};
-use super::options::Signal;
+use super::options;
 use super::process;
 use crate::steps;
 
 /// The name of the threads that run queries (`crates/query/src/service.rs`).
 const QUERY_THREAD: &str = "sql";
 const READY_SECONDS: u64 = 30;
+const END_WITHIN: Duration = Duration::from_secs(60);
 /// A server that acknowledges early still owes its work: it is waited for, up to this many pauses.
 const SETTLE_PAUSES_MAX: u32 = 60;
 const SETTLE_PAUSE: Duration = Duration::from_millis(250);
@@ -76,7 +78,7 @@ pub(super) struct Server {
 /// A piece of load.
 #[derive(Clone, Copy)]
 pub(super) struct Load<'a> {
-    pub(super) signal: Signal,
+    pub(super) signal: options::Signal,
     pub(super) http: bool,
     pub(super) requests: u64,
     pub(super) records: u64,
@@ -137,6 +139,17 @@ impl Server {
     pub(super) fn still_running(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} ended with {status}; see {}", self.name, self.log.display());
+        }
+        Ok(())
+    }
+
+    /// Tells it to end in order, and waits for it.
+    pub(super) fn terminate(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let began = steps::now();
+        while self.child.try_wait()?.is_none() {
+            ensure!(began.elapsed() < END_WITHIN, "{} does not end; see {}", self.name, self.log.display());
+            pause(Duration::from_millis(20));
         }
         Ok(())
     }

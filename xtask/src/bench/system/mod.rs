@@ -26,10 +26,11 @@ struct Context<'a> {
 type Measure = fn(&Context<'_>, &mut Results) -> Result<()>;
 
 /// By the name that `--only` takes.
-const MEASURES: [(&str, Measure); 10] = [
+const MEASURES: [(&str, Measure); 11] = [
     ("size", footprint::size),
     ("start", footprint::start),
     ("idle", footprint::idle),
+    ("restart", footprint::restart),
     ("replay", replay::replay),
     ("shards", steady::shards),
     ("latency", steady::latency),

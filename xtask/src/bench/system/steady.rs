@@ -15,6 +15,8 @@ const REQUESTS_A_ROUND: u64 = 10_000;
 const WARM_UP_REQUESTS: u64 = 30_000;
 /// Far more than are ever in flight, so that a slow answer holds up no request that is due.
 const IN_FLIGHT_OPEN: u64 = 512;
+/// Requests a second.
+const MANY_EDGES_RATE: f64 = 4_500.0;
 
 fn closed(requests: u64) -> Load<'static> {
     Load { signal: Signal::Traces, http: false, requests, records: RECORDS, arguments: &[] }
@@ -103,17 +105,24 @@ pub(super) fn latency(context: &Context<'_>, results: &mut Results) -> Result<()
     Ok(())
 }
 
+/// Windows are ten seconds long: two of them, and what lies between the end of one and its close.
+pub(super) const WINDOWS_SECONDS: u64 = 35;
+
+/// Small requests of many workloads: 74,000 edges in a window, less than four spans to each.
+pub(super) fn many_edges() -> Vec<String> {
+    let mut arguments = open(MANY_EDGES_RATE);
+    arguments.extend(["--workloads", "25000", "--bodies", "45000"].map(str::to_owned));
+    arguments
+}
+
+pub(super) fn load_of_many_edges(arguments: &[String], seconds: u64) -> Load<'_> {
+    Load { records: 6, arguments, ..closed(whole(MANY_EDGES_RATE * seconds as f64)) }
+}
+
 /// How long senders wait in the second in which a window of many edges closes.
 pub(super) fn close(context: &Context<'_>, results: &mut Results) -> Result<()> {
-    /// Small requests of many workloads: 74,000 edges in a window, less than four spans to each.
-    const RECORDS: u64 = 6;
-    const RATE: f64 = 4_500.0;
-    /// Windows are ten seconds long; two close after the first has filled.
-    const SECONDS_MIN: u64 = 35;
-    let mut arguments = open(RATE);
-    arguments.extend(["--workloads", "25000", "--bodies", "45000"].map(str::to_owned));
-    let requests = whole(RATE * context.options.seconds.max(SECONDS_MIN) as f64);
-    let load = Load { records: RECORDS, arguments: &arguments, ..closed(requests) };
+    let arguments = many_edges();
+    let load = load_of_many_edges(&arguments, context.options.seconds.max(WINDOWS_SECONDS));
     let mut worst = Vec::new();
     for name in ["selvedge", "floor"] {
         let mut server = match name {
