@@ -32,10 +32,11 @@ cargo xtask <command>
   bench    CPU seconds per million records of `selvedge run`, against servers that decode and drop, or only drop, the same
            payload; beside the last recorded run (`benches/recorded.json`), and as JSON in the target folder
              --signal traces|logs|metrics  --http  --spans N (100 a request; 5, 512; of logs Envoy sends 7)
-             --rounds N (5)  --requests N (a million records)  --profile NAME (release)  --no-pin  --record
+             --rounds N (5)  --requests N (a million records)  --warm-up MB (2500)  --profile NAME (release)
+             --no-pin  --record
              --rotel (a peer, from PyPI)  --glibc  --yardstick-only
            --system: start, restart, idle, size, replay, shards, latency, alerts, window close, many edges, minute 10 against 1
-             --only NAME,...  --minutes N (10)  --seconds N (20)  --alerts N (200)  --rounds N  --no-pin  --record
+             --only NAME,...  --minutes N (10)  --seconds N (20)  --alerts N (200)  --rounds N  --warm-up MB  --no-pin  --record
            --micro: decode, join, learn and judge alone (criterion): [NAME]
            --sql: questions over ten million calls in memory, against plain DataFusion; what a row costs and takes
              --rounds N (5)  --calls N (10000000)  --edges N (1000)

@@ -6,6 +6,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 pub(super) const RELEASE: &str = "release";
 /// What a round sends, unless it is said in requests.
 const RECORDS_A_ROUND: u64 = 1_000_000;
+/// The largest request, of the largest records, stays below the 20 MiB that servers take; the generator holds 64 of them.
+const RECORDS_A_REQUEST_MAX: u64 = 8_000;
+/// Before the first round: connections and tables reach their usual size, and so does what is kept of calls within the
+/// allowed lateness, which is first touched here and used again afterwards. Three million spans.
+const WARM_UP_MEGABYTES: u64 = 2_500;
 
 /// What requests carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +50,19 @@ pub(super) struct Common {
     pub(super) pin: bool,
     /// Makes this run the recorded one.
     pub(super) record: bool,
+    /// Sent to each server before the first round.
+    pub(super) warm_up_megabytes: u64,
 }
 
 impl Common {
     fn new() -> Self {
-        Self { profile: RELEASE.to_owned(), rounds: 5, pin: true, record: false }
+        Self {
+            profile: RELEASE.to_owned(),
+            rounds: 5,
+            pin: true,
+            record: false,
+            warm_up_megabytes: WARM_UP_MEGABYTES,
+        }
     }
 
     /// Takes one flag, with its value; false when it is none of ours.
@@ -59,13 +72,14 @@ impl Common {
             "--rounds" => self.rounds = number(flag, flags)?,
             "--no-pin" => self.pin = false,
             "--record" => self.record = true,
+            "--warm-up" => self.warm_up_megabytes = number(flag, flags)?,
             _ => return Ok(false),
         }
         Ok(true)
     }
 
     fn check(&self) -> Result<()> {
-        ensure!(self.rounds > 0, "--rounds must be above zero");
+        ensure!(self.rounds > 0 && self.warm_up_megabytes > 0, "--rounds and --warm-up must be above zero");
         Ok(())
     }
 }
@@ -120,7 +134,8 @@ impl Throughput {
             }
         }
         options.common.check()?;
-        ensure!(options.records > 0, "--spans must be above zero");
+        let size = 1..=RECORDS_A_REQUEST_MAX;
+        ensure!(size.contains(&options.records), "--spans takes 1 to {RECORDS_A_REQUEST_MAX} a request");
         options.requests = requests.unwrap_or_else(|| RECORDS_A_ROUND.div_ceil(options.records));
         ensure!(options.requests > 0, "--requests must be above zero");
         Ok(options)
@@ -191,6 +206,8 @@ mod tests {
         assert!(Throughput::parse(&["--rounds"]).is_err());
         assert!(Throughput::parse(&["--rounds", "0"]).is_err());
         assert!(Throughput::parse(&["--signal", "profiles"]).is_err());
+        assert!(Throughput::parse(&["--spans", "2000000"]).is_err());
+        assert!(Throughput::parse(&["--warm-up", "0"]).is_err());
         assert!(System::parse(&["--minutes", "1"]).is_err());
         assert!(System::parse(&["--http"]).is_err());
         assert_eq!(Throughput::parse(&["--profile", "dist"]).unwrap().common.profile, "dist");

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::contestants::{self, Variant};
@@ -15,11 +15,8 @@ use super::server::{Bench, Load, Server};
 use super::{build, rotel};
 use crate::workspace::Workspace;
 
-/// Bytes before the first round, about: connections and tables reach their usual size, and so does what is kept of calls
-/// within the allowed lateness, which is first touched here and used again afterwards. Three million spans.
-const WARM_UP_BYTES: u64 = 2_500_000_000;
 /// The peer has no tables to fill, and takes minutes for what others do in seconds.
-const WARM_UP_BYTES_OF_PEER: u64 = 100_000_000;
+const WARM_UP_MEGABYTES_OF_PEER: u64 = 100;
 
 /// A share of what another server costs that ours may cost at most.
 struct Share {
@@ -94,7 +91,7 @@ pub(super) fn run(flags: &[&str]) -> Result<()> {
     bench.remove("journal")?;
     let settings = json!({
         "profile": options.common.profile, "rounds": options.common.rounds, "requests": options.requests,
-        "records_a_request": options.records, "signal": options.signal.name(),
+        "records_a_request": options.records, "warm_up_megabytes": options.common.warm_up_megabytes, "signal": options.signal.name(),
         "transport": if options.http { "OTLP/HTTP, protobuf" } else { "OTLP/gRPC" }, "in_flight": 8,
     });
     let form = options.form();
@@ -139,14 +136,17 @@ fn measure(options: &Throughput, bench: &Bench, servers: &mut [Server]) -> Resul
         // Twice: how large a record is, the generator says.
         let said = server.load(bench, &load(requests.min(100)))?.outcome["bytes_per_record"].as_u64();
         bytes = said.context("the generator did not say how large a record is")?.max(1);
-        let wanted = if server.name == "rotel" { WARM_UP_BYTES_OF_PEER } else { WARM_UP_BYTES };
-        server.load(bench, &load(wanted.div_ceil(records * bytes)))?;
+        let most = if server.name == "rotel" { WARM_UP_MEGABYTES_OF_PEER } else { u64::MAX };
+        let megabytes = options.common.warm_up_megabytes.min(most);
+        server.load(bench, &load((megabytes * 1_000_000).div_ceil(records * bytes)))?;
     }
     let mut costs = vec![Vec::new(); servers.len()];
     let mut rates = vec![Vec::new(); servers.len()];
     for round in 1..=options.common.rounds {
         for (place, server) in servers.iter_mut().enumerate() {
             let taken = server.load(bench, &load(requests))?;
+            // The kernel counts in hundredths of a second.
+            ensure!(taken.cost > 0.0, "a round is too short to be measured: take more --requests");
             let record = signal.record();
             eprintln!(
                 "round {round}: {:<14} {:.2} CPU seconds per million {record}s",

@@ -63,6 +63,7 @@ pub(super) fn run(flags: &[&str]) -> Result<()> {
     let settings = json!({
         "profile": options.common.profile, "rounds": options.common.rounds, "minutes": options.minutes,
         "seconds": options.seconds, "alerts": options.alerts, "only": options.only,
+        "warm_up_megabytes": options.common.warm_up_megabytes,
     });
     let form = form(&options);
     Run { form: &form, settings, machine, results: &results }.report(

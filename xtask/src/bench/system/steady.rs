@@ -12,7 +12,8 @@ use super::Context;
 /// As in the first benchmark.
 const RECORDS: u64 = 100;
 const REQUESTS_A_ROUND: u64 = 10_000;
-const WARM_UP_REQUESTS: u64 = 30_000;
+/// Of a request, about.
+const BYTES: u64 = 84_000;
 /// Far more than are ever in flight, so that a slow answer holds up no request that is due.
 const IN_FLIGHT_OPEN: u64 = 512;
 /// Requests a second.
@@ -20,6 +21,10 @@ const MANY_EDGES_RATE: f64 = 4_500.0;
 
 fn closed(requests: u64) -> Load<'static> {
     Load { signal: Signal::Traces, http: false, requests, records: RECORDS, arguments: &[] }
+}
+
+fn warm_up(context: &Context<'_>) -> Load<'static> {
+    closed((context.options.common.warm_up_megabytes * 1_000_000).div_ceil(BYTES))
 }
 
 /// What the generator needs for so many requests a second, whatever becomes of them.
@@ -44,7 +49,7 @@ pub(super) fn shards(context: &Context<'_>, results: &mut Results) -> Result<()>
     let mut servers = [selvedge(context.bench, &one)?, selvedge(context.bench, &two)?];
     let mut costs = [Vec::new(), Vec::new()];
     for server in &mut servers {
-        server.load(context.bench, &closed(WARM_UP_REQUESTS))?;
+        server.load(context.bench, &warm_up(context))?;
     }
     for round in 1..=context.options.common.rounds {
         for (server, costs) in servers.iter_mut().zip(&mut costs) {
@@ -64,7 +69,7 @@ pub(super) fn shards(context: &Context<'_>, results: &mut Results) -> Result<()>
 
 /// How many requests a second are half of what a server takes.
 fn half_load(context: &Context<'_>, server: &mut Server) -> Result<f64> {
-    server.load(context.bench, &closed(WARM_UP_REQUESTS))?;
+    server.load(context.bench, &warm_up(context))?;
     let full = server.load(context.bench, &closed(REQUESTS_A_ROUND))?.rate;
     Ok(full / RECORDS as f64 / 2.0)
 }
