@@ -179,7 +179,10 @@ impl System {
             }
         }
         options.common.check()?;
-        ensure!(options.minutes >= 2, "--minutes must be at least 2: the last is compared with the first");
+        ensure!(
+            options.minutes >= 3,
+            "--minutes must be at least 3: memory is compared with that of the second"
+        );
         ensure!(options.seconds > 0 && options.alerts > 0, "--seconds and --alerts must be above zero");
         Ok(options)
     }
@@ -208,7 +211,7 @@ mod tests {
         assert!(Throughput::parse(&["--signal", "profiles"]).is_err());
         assert!(Throughput::parse(&["--spans", "2000000"]).is_err());
         assert!(Throughput::parse(&["--warm-up", "0"]).is_err());
-        assert!(System::parse(&["--minutes", "1"]).is_err());
+        assert!(System::parse(&["--minutes", "2"]).is_err());
         assert!(System::parse(&["--http"]).is_err());
         assert_eq!(Throughput::parse(&["--profile", "dist"]).unwrap().common.profile, "dist");
         assert_eq!(Throughput::parse(&["--rounds", "7"]).unwrap().common.rounds, 7);

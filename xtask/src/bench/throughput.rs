@@ -55,13 +55,14 @@ const GOALS: [Share; 12] = [
 ];
 
 /// Comparisons that are printed, with or without a goal.
-const RATIOS: [(&str, &str); 8] = [
+const RATIOS: [(&str, &str); 9] = [
     ("selvedge", "plain"),
     ("selvedge", "floor"),
     ("selvedge", "rotel"),
     ("without SQL", "plain"),
     ("asked", "selvedge"),
     ("journal", "selvedge"),
+    ("rotel", "plain"),
     ("plain again", "plain"),
     ("plain, glibc", "plain"),
 ];
