@@ -1,5 +1,7 @@
 //! Finds the places in an encoded request that differ from send to send, by walking the protobuf wire format.
 
+use crate::payload::{BUSY_BUCKET, Signal};
+
 /// Offset of a field's content in the whole message, and the content.
 struct Field<'a> {
     number: u64,
@@ -8,29 +10,41 @@ struct Field<'a> {
     content: &'a [u8],
 }
 
-/// What one encoded span holds at which offset.
+/// What differs from send to send, and at which offset.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    /// First byte of each trace id.
-    pub(crate) trace_ids: Vec<usize>,
-    /// First byte of each span id and parent span id.
-    pub(crate) span_ids: Vec<usize>,
-    /// First byte of each start and end time (`fixed64`).
+    /// First byte of each trace id, span id and parent span id.
+    pub(crate) ids: Vec<usize>,
+    /// First byte of each time (`fixed64`), but for those that say since when something is counted.
     pub(crate) times: Vec<usize>,
-    /// First byte of each request id's text.
-    pub(crate) request_ids: Vec<usize>,
+    /// First digit of each id that is written as text, and how many digits of it differ.
+    pub(crate) hex: Vec<(usize, usize)>,
+    /// First byte of each count (`fixed64`) that grows.
+    pub(crate) counts: Vec<usize>,
 }
 
-/// Attribute that carries Envoy's request id.
+/// Attribute of a span that carries Envoy's request id.
 pub(crate) const REQUEST_ID_KEY: &str = "guid:x-request-id";
+const REQUEST_ID: &[u8] = REQUEST_ID_KEY.as_bytes();
 
-/// Walks an `ExportTraceServiceRequest`.
-pub(crate) fn places(request: &[u8]) -> Places {
+/// Digits of a request id up to its first dash.
+const REQUEST_ID_DIGITS: usize = 8;
+/// As many digits as the eight bytes of an id that are patched.
+const ID_DIGITS: usize = 16;
+/// Where in a `traceparent` the ids begin: `00-<32 digits>-<16 digits>-01`.
+const TRACEPARENT_IDS: [usize; 2] = [3, 36];
+
+/// Walks an `Export…ServiceRequest` of the signal.
+pub(crate) fn places(signal: Signal, request: &[u8]) -> Places {
     let mut places = Places::default();
-    for resource_spans in fields(request, 0).filter(|field| field.number == 1) {
-        for scope_spans in inside(&resource_spans).filter(|field| field.number == 2) {
-            for span in inside(&scope_spans).filter(|field| field.number == 2) {
-                in_span(&span, &mut places);
+    for resource in fields(request, 0).filter(|field| field.number == 1) {
+        for scope in inside(&resource).filter(|field| field.number == 2) {
+            for record in inside(&scope).filter(|field| field.number == 2) {
+                match signal {
+                    Signal::Traces => in_span(&record, &mut places),
+                    Signal::Logs => in_log_record(&record, &mut places),
+                    Signal::Metrics => in_metric(&record, &mut places),
+                }
             }
         }
     }
@@ -40,21 +54,54 @@ pub(crate) fn places(request: &[u8]) -> Places {
 fn in_span(span: &Field<'_>, places: &mut Places) {
     for field in inside(span) {
         match (field.number, field.wire_type) {
-            (1, 2) => places.trace_ids.push(field.at),
-            (2 | 4, 2) if field.content.len() == 8 => places.span_ids.push(field.at),
+            (1, 2) => places.ids.push(field.at),
+            (2 | 4, 2) if field.content.len() == 8 => places.ids.push(field.at),
             (7 | 8, 1) => places.times.push(field.at),
-            (9, 2) => places.request_ids.extend(request_id(&field)),
+            (9, 2) => in_attribute(&field, places),
             _ => {}
         }
     }
 }
 
-/// Where the text of a request id begins, when this `KeyValue` is one.
-fn request_id(attribute: &Field<'_>) -> Option<usize> {
+fn in_log_record(record: &Field<'_>, places: &mut Places) {
+    for field in inside(record) {
+        match (field.number, field.wire_type) {
+            (1, 1) => places.times.push(field.at),
+            (9 | 10, 2) => places.ids.push(field.at),
+            (6, 2) => in_attribute(&field, places),
+            _ => {}
+        }
+    }
+}
+
+/// The digits of an id, when this `KeyValue` holds one.
+fn in_attribute(attribute: &Field<'_>, places: &mut Places) {
     let mut parts = inside(attribute);
-    let key = parts.next()?;
-    let value = parts.next()?;
-    (key.content == REQUEST_ID_KEY.as_bytes()).then(|| inside(&value).next().map(|text| text.at)).flatten()
+    let (Some(key), Some(value)) = (parts.next(), parts.next()) else { return };
+    let Some(text) = inside(&value).next() else { return };
+    match key.content {
+        REQUEST_ID | b"http.request_id" | b"stream.id" => places.hex.push((text.at, REQUEST_ID_DIGITS)),
+        b"trace_id" | b"span_id" => places.hex.push((text.at, ID_DIGITS)),
+        b"traceparent" => places.hex.extend(TRACEPARENT_IDS.map(|from| (text.at + from, ID_DIGITS))),
+        _ => {}
+    }
+}
+
+/// Of a gauge only the time moves; a counter and a histogram count on.
+fn in_metric(metric: &Field<'_>, places: &mut Places) {
+    for data in inside(metric).filter(|field| matches!(field.number, 5 | 7 | 9) && field.wire_type == 2) {
+        for point in inside(&data).filter(|field| field.number == 1) {
+            for field in inside(&point) {
+                match (data.number, field.number, field.wire_type) {
+                    (_, 3, 1) => places.times.push(field.at),
+                    // The value of a counter; the count of a histogram.
+                    (7, 6, 1) | (9, 4, 1) => places.counts.push(field.at),
+                    (9, 6, 2) => places.counts.push(field.at + 8 * BUSY_BUCKET),
+                    _ => {}
+                }
+            }
+        }
+    }
 }
 
 fn inside<'a>(field: &Field<'a>) -> impl Iterator<Item = Field<'a>> {

@@ -27,7 +27,8 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// Beside the floors: programs of the house, which may use any crate and are used by none.
-const OUTSIDE: &[&str] = &["xtask", "selvedge-benches", "selvedge-soak", "selvedge-fuzz"];
+const OUTSIDE: &[&str] =
+    &["xtask", "selvedge-benches", "selvedge-microbenches", "selvedge-soak", "selvedge-fuzz"];
 
 /// Only tests may use it, so it may use any crate.
 const TESTKIT: &str = "selvedge-testkit";

@@ -29,9 +29,15 @@ cargo xtask <command>
              --only-peers      only the end-to-end test
   tidy     arrows between crates, owners of heavy dependencies, sizes, headers, names in rules and fixtures
   golden   run the tests with UPDATE_GOLDEN=1 and show what changed
-  bench    CPU seconds per million spans of `selvedge run`, against a plain tonic server on the same payload
-             --rounds N (3)  --requests N (20000)  --spans N (100 a request)  --profile NAME (release)
-             --glibc  --yardstick-only
+  bench    CPU seconds per million records of `selvedge run`, against servers that decode and drop, or only drop, the same
+           payload; beside the last recorded run (`benches/recorded.json`), and as JSON in the target folder
+             --signal traces|logs|metrics  --http  --spans N (100 a request; 5, 512; of logs Envoy sends 7)
+             --rounds N (5)  --requests N (a million records)  --warm-up MB (2500)  --profile NAME (release)
+             --no-pin  --record
+             --rotel (a peer, from PyPI)  --glibc  --yardstick-only
+           --system: start, restart, idle, size, replay, shards, latency, alerts, window close, many edges, minute 10 against 1
+             --only NAME,...  --minutes N (10)  --seconds N (20)  --alerts N (200)  --rounds N  --warm-up MB  --no-pin  --record
+           --micro: decode, join, learn and judge alone (criterion): [NAME]
            --sql: questions over ten million calls in memory, against plain DataFusion; what a row costs and takes
              --rounds N (5)  --calls N (10000000)  --edges N (1000)
   fuzz     hostile bytes for everything that reads any (`fuzz/`): [TARGET]...

@@ -54,7 +54,7 @@ const BODIES_AT_ONCE: u64 = 16;
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let shape = Shape {
-        spans: arguments.spans,
+        records: arguments.spans,
         workloads: arguments.workloads,
         bodies: arguments.bodies,
         ..Shape::default()

@@ -4,5 +4,5 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
-    selvedge_benches::server::main_with_address(selvedge_benches::server::Yardstick::Plain)
+    selvedge_benches::server::main_with_addresses(selvedge_benches::server::Yardstick::Plain)
 }

@@ -1,7 +1,6 @@
 //! Somebody who asks a live engine a question a second, while it is under load.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::http;
+use super::results::median;
 use super::server::pause;
 use crate::steps;
 
@@ -16,7 +17,6 @@ use crate::steps;
 const QUESTION: &str = "SELECT source_workload, destination_workload, count(*), avg(duration), \
                         percentile(duration, 0.99), sum(CASE WHEN error THEN 1 ELSE 0 END) FROM calls GROUP BY 1, 2";
 const INTERVAL: Duration = Duration::from_secs(1);
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whom to ask.
 pub(super) struct Asking {
@@ -57,22 +57,14 @@ impl Answers {
         self.stop.store(true, Ordering::Relaxed);
         let seconds = self.thread.join().ok().context("whoever asked has panicked")??;
         let longest = seconds.iter().copied().fold(0.0, f64::max);
-        let middle = super::median(seconds.clone());
+        let middle = median(seconds.clone());
         Ok(format!("{} queries answered, {middle:.2} s in the middle, {longest:.2} s at most", seconds.len()))
     }
 }
 
 fn ask(api: SocketAddr) -> Result<()> {
-    let mut stream = TcpStream::connect(api).context("nobody answers SQL")?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    let length = QUESTION.len();
-    write!(
-        stream,
-        "POST /api/v1/sql HTTP/1.1\r\nhost: {api}\r\ncontent-type: text/plain\r\naccept: text/csv\r\n\
-         content-length: {length}\r\nconnection: close\r\n\r\n{QUESTION}"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).context("no answer to SQL")?;
-    ensure!(answer.starts_with("HTTP/1.1 200"), "SQL was refused: {answer}");
+    let headers = ["content-type: text/plain", "accept: text/csv"];
+    let answer = http::ask(api, "POST /api/v1/sql", &headers, QUESTION)?.context("nobody answers SQL")?;
+    ensure!(http::accepted(&answer), "SQL was refused: {answer}");
     Ok(())
 }
