@@ -39,8 +39,10 @@ fn style(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     // A target that no `cargo test` finds by itself is not among all targets either.
     let by_name = ["clippy", "--workspace", "--test", "real_envoy", "--", "-D", "warnings"];
     steps.run("clippy of the tests with a real Envoy", workspace.cargo().args(by_name))?;
-    // What only the fuzzer turns on is in no other target. Of the whole workspace: its dependencies are those of above.
-    let fuzzed = ["clippy", "--workspace", "--bins", "--features", "selvedge-fuzz/fuzzer"];
+    // What only the fuzzer turns on is in no other target. Of the whole workspace and with a test: its dependencies are those
+    // of above.
+    let fuzzed =
+        ["clippy", "--workspace", "--bins", "--test", fuzz::SOME_TEST, "--features", "selvedge-fuzz/fuzzer"];
     steps.run("clippy of fuzz targets", workspace.cargo().args(fuzzed).args(["--", "-D", "warnings"]))?;
     let doc = ["doc", "--workspace", "--no-deps", "--document-private-items"];
     steps.run("docs", workspace.cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))
