@@ -14,6 +14,7 @@ mod quarantine;
 mod rig;
 mod shaped;
 mod table;
+mod versions;
 mod wired;
 
 use std::process::ExitCode;
@@ -46,6 +47,9 @@ struct Args {
     /// Chance of a deployment to bring a new edge, where calls are told by shapes; the simulator's own without it.
     #[arg(long, global = true)]
     new_edge: Option<f64>,
+    /// Services say which version they run, where calls are driven as the pipeline drives them.
+    #[arg(long, global = true)]
+    versions: bool,
     /// Seconds of a window. With 60 there are fewer to go through: slow scores are nearly the same, quick ones are not.
     #[arg(long, global = true, default_value_t = 10)]
     window: u64,

@@ -22,6 +22,7 @@ use selvedge_policy::{
 };
 use selvedge_simulate::{Mesh, SignalConfig, Signals, SimulatedCall, TelemetryNoise, WindowOf, calls_of};
 
+use crate::versions::Said;
 use crate::{Args, budgets};
 
 /// Calls of an edge and window whose routes and identities are looked at.
@@ -46,6 +47,7 @@ pub(crate) struct Shaped {
     pub(crate) signals: Signals,
     pub(crate) correlator: Correlator,
     baselines: Baselines,
+    said: Option<Said>,
     detector: Detector,
     of: Vec<WindowOf>,
     calls: Vec<SimulatedCall>,
@@ -88,6 +90,7 @@ impl Shaped {
             signals,
             correlator: Correlator::new(CorrelateConfig::default()),
             baselines: Baselines::new(LearnConfig::default()),
+            said: Said::new(args.versions),
             detector: Detector::new(RuleSet::shipped(), budgets()),
             of: Vec::new(),
             calls: Vec::new(),
@@ -119,6 +122,9 @@ impl Shaped {
 
     fn step(&mut self) -> Told {
         let window = self.mesh.next_window(&mut self.of);
+        if let Some(said) = &mut self.said {
+            said.hear(window.start, self.mesh.versions(), self.signals.nodes(), &mut self.baselines);
+        }
         let mut calls = std::mem::take(&mut self.calls);
         self.signals.calls(&self.mesh, window, &self.of, &mut calls);
         for (index, spec) in self.mesh.edges().iter().enumerate() {

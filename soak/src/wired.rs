@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use selvedge_detect::{Context, Detector, RuleSet};
 use selvedge_learn::normal::EdgeNorm;
 use selvedge_learn::{Baselines, LearnConfig, Provenance};
-use selvedge_model::{EdgeKey, EdgeWindow, EventTime, Finding, FindingKind, Severity, SymbolTable, Window};
+use selvedge_model::{
+    EdgeKey, EdgeWindow, EventTime, Finding, FindingKind, Node, Severity, SymbolTable, Window,
+};
 use selvedge_simulate::{Mesh, TelemetryNoise, WindowOf, calls_of, keys_of};
 
 use crate::rig::DAY;
 use crate::table::{line, rate};
+use crate::versions::Said;
 use crate::{Args, budgets};
 
 /// Findings of an edge with less than this between them are one page.
@@ -27,6 +30,8 @@ struct Wired {
     mesh: Mesh,
     symbols: SymbolTable,
     keys: Vec<EdgeKey>,
+    nodes: Vec<Node>,
+    said: Option<Said>,
     windows: Vec<WindowOf>,
     baselines: Baselines,
     detector: Detector,
@@ -110,8 +115,15 @@ impl Wired {
         config.telemetry.sampling = TelemetryNoise::none().sampling;
         let mesh = Mesh::new(config);
         let mut symbols = SymbolTable::new(1 << 22);
+        let keys = keys_of(&mesh, &mut symbols);
+        let mut nodes = vec![Node::default(); mesh.services().len()];
+        for (spec, key) in mesh.edges().iter().zip(&keys) {
+            (nodes[spec.caller], nodes[spec.callee]) = (key.source, key.destination);
+        }
         Self {
-            keys: keys_of(&mesh, &mut symbols),
+            keys,
+            nodes,
+            said: Said::new(args.versions),
             mesh,
             symbols,
             windows: Vec::new(),
@@ -123,6 +135,9 @@ impl Wired {
 
     fn step(&mut self) -> Vec<Finding> {
         let window = self.mesh.next_window(&mut self.windows);
+        if let Some(said) = &mut self.said {
+            said.hear(window.start, self.mesh.versions(), &self.nodes, &mut self.baselines);
+        }
         let mut edges = Vec::new();
         for (of, key) in self.windows.iter().zip(&self.keys) {
             if of.heartbeat {

@@ -9,6 +9,7 @@ use selvedge_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::change::VersionChange;
 use crate::config::CorrelateConfig;
 use crate::grouping::TRACES_MAX;
 use crate::kinds::{telling, weight};
@@ -109,7 +110,13 @@ impl Case {
     }
 
     /// Tells the incident anew from its findings.
-    pub(crate) fn retell(&mut self, runbooks: Runbooks<'_>, config: &CorrelateConfig, now: EventTime) {
+    pub(crate) fn retell(
+        &mut self,
+        runbooks: Runbooks<'_>,
+        changes: &[VersionChange],
+        config: &CorrelateConfig,
+        now: EventTime,
+    ) {
         self.settle(config.findings_max);
         let findings: Vec<&Finding> = self.kept.iter().map(|kept| &kept.finding).collect();
         let evidence: Vec<&Finding> =
@@ -127,7 +134,7 @@ impl Case {
         incident.return_period_seconds =
             findings.iter().filter_map(|finding| finding.return_period_seconds).max_by(f64::total_cmp);
         incident.calibration = calibration(&findings);
-        incident.suspects = suspects::rank(told, &findings);
+        incident.suspects = suspects::rank(told, &findings, changes);
         incident.edges = edges(&findings, incident.suspects.first());
         incident.title = title::sentence(told, &incident.suspects);
         incident.finding_ids = findings.iter().map(|finding| finding.id.clone()).collect();

@@ -9,6 +9,7 @@ use selvedge_model::{
 use serde::{Deserialize, Serialize};
 
 use crate::case::{Case, Runbooks};
+use crate::change::VersionChange;
 use crate::config::CorrelateConfig;
 use crate::grouping::{Item, edge_key, group};
 
@@ -51,6 +52,9 @@ impl IncidentChange {
 pub struct Correlator {
     #[serde(skip)]
     config: CorrelateConfig,
+    /// What was deployed lately: whoever has the versions says it before each fold.
+    #[serde(skip)]
+    changes: Vec<VersionChange>,
     cases: BTreeMap<String, Case>,
     /// Incidents that left the list in the last fold: still answered for, so that their alerts can be withdrawn.
     departed: BTreeMap<String, Incident>,
@@ -72,6 +76,7 @@ impl Correlator {
     pub fn new(config: CorrelateConfig) -> Self {
         Self {
             config,
+            changes: Vec::new(),
             cases: BTreeMap::new(),
             departed: BTreeMap::new(),
             clock: EventTime::ABSENT,
@@ -85,6 +90,12 @@ impl Correlator {
     #[must_use]
     pub fn forgotten(&self) -> u64 {
         self.forgotten
+    }
+
+    /// What was deployed lately, in place of what was said of it before. It is evidence in every incident that is told from now
+    /// on, and in no checkpoint.
+    pub fn know_changes(&mut self, changes: Vec<VersionChange>) {
+        self.changes = changes;
     }
 
     /// Takes the findings of one tick, in any order, and says which incidents changed, by opening time, then id.
@@ -245,7 +256,7 @@ impl Correlator {
             self.depart(other, now, changes);
         }
         case.add(found);
-        case.retell(runbooks, &self.config, now);
+        case.retell(runbooks, &self.changes, &self.config, now);
         // Context does not keep an incident alive.
         if worst > Severity::Info || case.incident.severity == Severity::Info {
             case.incident.updated = case.incident.updated.max(now);

@@ -5,19 +5,27 @@
 //! is quarantined for what this module says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use selvedge_model::{Endpoint, Finding, FindingKind};
 
+use crate::change::VersionChange;
 use crate::kinds::weight;
-use crate::title::{ratio, value_pair};
+use crate::title::{clipped, ratio, value_pair};
 
 /// A rank counts as `1 / (RANK_OFFSET + rank)`. Lists of suspects are short: the first of a ranking must stand out.
 const RANK_OFFSET: f64 = 2.0;
 /// A caller of an ill service comes after it, its own caller after that, and so on.
 const CALLERS_DEPTH_MAX: usize = 8;
-/// Weight of depth, of what a workload itself shows, and of how many complain, where the others have 1.
+/// Weight of depth, of a deployment, and of how many complain, where the others have 1.
 const DEPTH: f64 = 2.0;
+const CHANGE: f64 = 2.0;
 const CALLERS: f64 = 0.5;
+
+/// A change so long before the first sign may have caused it.
+const CHANGE_BEFORE: Duration = Duration::from_mins(30);
+/// And so long after it: signs date from the beginning of their window, versions from the end of a call.
+const CHANGE_AFTER: Duration = Duration::from_mins(1);
 
 /// Cluster, namespace, workload.
 pub(crate) type Who = (String, String, String);
@@ -66,8 +74,9 @@ pub(crate) fn is_symptom(kind: FindingKind) -> bool {
     Sign::of(kind).is_some()
 }
 
-/// All that may be ill, by name. `context` are gauges of workloads, which nobody is told of by themselves.
-pub(crate) fn rank(findings: &[&Finding], context: &[&Finding]) -> Vec<Ill> {
+/// All that may be ill, by name. `context` are gauges of workloads, which nobody is told of by themselves, `versions` what
+/// was deployed lately.
+pub(crate) fn rank(findings: &[&Finding], context: &[&Finding], versions: &[VersionChange]) -> Vec<Ill> {
     let symptoms: Vec<&Finding> =
         findings.iter().copied().filter(|finding| is_symptom(finding.kind)).collect();
     let rankings = [
@@ -76,6 +85,7 @@ pub(crate) fn rank(findings: &[&Finding], context: &[&Finding]) -> Vec<Ill> {
         (1.0, exclusive(&symptoms)),
         (1.0, network(&symptoms)),
         (1.0, earliest(&symptoms)),
+        (CHANGE, deployed(&symptoms, versions)),
         (1.0, resources(context)),
         (CALLERS, callers(&symptoms)),
     ];
@@ -264,6 +274,30 @@ fn earliest(symptoms: &[&Finding]) -> Ranking {
         let later = finding.onset.since(first).as_secs_f64();
         let reason = if later > 0.0 { String::new() } else { "deviated first".to_owned() };
         keep(&mut ranking, callee, -later, reason);
+    }
+    ranking
+}
+
+/// What was deployed shortly before anything deviated, the latest first. A sender chooses the version that it says, so this
+/// points at who may be ill, as everything here does, and accuses nobody.
+fn deployed(symptoms: &[&Finding], versions: &[VersionChange]) -> Ranking {
+    let mut ranking = Ranking::new();
+    let first = symptoms.iter().map(|finding| finding.onset).min().unwrap_or_default();
+    for change in versions {
+        let before = first.since(change.at);
+        if before > CHANGE_BEFORE || change.at > first.after(CHANGE_AFTER) {
+            continue;
+        }
+        let when = match before.as_secs() / 60 {
+            0 => "when it began".to_owned(),
+            1 => "a minute before it began".to_owned(),
+            minutes => format!("{minutes} minutes before it began"),
+        };
+        let reason = format!(
+            "runs a version that it never ran before, seen first {when} ({})",
+            clipped(&change.version)
+        );
+        keep(&mut ranking, who(&change.workload), -before.as_secs_f64(), reason);
     }
     ranking
 }

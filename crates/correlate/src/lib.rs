@@ -5,6 +5,7 @@
 //! Depends on `model` alone. Start reading at `correlator.rs`, then `grouping.rs`.
 
 mod case;
+mod change;
 mod config;
 mod correlator;
 mod grouping;
@@ -13,5 +14,6 @@ mod kinds;
 mod suspects;
 mod title;
 
+pub use change::VersionChange;
 pub use config::CorrelateConfig;
 pub use correlator::{Correlator, IncidentChange};

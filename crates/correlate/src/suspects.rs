@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use selvedge_model::{EventTime, Finding, FindingKind, IdentitySource, Suspect};
 
+use crate::change::VersionChange;
 use crate::illness::{self, Ill, Who, is_symptom, who};
 use crate::kinds::{Blame, blame, weight};
 use crate::title::{ratio, several};
@@ -52,11 +53,12 @@ impl Board {
     }
 }
 
-/// Ranks the possible causes of what `findings` tell; `all` are those and what is for the record only.
-pub(crate) fn rank(findings: &[&Finding], all: &[&Finding]) -> Vec<Suspect> {
+/// Ranks the possible causes of what `findings` tell; `all` are those and what is for the record only, `changes` what was
+/// deployed lately.
+pub(crate) fn rank(findings: &[&Finding], all: &[&Finding], changes: &[VersionChange]) -> Vec<Suspect> {
     let mut board = Board::default();
     blame_sources(findings, &mut board);
-    for Ill { who, score, reasons } in illness::rank(findings, all) {
+    for Ill { who, score, reasons } in illness::rank(findings, all, changes) {
         board.add(&who, score, reasons);
     }
     blame_quiet_ends(findings, &mut board);

@@ -289,7 +289,7 @@ pub(crate) fn several(names: impl Iterator<Item = String>) -> String {
 }
 
 /// A name short enough for a title, without characters that would break a line.
-fn clipped(name: &str) -> String {
+pub(crate) fn clipped(name: &str) -> String {
     let shown = |char: char| if char.is_control() { '\u{fffd}' } else { char };
     let mut clipped: String = name.chars().take(NAME_CHARS_MAX).map(shown).collect();
     if clipped.len() < name.len() && name.chars().nth(NAME_CHARS_MAX).is_some() {

@@ -3,8 +3,11 @@
 
 mod common;
 
-use common::{about, finding, info, numbers, only_incident, suspects, with};
-use selvedge_model::{Finding, FindingKind as K, IdentitySource};
+use common::{
+    about, correlator, endpoint, finding, fold, info, numbers, only_incident, second, suspects, with,
+};
+use selvedge_correlate::VersionChange;
+use selvedge_model::{Finding, FindingKind as K, IdentitySource, Incident};
 
 fn slow(source: &str, destination: &str, at: u64, now: &str, usual: &str) -> Finding {
     numbers(finding(K::LatencyHigh, source, destination, at), "latency_ms_p50", now, usual)
@@ -45,6 +48,43 @@ fn the_own_gauges_of_a_workload_speak_where_the_calls_are_undecided() {
     assert_eq!(suspects(&incident)[0], "stock");
     assert!(incident.suspects[0].reasons.iter().any(|reason| reason.contains("processor")));
     assert!(incident.edges.iter().all(|edge| !edge.source.workload.is_empty()), "a gauge is of no edge");
+}
+
+/// Incidents of these findings by who knows of a deployment of `stock` so many seconds before second 10,000.
+fn with_deployment(findings: &[Finding], before: u64) -> Incident {
+    let mut correlator = correlator();
+    let version = "pod-template-hash=7d4b9c6f5d".to_owned();
+    let change = VersionChange { workload: endpoint("stock"), version, at: second(10_000 - before) };
+    correlator.know_changes(vec![change]);
+    fold(&mut correlator, findings, 10_020);
+    correlator.incidents().next().unwrap().clone()
+}
+
+#[test]
+fn a_version_that_came_shortly_before_decides_between_two_and_an_older_one_does_not() {
+    let slow = |callee| slow("web", callee, 10_000, "90", "10");
+    let calls = [slow("cart"), slow("stock")];
+    for (before, told) in [(0, "when it began"), (60, "a minute before"), (1_799, "29 minutes before")] {
+        let incident = with_deployment(&calls, before);
+        assert_eq!(suspects(&incident)[0], "stock", "{before} s");
+        let reasons = &incident.suspects[0].reasons;
+        assert!(
+            reasons.iter().any(|reason| reason.contains(told) && reason.contains("7d4b9c6f5d")),
+            "{reasons:?}"
+        );
+    }
+    let undecided = with_deployment(&calls, 1_801);
+    assert!((undecided.suspects[0].score - undecided.suspects[1].score).abs() < 1e-9);
+    assert!(
+        undecided.suspects.iter().all(|one| !one.reasons.iter().any(|reason| reason.contains("version")))
+    );
+}
+
+/// Whoever is healthy is no suspect because it was deployed.
+#[test]
+fn a_deployment_of_who_is_not_ill_is_no_evidence() {
+    let incident = with_deployment(&[slow("web", "cart", 10_000, "90", "10")], 60);
+    assert_eq!(suspects(&incident), ["cart", "web"]);
 }
 
 #[test]

@@ -42,6 +42,12 @@ fields! {
     NodeId: b"node_id", b"node_name", b"node.id";
     HostName: b"host.name";
     LogName: b"log_name";
+    // Which version it runs.
+    ServiceVersion: b"service.version";
+    Revision: b"istio.canonical_revision";
+    K8sReplicaSet: b"k8s.replicaset.name";
+    PodTemplateHash: b"k8s.pod.label.pod-template-hash", b"k8s.pod.labels.pod-template-hash",
+        b"pod_template_hash";
     // Which side reports.
     Reporter: b"mesh.reporter", b"reporter";
     Direction: b"direction", b"traffic_direction", b"traffic.direction";
@@ -116,6 +122,7 @@ fields! {
         b"source.namespace", b"source_namespace", b"consul_source_namespace", b"consul.source.namespace";
     SourceCluster: b"source_cluster", b"istio.source_cluster_id";
     SourceService: b"source_canonical_service", b"istio.source_canonical_service";
+    SourceRevision: b"source_canonical_revision", b"istio.source_canonical_revision";
     DestinationWorkload: b"istio.destination_workload", b"destination_workload", b"destination.workload",
         b"dst_deployment", b"dst_statefulset", b"dst_daemonset", b"consul_destination_service",
         b"consul.destination.service";
@@ -127,6 +134,7 @@ fields! {
     DestinationService: b"destination_service";
     DestinationServiceName: b"destination_service_name", b"destination_canonical_service", b"dst_service",
         b"istio.destination_canonical_service";
+    DestinationRevision: b"destination_canonical_revision", b"istio.destination_canonical_revision";
     ZtunnelSource: b"src.workload";
     ZtunnelSourceNamespace: b"src.namespace";
     ZtunnelDestination: b"dst.workload";

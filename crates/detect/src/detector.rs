@@ -20,7 +20,7 @@ use crate::draft::Draft;
 use crate::gauged::Gauged;
 use crate::rules::RuleSet;
 use crate::scan::Scans;
-use crate::stories::{Caller, Stories, is_about_news, is_deed};
+use crate::stories::{Caller, DEPLOYED_LATELY, Stories, is_about_news, is_deed};
 use crate::telemetry::{Telemetry, TelemetryCounts};
 use crate::{authorization, certificate, identity, novelty, transport, witness};
 
@@ -448,7 +448,12 @@ impl WindowState {
 
 fn caller(cx: &Context<'_>, key: &EdgeKey, only_new: bool) -> Caller {
     let mesh = cx.baselines.mesh();
-    Caller { known: mesh.source(&key.source).is_some(), rationed: only_new && !mesh.approved }
+    let deployed = cx.baselines.norms().deployed(&key.source);
+    Caller {
+        known: mesh.source(&key.source).is_some(),
+        rationed: only_new && !mesh.approved,
+        deployed: deployed.is_some_and(|at| cx.now.since(at) < DEPLOYED_LATELY),
+    }
 }
 
 /// What leaves the mesh is never accepted by the passing of time.

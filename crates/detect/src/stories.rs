@@ -36,6 +36,10 @@ const SETTLES_FOR: Duration = Duration::from_hours(7 * 24);
 /// What is new on a known edge is one tier lower (`detection.md` 3.6).
 const FURTHER: f64 = 1.0;
 const ON_KNOWN_EDGE: f64 = 0.5;
+/// A version brings what is new with it for so long, and that mostly alone: the first edge of a story of whoever was deployed
+/// since counts half. No more than that, because whoever can send telemetry in its name can say so.
+pub(crate) const DEPLOYED_LATELY: Duration = DAY;
+const BY_DEPLOYMENT: f64 = 0.5;
 /// Part of the budgets: of pages (`detection.md` 3.4), and what paces leave of warnings.
 const PAGES_SHARE: f64 = 0.3;
 const WARNINGS_SHARE: f64 = 0.2;
@@ -120,6 +124,8 @@ pub(crate) struct Caller {
     /// Its deeds are rationed. In an approved baseline everything new is news, and what a policy forbids, or comes with a
     /// false identity, is not only new.
     pub(crate) rationed: bool,
+    /// It runs a new version since less than a day, within what its deployments may excuse.
+    pub(crate) deployed: bool,
 }
 
 /// True for what stories are made of.
@@ -240,14 +246,14 @@ impl Stories {
     }
 
     fn add(&mut self, key: &EdgeKey, mut finding: Finding, caller: Caller) -> Vec<Finding> {
-        let Caller { known, rationed } = caller;
+        let Caller { known, rationed, .. } = caller;
         let now = finding.detected;
         let ready = self.ready(now);
         let inherited = self.story(key.source, now).reached.filter(|(at, _)| now.since(*at) <= STORY);
         let inherited =
             inherited.filter(|_| known).and_then(|(_, by)| self.stories.get(&by)).map_or(0.0, Story::score);
         let story = self.story(key.source, now);
-        story.add(*key, &finding, known);
+        story.add(*key, &finding, caller);
         (story.last, story.inherited) = (now, inherited.max(story.inherited));
         let score = story.score();
         let first = story.first.get_or_insert_with(|| finding.clone()).id == finding.id;
@@ -315,7 +321,7 @@ impl Stories {
 
 impl Story {
     /// One entry an edge: the worst of what is new on it. A caller of which nothing is known has one in all.
-    fn add(&mut self, key: EdgeKey, finding: &Finding, known: bool) {
+    fn add(&mut self, key: EdgeKey, finding: &Finding, Caller { known, deployed, .. }: Caller) {
         let steps = match finding.severity {
             Severity::Info | Severity::Low => 0.0,
             Severity::Medium => 1.0,
@@ -327,7 +333,10 @@ impl Story {
             FindingKind::NewRoute | FindingKind::NewPrincipal | FindingKind::NewCallPath
         );
         let worth = if on_known_edge { steps * ON_KNOWN_EDGE } else { steps };
-        match self.edges.iter().position(|(edge, ..)| *edge == key || !known) {
+        let at = self.edges.iter().position(|(edge, ..)| *edge == key || !known);
+        let excused = deployed && at.unwrap_or(self.edges.len()) == 0;
+        let worth = if excused { worth * BY_DEPLOYMENT } else { worth };
+        match at {
             Some(at) => {
                 let (_, most, new) = &mut self.edges[at];
                 (*most, *new) = (most.max(worth), *new || !on_known_edge);

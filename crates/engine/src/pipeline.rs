@@ -4,6 +4,7 @@
 //! depends on where a batch was cut, on the number of shards, or on speed.
 
 mod containing;
+mod deploying;
 mod knowing;
 mod measuring;
 mod saving;
@@ -164,6 +165,9 @@ impl Pipeline {
                 self.tick(now, effects);
             }
             let (key, _) = self.router.route(at);
+            if let Some(deployment) = self.router.hear_version(at) {
+                self.deploy(&deployment);
+            }
             let decoded = self.router.decoded();
             let observation = &decoded.observations[at];
             self.logs.take(key, observation, decoded.statement(at));
@@ -178,6 +182,9 @@ impl Pipeline {
         for at in 0..points {
             if let Some(now) = self.router.advance_by_point(at) {
                 self.tick(now, effects);
+            }
+            if let Some(deployment) = self.router.hear_version_of_point(at) {
+                self.deploy(&deployment);
             }
             self.router.admit_point(at, &mut self.stats, &mut self.senders);
         }
@@ -401,6 +408,7 @@ impl Pipeline {
     }
 
     fn correlate(&mut self, findings: Vec<Finding>, now: EventTime, effects: &mut Vec<Effect>) {
+        self.know_changes(&findings, now);
         let rules = self.detector.rules();
         let runbook = |kind| Some(rules.runbook(kind).to_owned()).filter(|line| !line.is_empty());
         let mut changes = self.correlator.fold(&findings, &runbook, now);

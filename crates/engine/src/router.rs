@@ -8,9 +8,10 @@ use std::time::Duration;
 use selvedge_decode::{Decoded, Decoder};
 use selvedge_join::{Aliases, Directory, JoinConfig, MeasuredEdges, Progress, Reporters, SeriesStore};
 use selvedge_learn::RouteLearner;
+use selvedge_learn::versions::{Deployment, Versions};
 use selvedge_model::time::nanos;
 use selvedge_model::{
-    EventTime, Fate, Node, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable,
+    EventTime, Fate, MetricPoint, Node, Observation, ObservedTime, Side, SteadyTime, Symbol, SymbolTable,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,7 @@ struct Stream {
     measured: MeasuredEdges,
     /// Since when no call moved event time.
     quiet_from: EventTime,
+    versions: Versions,
     records_pooled: u64,
     inventors: Inventors,
     ticked: EventTime,
@@ -91,6 +93,7 @@ impl Router {
                 series: SeriesStore::new(join),
                 measured: MeasuredEdges::new(join),
                 quiet_from: EventTime::ABSENT,
+                versions: Versions::default(),
                 records_pooled: 0,
                 inventors: Inventors::default(),
                 ticked: EventTime::ABSENT,
@@ -242,6 +245,26 @@ impl Router {
         (key, observation)
     }
 
+    /// What the record at `at`, which is named, says of the version of who sent it; the deployment that it is the first sign
+    /// of.
+    pub(crate) fn hear_version(&mut self, at: usize) -> Option<Deployment> {
+        let Observation { reporter, version, end, .. } = &self.decoded.observations[at];
+        let Stream { versions, progress, .. } = &mut self.stream;
+        versions.hear(Node::of(reporter), *version, (*end).min(progress.frontier()), &self.symbols)
+    }
+
+    /// The same of the metric point at `at`.
+    pub(crate) fn hear_version_of_point(&mut self, at: usize) -> Option<Deployment> {
+        let MetricPoint { reporter, version, time, .. } = &self.decoded.points[at];
+        let Stream { versions, progress, .. } = &mut self.stream;
+        versions.hear(Node::of(reporter), *version, (*time).min(progress.frontier()), &self.symbols)
+    }
+
+    /// Which versions run.
+    pub(crate) fn versions(&self) -> &Versions {
+        &self.stream.versions
+    }
+
     /// How often our wall clock was set so far.
     pub(crate) fn clock_steps(&self) -> ClockSteps {
         self.stream.arrival.steps
@@ -282,7 +305,7 @@ impl Router {
     }
 
     /// What the limits of the sequential part did.
-    pub(crate) fn overloads(&self) -> [Overload; 11] {
+    pub(crate) fn overloads(&self) -> [Overload; 12] {
         let measured = self.stream.measured.overflows();
         [
             Overload::new("symbols", "pool", self.symbols.overflowed()),
@@ -297,6 +320,7 @@ impl Router {
                 self.stream.directory.contests_ended(),
             ),
             Overload::new("reporters", "await_log", self.stream.reporters.unknown()),
+            Overload::new("versioned_workloads", "keep_known", self.stream.versions.refused()),
             Overload::new("route_templates", "keep_known", self.stream.routes.overflowed()),
             Overload::new("measured_edges", "keep_known", measured.entries),
             Overload::new("measured_intervals", "count_only", measured.coarse + measured.late),

@@ -250,6 +250,7 @@ mod tests {
             status: 0,
             grpc_status: -1,
             meaning: selvedge_model::Meaning::Other,
+            version: Symbol::NONE,
         }
     }
 

@@ -6,7 +6,7 @@
 //! flood of invented names can neither grow memory nor push out what is known.
 //! Depends on `model`. Start reading at `baselines.rs`, then `edge.rs`, `mesh.rs`, `routes.rs`;
 //! what an edge counts in a window is in `normal.rs`,
-//! what a gauge shows in `gauges.rs`, what counters say of records in `ledger.rs`.
+//! what a gauge shows in `gauges.rs`, what counters say of records in `ledger.rs`, which versions run in `versions.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,7 @@ pub mod normal;
 mod onward;
 mod routes;
 mod tally;
+pub mod versions;
 
 pub use baselines::{Baselines, Overflows};
 pub use config::LearnConfig;

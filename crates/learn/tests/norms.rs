@@ -241,3 +241,35 @@ fn cuts_are_frozen_and_the_shares_beyond_them_are_learned() {
     let share = trial.norm(20).expects(Measure::OverMedian, 10.0, 100);
     assert!((20.0..60.0).contains(&share), "{share} of a hundred");
 }
+
+/// Scenario: `web` calls `cart` and `ledger` twice as often from a moment on; `cart` was deployed at that moment, or three hours
+/// before its edge was judged again, or an unknown workload was.
+/// Guarantees: a deployment excuses what changes on the edges of its own workload, and soon.
+#[test]
+fn a_deployment_excuses_its_own_edges_for_a_while() {
+    let suspected = |deployed: Option<(u32, u64)>| {
+        let mut trial = Trial::new(LearnConfig::default());
+        trial.both(2 * DAY);
+        if let Some((workload, windows_ago)) = deployed {
+            let node = Node { workload: Symbol(workload), ..Node::default() };
+            let at = EventTime(START).after(WINDOW * u32::try_from(trial.now - windows_ago).unwrap());
+            trial.baselines.norms_mut().deploy(&node, at);
+            let told = trial.baselines.norms().deployed(&node);
+            assert_eq!(told, Some(at).filter(|_| workload != 77), "nobody's deployment is not remembered");
+        }
+        let mut suspected = [false; 2];
+        for _ in 0..90 * MINUTE {
+            trial.window(&[(20, 40), (21, 40)], Reported::Both);
+            for (suspected, callee) in suspected.iter_mut().zip([20, 21]) {
+                let reading = trial.baselines.norms().reading(&Trial::key(callee));
+                *suspected |= reading.is_some_and(|reading| reading.scores.suspicious());
+            }
+        }
+        suspected
+    };
+    assert_eq!(suspected(None), [true, true]);
+    assert_eq!(suspected(Some((20, 0))), [false, true]);
+    assert_eq!(suspected(Some((10, 0))), [false, false], "the caller of both");
+    assert_eq!(suspected(Some((20, 3 * HOUR))), [true, true]);
+    assert_eq!(suspected(Some((77, 0))), [true, true]);
+}

@@ -82,4 +82,6 @@ pub struct MetricPoint {
     pub grpc_status: i16,
     /// What it says of requests.
     pub meaning: Meaning,
+    /// Which version of itself the reporter says it runs, as in [`Observation`](crate::Observation).
+    pub version: Symbol,
 }

@@ -210,7 +210,13 @@ pub struct Observation {
     /// By whose clock `start` and `end` are. It is looked at when the record comes in, and is in no checkpoint.
     #[serde(skip)]
     pub timing: Timing,
+    /// Which version of itself the reporter says it runs, as `<what says it>=<version>`. Likewise.
+    #[serde(skip)]
+    pub version: Symbol,
 }
+
+// A record is copied several times on its way: what is added has to fit beside what is there.
+const _: () = assert!(size_of::<Observation>() <= 224);
 
 impl Party {
     /// True when one of its names found no room in the symbol table.
@@ -240,6 +246,7 @@ impl Observation {
             self.protocol,
             self.denied_by,
             self.shadow_denied_by,
+            self.version,
         ];
         names.contains(&Symbol::OVERFLOW) || self.reporter.pooled() || self.peer.pooled()
     }

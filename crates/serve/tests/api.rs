@@ -202,6 +202,7 @@ fn every_limit_is_in_the_metrics_with_its_policy() {
             ("directory_contests", "oldest_contest_first"),
             ("reporters", "await_log"),
             ("reporters_counted", "keep_known"),
+            ("versioned_workloads", "keep_known"),
             ("route_templates", "keep_known"),
             ("measured_edges", "keep_known"),
             ("measured_intervals", "count_only"),

@@ -39,6 +39,7 @@ pub struct Mesh {
     edges: Vec<MeshEdge>,
     edges_of: Vec<Vec<usize>>,
     releases: Vec<Release>,
+    versions: Vec<u32>,
     ordered: Vec<(EventTime, usize)>,
     reporters: Vec<Reporter>,
     collector: Collector,
@@ -77,6 +78,7 @@ impl Mesh {
             edges,
             edges_of,
             releases: (0..services).map(|service| Release::new(&config, service, from)).collect(),
+            versions: vec![0; topology.services.len()],
             ordered: Vec::new(),
             reporters: (0..services).map(|service| Reporter::new(&config, service, from)).collect(),
             collector: Collector::new(&config, from),
@@ -132,6 +134,12 @@ impl Mesh {
     pub fn deploy(&mut self, service: usize, at: EventTime) {
         assert!(service < self.releases.len(), "service {service} of {}", self.releases.len());
         self.ordered.push((at, service));
+    }
+
+    /// How often each service was deployed by the last window: its version.
+    #[must_use]
+    pub fn versions(&self) -> &[u32] {
+        &self.versions
     }
 
     /// What happened so far, and the faults to come, in the order in which they became known.
@@ -193,6 +201,7 @@ impl Mesh {
             now < at
         });
         for (at, service, (rate, latency)) in due {
+            self.versions[service] += 1;
             for &edge in &self.edges_of[service] {
                 self.edges[edge].deploy(rate, latency);
             }

@@ -112,6 +112,65 @@ fn is(record: &LogRecord, key: &str, value: &str) -> bool {
     text(&record.attributes, key) == value
 }
 
+/// Versions that a service's resources say, in order of receipt, by signal.
+fn versions_of(frames: &[Frame], service: &str) -> BTreeMap<SignalKind, Vec<String>> {
+    let mut versions: BTreeMap<SignalKind, Vec<String>> = BTreeMap::new();
+    for frame in frames {
+        let bytes = &frame.payload[..];
+        let resources: Vec<_> = match frame.signal {
+            SignalKind::Logs => {
+                let request = ExportLogsServiceRequest::decode(bytes).unwrap();
+                request.resource_logs.into_iter().filter_map(|of| of.resource).collect()
+            }
+            SignalKind::Traces => {
+                let request = ExportTraceServiceRequest::decode(bytes).unwrap();
+                request.resource_spans.into_iter().filter_map(|of| of.resource).collect()
+            }
+            SignalKind::Metrics => {
+                let request = ExportMetricsServiceRequest::decode(bytes).unwrap();
+                request.resource_metrics.into_iter().filter_map(|of| of.resource).collect()
+            }
+        };
+        for resource in resources.iter().filter(|of| text(&of.attributes, "service.name") == service) {
+            let said = versions.entry(frame.signal).or_default();
+            said.push(text(&resource.attributes, "service.version").to_owned());
+            said.dedup();
+        }
+    }
+    versions
+}
+
+/// Scenario: one service is deployed in the fifth of ten minutes.
+/// Guarantees: in all three signals it says one version before and another one after, and everybody else says one.
+#[test]
+fn a_deployment_changes_the_version_that_a_sidecar_says() {
+    let mut mesh = Mesh::new(at_rate(0.3, MeshConfig::quiet(91, 40)));
+    let service = mesh.edges()[0].caller;
+    mesh.deploy(service, after(300));
+    let signals = Signals::new(&mesh, SignalConfig::default());
+    let frames = frames_of(&mut mesh, signals);
+    for (number, name) in mesh.services().iter().enumerate() {
+        for (signal, versions) in versions_of(&frames, name) {
+            let expected: &[&str] = if number == service { &["1.0.0", "1.1.0"] } else { &["1.0.0"] };
+            assert_eq!(versions, expected, "{name}, {signal:?}");
+        }
+    }
+    assert_eq!(versions_of(&frames, &mesh.services()[service]).len(), 3);
+}
+
+/// What the sidecars send in ten minutes.
+fn frames_of(mesh: &mut Mesh, mut signals: Signals) -> Vec<Frame> {
+    let mut teller = Teller::new(&signals);
+    let (mut of, mut calls, mut frames) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..60 {
+        let window = mesh.next_window(&mut of);
+        signals.calls(mesh, window, &of, &mut calls);
+        teller.window(mesh, &signals, (window, &of), &calls, &mut frames);
+    }
+    teller.finish(&mut frames);
+    frames
+}
+
 #[test]
 fn every_call_is_two_log_records_and_two_spans_with_its_numbers() {
     let run = calm(91, None);

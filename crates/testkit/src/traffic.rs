@@ -59,6 +59,8 @@ pub struct Traffic {
     emitted: Vec<Emitted>,
     /// Request ids by trace: whoever sees a request's headers knows both.
     request_ids: BTreeMap<TraceId, String>,
+    /// Which version each workload runs now, where it says so.
+    versions: BTreeMap<String, String>,
 }
 
 impl Request {
@@ -179,7 +181,7 @@ impl Traffic {
     pub fn seeded(seed: u64) -> Self {
         let (namespace, dialect) = ("store".to_owned(), Dialect { trust_domain: "mesh.test".to_owned() });
         let (rng, emitted, request_ids) = (Rng::seeded(seed), Vec::new(), BTreeMap::new());
-        Self { namespace, dialect, rng, now: START, emitted, request_ids }
+        Self { namespace, dialect, rng, now: START, emitted, request_ids, versions: BTreeMap::new() }
     }
 
     /// Another namespace.
@@ -198,6 +200,11 @@ impl Traffic {
     /// Lets time pass.
     pub fn wait(&mut self, pause: Duration) {
         self.now = self.now.after(pause);
+    }
+
+    /// A workload runs this version from now on, and says so (`service.version`).
+    pub fn deploy(&mut self, workload: &str, version: &str) {
+        self.versions.insert(workload.to_owned(), version.to_owned());
     }
 
     /// `times` ordinary calls with ordinary pauses between them.
@@ -232,8 +239,10 @@ impl Traffic {
                 inbound: (inbound_start, inbound_end),
                 ..self.exchange(&request, &ends[0], &ends[1])
             };
-            let emitted = self.dialect.call(&hop);
-            self.emitted.extend(emitted);
+            for emitted in self.dialect.call(&hop) {
+                let version = self.versions.get(emitted.name()).cloned().unwrap_or_default();
+                self.emitted.push(emitted.versioned(version));
+            }
             parent = Some(server_span);
         }
         trace_id

@@ -7,7 +7,7 @@ use selvedge_model::{
 use super::memo::{Lesson, Memory};
 use super::party::{self, PRINCIPAL_MAX};
 use super::reading::{Reading, cut};
-use super::{ResourceContext, authorization, http, security, xfcc};
+use super::{ResourceContext, authorization, http, security, version, xfcc};
 use crate::field::Field;
 use crate::patterns::Uses;
 
@@ -95,6 +95,7 @@ fn understand(
         Observation { kind, side, reporter: cx.reporter, grpc_status: -1, ..Observation::default() };
     if side != Side::Internal {
         transport(&mut seen, &cx.reporter, reading, symbols);
+        seen.version = version::of_record(&cx.reporter, &seen.reporter, reading, side, symbols);
         seen.method = http::method(reading, symbols);
         seen.user_agent = http::user_agent(reading, symbols);
         seen.protocol = http::protocol(reading, symbols);
@@ -115,6 +116,7 @@ pub(crate) fn complete(
 ) {
     reading.check(&CLIENT_TEXT);
     seen.origin = cx.origin;
+    seen.version = cx.version_of(&seen.reporter).unwrap_or(seen.version);
     seen.request_id = reading.bytes(Field::RequestId).map_or(RequestId::default(), RequestId::from_text);
     if seen.side == Side::Internal {
         return;

@@ -66,6 +66,19 @@ pub(crate) fn workload_of_pod(pod: &str) -> &str {
     }
 }
 
+/// The hash of the template that a deployment's pod was made of; a pod of anything else has none.
+pub(crate) fn template_hash_of_pod(pod: &str) -> Option<&str> {
+    let (replica_set, last) = pod.rsplit_once('-')?;
+    if last.len() != 5 || !is_random(last) { None } else { template_hash_of_replica_set(replica_set) }
+}
+
+/// The same of a deployment's replica set. A cron job's runs have a number in its place.
+pub(crate) fn template_hash_of_replica_set(replica_set: &str) -> Option<&str> {
+    let (_, hash) = replica_set.rsplit_once('-')?;
+    let number = hash.bytes().all(|byte| byte.is_ascii_digit());
+    ((8..=10).contains(&hash.len()) && is_random(hash) && !number).then_some(hash)
+}
+
 fn is_random(text: &str) -> bool {
     text.bytes().all(|byte| b"bcdfghjklmnpqrstvwxz2456789".contains(&byte))
 }
@@ -102,6 +115,17 @@ mod tests {
             ("web", "web"),
         ] {
             assert_eq!(workload_of_pod(pod), workload, "{pod}");
+        }
+    }
+
+    #[test]
+    fn only_a_deployments_pod_has_the_hash_of_a_template() {
+        assert_eq!(template_hash_of_pod("web-7d4b9c6f5d-x2x4z"), Some("7d4b9c6f5d"));
+        assert_eq!(template_hash_of_replica_set("web-7d4b9c6f5d"), Some("7d4b9c6f5d"));
+        for pod in
+            ["web-0", "web", "node-agent-k8x9z", "night-28456789-x2x4z", "web-7d4b9c6f5d", "-x2x4z", ""]
+        {
+            assert_eq!(template_hash_of_pod(pod), None, "{pod}");
         }
     }
 

@@ -15,7 +15,7 @@ use super::access_log::side_of_word;
 use super::host::{Place, is_inbound, place_of_cluster};
 use super::reading::{Reading, cut, whole};
 use super::times::{instant, scaled};
-use super::{ResourceContext, http, meaning, party};
+use super::{ResourceContext, http, meaning, party, version};
 use crate::field::Field;
 use crate::record::{PointRecord, PointValue};
 use crate::rejection::Rejection;
@@ -67,6 +67,8 @@ pub(crate) fn point(
     let labels = edge(cx, &mut reading, &name, cluster.as_deref(), host_tail, symbols);
     let unit = std::str::from_utf8(record.unit).unwrap_or("");
     let nanos_per_unit = meaning::nanos_per_unit(&name, unit);
+    let said = version::of_record(&cx.reporter, &labels.reporter, &mut reading, labels.side, symbols);
+    let version = cx.version_of(&labels.reporter).unwrap_or(said);
     let meaning = meaning::of(&name, record, nanos_per_unit, &reading);
     let value = value(&record.value, nanos_per_unit.unwrap_or(1.0));
     let name = cut(&name, METRIC_NAME_MAX);
@@ -90,6 +92,7 @@ pub(crate) fn point(
         status: status(&reading),
         grpc_status: http::grpc_status(&mut reading),
         meaning,
+        version,
     };
     Ok((point, reading.repaired()))
 }

@@ -23,6 +23,7 @@ mod span;
 #[cfg(test)]
 mod tests;
 mod times;
+mod version;
 mod xfcc;
 
 pub use path::route_template;
@@ -56,8 +57,17 @@ pub(crate) struct ResourceContext {
     side: Option<Side>,
     /// It is a proxy's own log (Envoy's built-in labels).
     proxy: bool,
+    /// Which version the reporter runs, if it says so.
+    version: Symbol,
     /// Where what is known of its records begins.
     root: Root,
+}
+
+impl ResourceContext {
+    /// The version that it says of a reporter. Where its records speak for others it says nothing of them.
+    fn version_of(&self, reporter: &Party) -> Option<Symbol> {
+        (self.version.present() && reporter.workload == self.reporter.workload).then_some(self.version)
+    }
 }
 
 /// Turns record views into the words of `model`. Keeps scratch memory, memos that only save work, and a count.
@@ -97,6 +107,7 @@ impl Normaliser {
         let mut reading = Reading::new(fields, None);
         let reporter = party::reporter(&mut reading, symbols);
         let instance = reading.first_name(&INSTANCE).unwrap_or_default();
+        let version = version::of_resource(&mut reading, symbols);
         let scratch = &mut self.memory.scratch;
         scratch.clear();
         for part in
@@ -113,7 +124,7 @@ impl Normaliser {
         let proxy = reading.has(Field::LogName);
         let root = self.memory.patterns.root(Sender { signal, reporter, side, proxy });
         let origin = symbols.intern(&self.memory.scratch);
-        let resource = ResourceContext { origin, reporter, side, proxy, root };
+        let resource = ResourceContext { origin, reporter, side, proxy, version, root };
         if let Some(encoded) = encoded
             && reading.repaired() == 0
             && symbols.overflowed() == overflowed

@@ -19,7 +19,7 @@ use crate::decoder::{DecodeConfig, Decoded, Decoder, Encoding};
 const NOW: ObservedTime = ObservedTime(1_795_467_355_000_000_000);
 
 /// Names that decide who spoke to whom, what was asked and how it was protected; few, so that records agree often.
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 31] = [
     "http.method",
     "http.url",
     "http.route",
@@ -33,6 +33,11 @@ const KEYS: [&str; 26] = [
     "node_id",
     "istio.namespace",
     "reporter_workload",
+    "istio.canonical_revision",
+    "service.version",
+    "istio.source_workload",
+    "istio.source_canonical_revision",
+    "k8s.pod.name",
     "source.principal",
     "upstream.peer.principal",
     "upstream.local.principal",
@@ -65,6 +70,8 @@ fn value() -> impl Strategy<Value = Value> {
         "TLS_error:_certificate_has_expired",
         "TLS_error:HTTP_REQUEST",
         "1.3",
+        "sidecar~10.0.0.7~web-7d4b9c6f5d-x2x4z.front~front.svc.cluster.local",
+        "web-7d4b9c6f5d-x2x4z",
         "rbac_access_denied_matched_policy[none]",
     ];
     prop_oneof![

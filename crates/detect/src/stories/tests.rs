@@ -6,7 +6,7 @@ use super::*;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const START: EventTime = EventTime(1_699_833_600_000_000_000);
-const KNOWN: Caller = Caller { known: true, rationed: true };
+const KNOWN: Caller = Caller { known: true, rationed: true, deployed: false };
 
 fn key(from: u32, to: u32) -> EdgeKey {
     let node = |workload| Node { workload: Symbol(workload), ..Node::default() };
@@ -52,6 +52,25 @@ fn with_record(severity: Severity) -> (Stories, EventTime) {
     now = now.after(DAY);
     stories.advance(now);
     (stories, now)
+}
+
+/// Scenario: a mesh that shows a new edge of severity `medium` every third day; then a service that was deployed, or was not,
+/// opens one of severity `high`, and another one.
+/// Guarantees: the first, which a deployment brings now and then, wakes nobody after one; the second does.
+#[test]
+fn the_first_edge_after_a_deployment_counts_half_and_the_second_in_full() {
+    let told = |deployed: bool| {
+        let (mut stories, now) = with_record(Severity::Medium);
+        let caller = Caller { deployed, ..KNOWN };
+        let mut of = |to: u32, at: EventTime| {
+            let deed = deed(FindingKind::NewEdge, (1, to), Severity::High, at);
+            let told = stories.tell(&key(1, to), deed, caller);
+            told[0].evidence.iter().find(|fact| fact.name == "story_score").unwrap().observed.clone()
+        };
+        [of(2, now), of(3, now.after(MINUTE))]
+    };
+    assert_eq!(told(false), ["2.0", "5.0"]);
+    assert_eq!(told(true), ["1.0", "4.0"]);
 }
 
 #[test]
@@ -116,7 +135,7 @@ fn a_chain_is_the_story_of_who_drove_it() {
 #[test]
 fn all_that_a_new_workload_does_is_one_deed_and_no_chain() {
     let (mut stories, now) = with_record(Severity::High);
-    let unknown = Caller { known: false, rationed: true };
+    let unknown = Caller { known: false, rationed: true, deployed: false };
     tell(&mut stories, (1, 2), Severity::High, now);
     for callee in 3..20 {
         let told = stories.tell(
@@ -132,7 +151,7 @@ fn all_that_a_new_workload_does_is_one_deed_and_no_chain() {
 #[test]
 fn in_an_approved_baseline_everything_new_is_news() {
     let (mut stories, now) = with_record(Severity::High);
-    let approved = Caller { known: true, rationed: false };
+    let approved = Caller { known: true, rationed: false, deployed: false };
     let told = stories.tell(&key(1, 2), deed(FindingKind::NewEdge, (1, 2), Severity::High, now), approved);
     assert_eq!(told[0].severity, Severity::High);
 }

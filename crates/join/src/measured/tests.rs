@@ -38,6 +38,7 @@ fn point(side: Side, second: u64, meaning: Meaning, value: MetricValue) -> Metri
         status: 200,
         grpc_status: -1,
         meaning,
+        version: Symbol::NONE,
     }
 }
 

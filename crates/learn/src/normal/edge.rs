@@ -260,15 +260,29 @@ impl EdgeNorm {
         1 <= self.slow.days() && REQUESTS_MIN <= self.requests
     }
 
-    pub(super) fn settling(&self) -> bool {
+    fn settling(&self) -> bool {
         self.minute < self.settling_until
     }
 
+    /// True while a new version may do with a measure what it likes, within bounds.
+    pub(super) fn settles(&self, measure: Measure) -> bool {
+        self.settling() && excusable(measure)
+    }
+
+    fn amnesty(&self) -> bool {
+        self.minute < self.amnesty_until
+    }
+
+    /// A new version of an end, which may do as it likes for a while. What was suspected before it came is not its doing, and
+    /// would be the cheapest way to be forgotten.
     fn deployed(&mut self) {
+        if self.usual.iter().any(|usual| usual.frozen_since != 0) {
+            return;
+        }
         self.amnesty_until = self.minute + AMNESTY_MINUTES;
         if !self.settling() {
-            for usual in &mut self.usual {
-                usual.forget_to_a_day();
+            for measure in Measure::ALL.into_iter().filter(|measure| excusable(*measure)) {
+                self.usual[measure as usize].forget_to_a_day();
             }
             self.credit += narrow(ANCHOR_CREDIT);
         }
@@ -291,10 +305,11 @@ impl EdgeNorm {
 
     fn judge_quickly(&mut self, seconds: f64, scores: &mut Scores) {
         let sums = self.recent.sums(seconds);
-        let amnesty = self.minute < self.amnesty_until;
+        let amnesty = self.amnesty();
         for measure in Measure::ALL {
             let signal = measure as usize;
-            let raw = if amnesty { 0.0 } else { sums.score(measure, &self.expected[signal]) };
+            let raw =
+                if amnesty && shifts(measure) { 0.0 } else { sums.score(measure, &self.expected[signal]) };
             self.note_quick(signal, narrow(raw), scores);
         }
         let silence = if amnesty { 0.0 } else { self.silence() };
@@ -313,7 +328,7 @@ impl EdgeNorm {
 
     /// Adds the open minute, or `times` empty ones, to the evidence.
     pub(super) fn judge_minutes(&mut self, times: f64, scores: &mut Scores) {
-        let amnesty = self.minute < self.amnesty_until;
+        let amnesty = self.amnesty();
         let mut slow = [SCORE_MIN; SIGNALS];
         let mut said: Said = [0.0; ALTERNATIVES];
         for measure in Measure::ALL {
@@ -322,7 +337,7 @@ impl EdgeNorm {
             let expected = self.expected[signal];
             let counts = self.minute_counts.count(measure) as f64;
             let ratio = !measure.over_time();
-            let raw = if amnesty {
+            let raw = if amnesty && shifts(measure) {
                 self.evidence.clear(parameters);
                 0.0
             } else if exposure > 0.0 && expected.up > 0.0 {
@@ -424,13 +439,13 @@ impl EdgeNorm {
         if let Some(hot) = &mut self.hot {
             hot.enter(self.minute);
         }
-        let settling = self.settling();
         for measure in Measure::ALL {
             let index = measure as usize;
             let up = self.hot.as_ref().map_or(0.0, |hot| f64::from(hot.allowed_up[index]));
             let down = self.hot.as_ref().and_then(|hot| hot.allowed_down.get(index).copied());
             let down = f64::from(down.unwrap_or(0.0));
-            let allowance = Allowance { up, down, settling };
+            let settling = self.settles(measure);
+            let allowance = Allowance { up, down, settling, amnesty: settling && self.amnesty() };
             let season = self.ln_season(measure);
             self.expected[index] = self.usual[index].expected(measure, season, allowance);
         }
@@ -447,6 +462,16 @@ impl EdgeNorm {
             Some(ratio) => hot.map_or(0.0, |hot| season::at(&[], &hot.days[ratio], self.minute)),
         }
     }
+}
+
+/// What a new version may shift. One that fails more than the one before is told as whatever fails is.
+fn excusable(measure: Measure) -> bool {
+    measure.class() != MeasureClass::Errors
+}
+
+/// What any new version may shift as it likes: latency, but for its far tail.
+fn shifts(measure: Measure) -> bool {
+    matches!(measure, Measure::OverMedian | Measure::OverQ90 | Measure::OverQ99)
 }
 
 /// Minutes since the epoch.

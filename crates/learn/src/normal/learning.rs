@@ -115,7 +115,7 @@ impl EdgeNorm {
         let (index, parameters) = (measure as usize, parameters::of(measure));
         let (times, exposure) = (lesson.times, self.exposure(measure));
         let counts = self.minute_counts.count(measure) as f64;
-        let settling = self.settling();
+        let settling = self.settles(measure);
         let expected = self.expected[index];
         let usual = &mut self.usual[index];
         if usual.frozen_since != 0 {

@@ -13,11 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use super::counting::{Latencies, LatencyCuts, counts_of};
 use super::edge::{DRIFT_MAX, EdgeNorm, Sample, Teaching};
+use super::parameters::SETTLING_MINUTES;
 use super::presence::Presence;
 use super::scores::Scores;
 
 const HOUR: u64 = 3_600_000_000_000;
 const DAY: u64 = 24 * HOUR;
+/// A deployment explains nothing that an edge shows for the first time after it.
+const SETTLES_FOR: Duration = Duration::from_mins(SETTLING_MINUTES as u64);
 /// This edge has no calls in the window in hand.
 const NO_CALLS: u32 = u32::MAX;
 
@@ -37,6 +40,8 @@ pub struct Norms {
     nodes: FixedMap<Node, u32>,
     /// Up to when each node was heard.
     heard: Vec<EventTime>,
+    /// When each node was deployed last.
+    deployed: Vec<EventTime>,
     #[serde(skip)]
     readings: Vec<Reading>,
     /// End of the newest window that was judged.
@@ -114,6 +119,8 @@ struct Watch {
     reported: [u64; 3],
     presence: Presence,
     after_gap: bool,
+    /// The newest deployment of either end that its normal knows of.
+    deployed: EventTime,
     /// Where it stands among the edges of the window in hand.
     place: u32,
 }
@@ -137,6 +144,7 @@ impl Norms {
             norms: Vec::new(),
             nodes: FixedMap::with_hasher(fixed_state()),
             heard: Vec::new(),
+            deployed: Vec::new(),
             readings: Vec::new(),
             clock: EventTime::ABSENT,
             length: Duration::from_secs(1),
@@ -165,6 +173,7 @@ impl Norms {
             reported: [0; 3],
             presence: Presence::default(),
             after_gap: false,
+            deployed: self.deployment(source, destination),
             place: NO_CALLS,
         };
         self.watches.push(watch);
@@ -191,6 +200,22 @@ impl Norms {
             let heard = &mut self.heard[number as usize];
             *heard = at.max(*heard);
         }
+    }
+
+    /// A node runs a new version since `at`, which excuses what changes on its edges in the first window that is judged after
+    /// it, and for a while. Nodes that no edge has are not remembered.
+    pub fn deploy(&mut self, node: &Node, at: EventTime) {
+        if let Some(&number) = self.nodes.get(node) {
+            let deployed = &mut self.deployed[number as usize];
+            *deployed = at.max(*deployed);
+        }
+    }
+
+    /// When a node was deployed last, as far as that excuses anything.
+    #[must_use]
+    pub fn deployed(&self, node: &Node) -> Option<EventTime> {
+        let number = *self.nodes.get(node)?;
+        Some(self.deployed[number as usize]).filter(|at| at.present())
     }
 
     /// Telemetry pauses for an unknown time: the time to the next window is a gap, in which nothing was silent.
@@ -299,11 +324,17 @@ impl Norms {
         self.overflows
     }
 
+    /// When the later of both ends was deployed.
+    fn deployment(&self, source: u32, destination: u32) -> EventTime {
+        self.deployed[source as usize].max(self.deployed[destination as usize])
+    }
+
     fn node(&mut self, node: Node) -> u32 {
         let next = u32::try_from(self.heard.len()).expect("there are no four thousand million nodes");
         let number = *self.nodes.entry(node).or_insert(next);
         if number == next {
             self.heard.push(EventTime::ABSENT);
+            self.deployed.push(EventTime::ABSENT);
         }
         number
     }
@@ -331,6 +362,7 @@ impl Norms {
     }
 
     fn judge_edge(&mut self, number: usize, window: Window, calls: Option<(usize, &EdgeWindow)>) {
+        let deployed = self.deployment(self.watches[number].source, self.watches[number].destination);
         let watch = &mut self.watches[number];
         let heard = |node: u32| window.start <= self.heard[node as usize];
         let [by_source, by_destination] = watch.reporters();
@@ -347,7 +379,8 @@ impl Norms {
             return;
         }
         let counts = calls.map(|(_, edge)| counts_of(edge, latencies.cuts())).unwrap_or_default();
-        let scores = norm.judge(&sample(window, &counts));
+        let scores =
+            norm.judge(&Sample { deployed: watch.settle(deployed, window), ..sample(window, &counts) });
         let (place, edge) = (calls.map(|(place, _)| place), u32::try_from(number).unwrap_or(u32::MAX));
         self.readings.push(Reading { key: *key, counts, scores, place, edge });
     }
@@ -407,6 +440,15 @@ impl Watch {
         [most(both + client), most(both + server)]
     }
 
+    /// True in the first window of a deployment that is not too long ago to explain what is seen now.
+    fn settle(&mut self, deployed: EventTime, window: Window) -> bool {
+        if deployed <= self.deployed || window.end <= deployed {
+            return false;
+        }
+        self.deployed = deployed;
+        window.start.since(deployed) < SETTLES_FOR
+    }
+
     /// Somebody who reports it is heard in this window; true when nobody could be heard since the last time.
     fn resume(&mut self, window: Window) -> bool {
         let missed = window.start.since(self.heard_until).as_nanos();
@@ -420,7 +462,7 @@ impl Watch {
     }
 }
 
-/// Proxies of the mesh keep all records, and no record tells a version yet: what a sample says beside its counts.
+/// Proxies of the mesh keep all records: what a sample says beside its counts.
 fn sample(window: Window, counts: &EdgeCounts) -> Sample<'_> {
     Sample { window, counts, heartbeat: true, deployed: false, kept: 1.0 }
 }

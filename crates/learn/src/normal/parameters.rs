@@ -145,8 +145,11 @@ pub(super) const ANCHOR_CREDIT: f64 = 0.03;
 pub(super) const ANCHOR_CREDIT_KEPT: f64 = 0.93;
 /// Days in which the trusted level follows freely: a mesh starts in learn mode.
 pub(super) const ANCHOR_FREE_DAYS: u32 = 14;
-/// After a new version: how long nothing accumulates, how long level and margin are generous (minutes), by how much.
+/// After a new version: how long it may do nearly as it likes, how long level and margin are generous (minutes), by how much. At
+/// first more than twice as much is no effect, and how slow it is counts only beyond twice the usual 0.99 quantile: a version
+/// shifts latency by tens of percent. One that is five times as slow, or fails, is what people want to know of.
 pub(super) const AMNESTY_MINUTES: u32 = 10;
+pub(super) const AMNESTY_MARGIN: f64 = 1.0;
 pub(super) const SETTLING_MINUTES: u32 = 120;
 pub(super) const SETTLING_MARGIN: f64 = 0.3;
 /// Memories, in minutes: base a week, dispersion two days, level half an hour or thirty expected counts.

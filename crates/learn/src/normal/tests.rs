@@ -45,6 +45,8 @@ struct Trial {
     rate: f64,
     errors: f64,
     heartbeat: bool,
+    /// A new version is seen first in the next window.
+    deployed: bool,
     teaching: Teaching,
     told: bool,
 }
@@ -59,6 +61,7 @@ impl Trial {
             rate,
             errors: 0.002,
             heartbeat: true,
+            deployed: false,
             teaching: Teaching::Quiet,
             told: false,
         }
@@ -78,7 +81,8 @@ impl Trial {
 
     fn give(&mut self, counts: &EdgeCounts) -> Scores {
         let window = Window { start: at(self.window), end: at(self.window + 1) };
-        let sample = Sample { window, counts, heartbeat: self.heartbeat, deployed: false, kept: 1.0 };
+        let deployed = std::mem::take(&mut self.deployed);
+        let sample = Sample { window, counts, heartbeat: self.heartbeat, deployed, kept: 1.0 };
         let scores = self.norm.judge(&sample);
         self.told |=
             MeasureClass::ALL.iter().any(|&class| scores.slow_of(class).is_some_and(|of| of.1 > 20.0));
@@ -134,6 +138,27 @@ fn errors_and_silence_are_told_apart() {
     trial.run(DAY, MeasureClass::Errors);
     trial.rate = 0.0;
     assert!(trial.run(90, MeasureClass::Absence).0 > 8.0);
+}
+
+/// Scenario: an edge of a week gets twice the requests from a moment on, or ten times, and a new version is seen at that moment,
+/// or half an hour later, or never.
+/// Guarantees: twice is excused by the version that came with it, and not by one that came later; ten times is not.
+#[test]
+fn a_deployment_excuses_a_shift_that_comes_with_it_and_neither_a_flood_nor_what_was_there_before() {
+    let score = |times: f64, deployed_after: Option<u64>| {
+        let mut trial = Trial::new(2.0);
+        trial.run(7 * DAY, MeasureClass::Volume);
+        trial.rate *= times;
+        let before = deployed_after.unwrap_or(0);
+        trial.run(before, MeasureClass::Volume);
+        trial.deployed = deployed_after.is_some();
+        trial.run(1_080 - before, MeasureClass::Volume)
+    };
+    let (slow, quick) = score(2.0, Some(0));
+    assert!(slow < 8.0 && quick < 12.0, "slow {slow}, quick {quick}");
+    assert!(score(2.0, None).0 > 10.0 && score(2.0, Some(180)).0 > 10.0);
+    let (slow, quick) = score(10.0, Some(0));
+    assert!(slow > 10.0 && quick > 20.0, "slow {slow}, quick {quick}");
 }
 
 #[test]

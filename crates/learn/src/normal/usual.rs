@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::maths::{exp, ln, narrow, times_odds};
 use super::parameters;
 use super::parameters::{
-    ANCHOR_CREDIT_KEPT, ANCHOR_FREE_DAYS, ANCHOR_STEP, LEVEL_PRIOR, Parameters, SETTLING_MARGIN,
-    TRIM_DEVIATIONS, WANDER_DEVIATIONS,
+    AMNESTY_MARGIN, ANCHOR_CREDIT_KEPT, ANCHOR_FREE_DAYS, ANCHOR_STEP, LEVEL_PRIOR, Parameters,
+    SETTLING_MARGIN, TRIM_DEVIATIONS, WANDER_DEVIATIONS,
 };
 
 /// Requests that the prior of a probability is worth.
@@ -72,6 +72,8 @@ pub(super) struct Allowance {
     pub(super) down: f64,
     /// A new version is settling in.
     pub(super) settling: bool,
+    /// It came a moment ago.
+    pub(super) amnesty: bool,
 }
 
 impl Usual {
@@ -96,7 +98,9 @@ impl Usual {
         let level = ((f64::from(self.level_counts) + LEVEL_PRIOR)
             / (f64::from(self.level_expected) + LEVEL_PRIOR))
             .clamp(1.0 / parameters.level, parameters.level);
-        let margin = 1.0 + parameters.margin + if allowance.settling { SETTLING_MARGIN } else { 0.0 };
+        let settling = if allowance.settling { SETTLING_MARGIN } else { 0.0 };
+        let amnesty = if allowance.amnesty { AMNESTY_MARGIN } else { 0.0 };
+        let margin = 1.0 + parameters.margin + settling + amnesty;
         // A wandering edge says by itself what is no effect.
         let wander = spread(self.wander_excess, self.wander_weight, 0.0);
         // In the odds of a ratio, the same wander is more.

@@ -141,6 +141,7 @@ impl Mesh {
             status: 0,
             grpc_status: -1,
             meaning: selvedge_model::Meaning::Other,
+            version: Symbol::NONE,
         }
     }
 

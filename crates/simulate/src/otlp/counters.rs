@@ -41,23 +41,25 @@ impl Counters {
         *self.of.entry(caller).or_default().entry((callee, status / 100)).or_default() += 1;
     }
 
-    /// The window from `start` to `end` is over: appends what is sent in it, a request for each sidecar that is not `silent`.
+    /// The window from `start` to `end` is over: appends what is sent in it, a request for each caller with a sidecar that
+    /// sends.
     pub(super) fn export(
         &self,
         (start, end): (EventTime, EventTime),
         (dialect, symbols): (&Dialect, &SymbolTable),
-        silent: impl Fn(Node) -> bool,
+        sender_of: impl Fn(Node) -> Option<Sender>,
         out: &mut Vec<Frame>,
     ) {
         let began = self.began.unwrap_or(start);
         if start.0 / nanos(EXPORTED_EVERY) == end.0 / nanos(EXPORTED_EVERY) {
             return;
         }
-        for (caller, counted) in self.of.iter().filter(|(caller, _)| !silent(**caller)) {
+        for (caller, counted) in &self.of {
+            let Some(sender) = sender_of(*caller) else { continue };
             let metrics: Vec<Metric> =
                 counted.iter().map(|(of, count)| metric(symbols, *of, *count, (began, end))).collect();
             let records = metrics.len();
-            let resource = Some(dialect.resource(&Sender::of(Workload::of(*caller, symbols)), None));
+            let resource = Some(dialect.resource(&sender, None));
             let resource_metrics =
                 vec![ResourceMetrics { resource, scope_metrics: vec![ScopeMetrics { metrics }] }];
             let payload = ExportMetrics { resource_metrics }.encode_to_vec();

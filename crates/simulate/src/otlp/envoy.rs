@@ -44,6 +44,8 @@ pub(super) enum Record {
 pub(super) struct Sender {
     namespace: String,
     name: String,
+    /// What it says of its version, if anything.
+    version: String,
 }
 
 /// A record, by whom and when.
@@ -64,6 +66,21 @@ struct View<'a> {
     start: EventTime,
     end: EventTime,
     span_id: u64,
+}
+
+impl Emitted {
+    /// Whose sidecar it is of, by name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.sender.name
+    }
+
+    /// The same, sent by a pod that runs this version.
+    #[must_use]
+    pub fn versioned(mut self, version: String) -> Self {
+        self.sender.version = version;
+        self
+    }
 }
 
 type Attributes = Vec<(&'static str, String)>;
@@ -295,7 +312,7 @@ impl Dialect {
             Some(Channel::Connections) => Some("mesh_connection"),
             Some(Channel::Spans) | None => None,
         };
-        let Sender { namespace, name } = sender;
+        let Sender { namespace, name, version } = sender;
         let mut attributes: Attributes = match log {
             Some(log) => {
                 vec![("log_name", log.to_owned()), ("node_name", node_id(Workload { namespace, name }))]
@@ -311,6 +328,9 @@ impl Dialect {
             ("k8s.pod.name", format!("{name}-0")),
             ("k8s.namespace.name", namespace.clone()),
         ]);
+        if !version.is_empty() {
+            attributes.push(("service.version", version.clone()));
+        }
         Resource { attributes: pairs(attributes) }
     }
 
@@ -321,7 +341,12 @@ impl Dialect {
 
 impl Sender {
     pub(super) fn of(workload: Workload<'_>) -> Self {
-        Self { namespace: workload.namespace.to_owned(), name: workload.name.to_owned() }
+        let Workload { namespace, name } = workload;
+        Self { namespace: namespace.to_owned(), name: name.to_owned(), version: String::new() }
+    }
+
+    pub(super) fn versioned(self, version: String) -> Self {
+        Self { version, ..self }
     }
 }
 

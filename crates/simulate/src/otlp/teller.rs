@@ -13,7 +13,7 @@ use super::call::{
     Asked, Callee, Connection, Exchange, Issued, Refusal, Refused, ToldBy, Traced, Workload, request_id,
 };
 use super::counters::Counters;
-use super::envoy::Dialect;
+use super::envoy::{Dialect, Sender};
 use crate::draw::mixed;
 use crate::mesh::{Mesh, WindowOf};
 use crate::signals::{Signals, SimulatedCall, TRUST_DOMAIN};
@@ -55,6 +55,8 @@ pub struct Teller {
     services: BTreeMap<Symbol, usize>,
     /// By service: its sidecar is silent in this window.
     silent: Vec<bool>,
+    /// By service, as in `Mesh::versions`.
+    versions: Vec<u32>,
     told: Told,
 }
 
@@ -69,6 +71,7 @@ impl Teller {
             counters: Counters::default(),
             services: nodes.iter().enumerate().map(|(index, node)| (node.workload, index)).collect(),
             silent: vec![false; nodes.len()],
+            versions: vec![0; nodes.len()],
             told: Told::default(),
         }
     }
@@ -93,6 +96,8 @@ impl Teller {
         for (spec, of) in mesh.edges().iter().zip(of) {
             self.silent[spec.callee] = !of.heartbeat;
         }
+        self.versions.clear();
+        self.versions.extend_from_slice(mesh.versions());
         let symbols = signals.symbols();
         self.counters.begin(window.start);
         for simulated in calls {
@@ -102,8 +107,11 @@ impl Teller {
             self.count(&simulated.call);
         }
         self.buffers.flushed(&self.dialect, window.end, out);
-        let silent = |caller: Node| self.is_silent(caller.workload);
-        self.counters.export((window.start, window.end), (&self.dialect, symbols), silent, out);
+        let sender = |caller: Node| {
+            let sender = Sender::of(Workload::of(caller, symbols));
+            (!self.is_silent(caller.workload)).then(|| sender.versioned(self.version_of(caller.workload)))
+        };
+        self.counters.export((window.start, window.end), (&self.dialect, symbols), sender, out);
     }
 
     /// Appends what is still in the buffers.
@@ -132,7 +140,8 @@ impl Teller {
             let refused = Refused { callee, claimed: presented, refusal, issued, id, at };
             self.told.refused += 1;
             self.told.records += 1;
-            self.buffers.add([self.dialect.refused(&refused)]);
+            let version = self.version_of(call.edge.destination.workload);
+            self.buffers.add([self.dialect.refused(&refused).versioned(version)]);
             return;
         }
         let connection = connection(call);
@@ -164,7 +173,12 @@ impl Teller {
         });
         self.told.calls += 1;
         self.told.records += emitted.len() as u64;
-        self.buffers.add(emitted);
+        let ends = [call.edge.source.workload, call.edge.destination.workload];
+        for record in emitted {
+            let reporter = ends.into_iter().find(|end| symbols.resolve(*end) == record.name());
+            let version = reporter.map_or_else(String::new, |reporter| self.version_of(reporter));
+            self.buffers.add([record.versioned(version)]);
+        }
     }
 
     /// The caller's sidecar, where there is one, counts what it passes on, whatever becomes of its records.
@@ -172,6 +186,12 @@ impl Teller {
         if call.shape.reported != Reported::ServerOnly && !call.edge.external {
             self.counters.count(call.edge.source, call.edge.destination, call.shape.status);
         }
+    }
+
+    /// Nothing for whoever is no service of the mesh.
+    fn version_of(&self, name: Symbol) -> String {
+        let version = self.services.get(&name).map(|&service| self.versions[service]);
+        version.map_or_else(String::new, |version| format!("1.{version}.0"))
     }
 
     fn is_silent(&self, name: Symbol) -> bool {

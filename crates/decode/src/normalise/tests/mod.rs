@@ -21,6 +21,7 @@ mod hostile;
 mod meshes;
 mod metrics;
 mod others;
+mod versions;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
