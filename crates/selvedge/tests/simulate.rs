@@ -76,7 +76,6 @@ fn an_attack_on_a_simulated_mesh_is_found_and_quiet_gives_nothing() {
     assert_eq!(incidents, Vec::<Value>::new());
     for (attack, kind) in [
         ("lateral-movement", "new_edge"),
-        ("known-edges", "new_call_path"),
         ("forged-identity", "forged_identity"),
         ("downgrade", "mtls_downgrade"),
         ("bypassed-sidecar", "one_sided_call"),
@@ -97,6 +96,31 @@ fn an_attack_on_a_simulated_mesh_is_found_and_quiet_gives_nothing() {
         };
         assert!(incidents.iter().filter(of_kind).any(about), "{attack}: {incidents:#?}");
     }
+}
+
+/// Scenario: an attacker goes over edges that all exist, in a mesh busy enough for each way to have shown itself.
+/// Guarantees: that is an incident about its way, with the attacker first among the suspects; without it there is none.
+#[test]
+fn a_way_that_no_request_took_is_found_though_all_its_edges_are_known() {
+    let mesh = ["--edges", "20", "--rate", "60", "--seed", "7"];
+    let folder = tempfile::tempdir().unwrap();
+    let [learned, later, attacked] =
+        ["learned", "later", "attacked"].map(|name| folder.path().join(format!("{name}.otlpcap.zst")));
+    simulate_mesh(mesh, &learned, &["--calm", "--for", "15m"]);
+    let after = ["--calm", "--for", "6m", "--skip", "15m"];
+    simulate_mesh(mesh, &later, &after);
+    assert_eq!(judged(folder.path(), &learned, &later).0, Vec::<Value>::new());
+    simulate_mesh(mesh, &attacked, &[&after[..], &["--attack", "known-edges"]].concat());
+    let labels = json(&folder.path().join("attacked.labels.json"));
+    let path = labels["attacks"][0]["path"].as_array().unwrap();
+    let (incidents, _) = judged(folder.path(), &learned, &attacked);
+    let found = &incidents[0];
+    assert_eq!(
+        (incidents.len(), &found["kinds"]),
+        (1, &serde_json::json!(["new_call_path"])),
+        "{incidents:#?}"
+    );
+    assert_eq!(found["suspects"][0]["workload"], path[0]["workload"], "{found:#?}");
 }
 
 /// Scenario: a mesh whose sidecars send counters beside their records, for an hour and a half; in the last twenty-five minutes nine

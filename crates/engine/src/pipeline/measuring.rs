@@ -146,7 +146,7 @@ impl Pipeline {
         let known = closed.len();
         for window in self.router.measured().due(watermark.min(last.end)) {
             if closed[..known].binary_search_by_key(&window, |closed| closed.window).is_err() {
-                closed.push(ClosedWindow { window, edges: Vec::new() });
+                closed.push(ClosedWindow { window, edges: Vec::new(), paths: Vec::new() });
             }
         }
         closed.sort_by_key(|closed| closed.window);
