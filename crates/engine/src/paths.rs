@@ -148,7 +148,9 @@ mod tests {
             paths.make_room();
             paths.mark_sighted();
             let mut symbols = SymbolTable::new(1 << 16);
-            (0..400).for_each(|number| drop(symbols.intern(&format!("w{number:03}"))));
+            for number in 0..400 {
+                symbols.intern(&format!("w{number:03}"));
+            }
             let ways = paths.close(window, &symbols);
             assert_eq!((ways.len(), paths.entries), (100, 0));
             (ways, paths.dropped())
