@@ -27,7 +27,11 @@ impl CallStore {
     }
 }
 
-/// Tells `count` each way that the newest call of a request, the first in the list from `newest`, is part of.
+/// Calls that may have been served while another was made, looked at for one call; more are a flood.
+const OUTER_MAX: usize = 8;
+
+/// Tells `count` each way that the newest call of a request, the first in the list from `newest`, is part of. One look at
+/// each of the others: they are not in the cache.
 fn of_newest(
     stubs: &Slab<Stub>,
     newest: u32,
@@ -35,28 +39,35 @@ fn of_newest(
     mut count: impl FnMut(CallPath, FirstOnPath),
 ) {
     let call = stubs.get(newest);
-    let mut pair = |outer: &Stub, inner: &Stub, parent_known: bool| {
-        if outer.encloses(inner, parent_known)
-            && let Some(path) = outer.path(inner)
-        {
+    let mut tell = |outer: &Stub, inner: &Stub| {
+        if let Some(path) = outer.path(inner) {
             count(path, outer.first_on_path(trace_id));
         }
     };
-    let parent_of_call = others(stubs, newest).any(|outer| outer.is_parent_of(call));
-    for other in others(stubs, newest) {
-        pair(other, call, parent_of_call);
-        // Whoever knows its parent is nobody else's: looked up only where times would say otherwise.
-        if call.encloses(other, false) {
-            let parent_known = others(stubs, newest).any(|outer| outer.is_parent_of(other));
-            pair(call, other, parent_known);
+    let (mut around, mut found, mut parent_known) = ([newest; OUTER_MAX], 0, false);
+    for (at, other) in others(stubs, newest) {
+        parent_known |= other.is_parent_of(call);
+        if other.may_enclose(call) && found < OUTER_MAX {
+            (around[found], found) = (at, found + 1);
+        }
+        // Whoever knows its parent is nobody else's: that is looked up only where times would say otherwise.
+        let within =
+            || call.covers(other) && !others(stubs, newest).any(|(_, outer)| outer.is_parent_of(other));
+        if call.may_enclose(other) && (call.is_parent_of(other) || within()) {
+            tell(call, other);
+        }
+    }
+    for outer in around[..found].iter().map(|at| stubs.get(*at)) {
+        if outer.is_parent_of(call) || (!parent_known && outer.covers(call)) {
+            tell(outer, call);
         }
     }
 }
 
 /// The calls counted before, the newest first; past some the request is a flood, and its ways are not all told.
-fn others(stubs: &Slab<Stub>, newest: u32) -> impl Iterator<Item = &Stub> {
+fn others(stubs: &Slab<Stub>, newest: u32) -> impl Iterator<Item = (u32, &Stub)> {
     let next = |at: u32| Some(stubs.next(at)).filter(|next| *next != NIL);
-    std::iter::successors(next(newest), move |at| next(*at)).take(SCAN_MAX).map(|at| stubs.get(at))
+    std::iter::successors(next(newest), move |at| next(*at)).take(SCAN_MAX).map(|at| (at, stubs.get(at)))
 }
 
 #[cfg(test)]

@@ -168,14 +168,16 @@ impl Stub {
         self.start.0 <= facts.end.0.saturating_add(slack) && facts.start.0 <= self.end.0.saturating_add(slack)
     }
 
-    /// True when the `inner` call was made while this one was served: its caller is who served, and its span's parent is the
-    /// server's span, or it lies within. Proxies hand the parent on; where an application has spans of its own in
-    /// between, and in access logs, only the times tell.
-    pub(crate) fn encloses(&self, inner: &Self, parent_known: bool) -> bool {
+    /// True when who served this call made the `inner` one.
+    pub(crate) fn may_enclose(&self, inner: &Self) -> bool {
         let via = self.server.node;
-        let chained = self.served && inner.served && via.known() && via == inner.client.node;
-        let within = || !parent_known && self.start <= inner.start && inner.end <= self.end;
-        chained && (same(inner.client.parent, self.server.span) || within())
+        via == inner.client.node && via.known() && self.served && inner.served
+    }
+
+    /// True when the `inner` call lies within this one. Proxies hand the parent on; where an application has spans of its own
+    /// in between, and in access logs, only the times tell.
+    pub(crate) fn covers(&self, inner: &Self) -> bool {
+        self.start <= inner.start && inner.end <= self.end
     }
 
     /// True when the `inner` call's span is a child of this one's server span.
