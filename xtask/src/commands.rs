@@ -20,6 +20,9 @@ const CONCERNS_ALL: &[&str] =
 const DATA_FOLDERS: &[(&str, &str)] =
     &[("rules", "selvedge-detect"), ("schemas", "selvedge-act"), ("fixtures", "selvedge-replay")];
 
+/// A small test of a small crate: where one is among the targets, dependencies have the features that tests need.
+const SOME_TEST: &str = "call_path";
+
 /// All that CI does, but for the end-to-end test.
 pub(crate) fn check() -> Result<()> {
     let workspace = Workspace::load()?;
@@ -42,7 +45,7 @@ fn style(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     // What only the fuzzer turns on is in no other target. Of the whole workspace and with a test: its dependencies are those
     // of above.
     let fuzzed =
-        ["clippy", "--workspace", "--bins", "--test", fuzz::SOME_TEST, "--features", "selvedge-fuzz/fuzzer"];
+        ["clippy", "--workspace", "--bins", "--test", SOME_TEST, "--features", "selvedge-fuzz/fuzzer"];
     steps.run("clippy of fuzz targets", workspace.cargo().args(fuzzed).args(["--", "-D", "warnings"]))?;
     let doc = ["doc", "--workspace", "--no-deps", "--document-private-items"];
     steps.run("docs", workspace.cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings"))

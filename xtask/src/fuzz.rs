@@ -29,8 +29,6 @@ const HANG_SECONDS: u64 = 25;
 const MEMORY_MB_MAX: u64 = 2048;
 /// All targets.
 const PROGRAM: &str = "fuzz_all";
-/// A small test of a small crate: where one is built, dependencies have the features that tests need.
-pub(crate) const SOME_TEST: &str = "call_path";
 /// What tells it which target it is.
 const CHOICE: &str = "FUZZ_TARGET";
 /// Files in it cost no disk.
@@ -139,14 +137,14 @@ fn known_targets(workspace: &Workspace) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// A debug build of the workspace as a whole, with a test among its targets, has the features of `cargo test --workspace`, so
-/// that only our own crates are built once more; a release build those of the program.
+/// A debug build is of the workspace as a whole, a release build has the features of the program. No test can be among the
+/// targets, which would spare building dependencies with other features: libFuzzer is linked to `fuzz_all` alone.
 fn build(workspace: &Workspace, release: bool) -> Command {
     let mut build = workspace.cargo();
     build.arg("build").env("RUSTC_WORKSPACE_WRAPPER", workspace.root.join("fuzz/coverage-rustc.sh"));
     match release {
         true => build.args(["--release", "--package", "selvedge", "--package", "selvedge-fuzz"]),
-        false => build.args(["--workspace", "--test", SOME_TEST]),
+        false => build.arg("--workspace"),
     };
     build.args(["--features", "selvedge-fuzz/fuzzer", "--bin", PROGRAM]);
     build
