@@ -16,4 +16,5 @@ static CHOSEN: LazyLock<Target> = LazyLock::new(|| {
     chosen.unwrap_or_else(|| panic!("FUZZ_TARGET=`{name}` is none of {known}")).1
 });
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| CHOSEN(input));
+// Chosen before the first input: a wrong name is no crash of one.
+libfuzzer_sys::fuzz_target!(init: LazyLock::force(&CHOSEN), |input: &[u8]| CHOSEN(input));

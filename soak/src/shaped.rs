@@ -13,8 +13,7 @@ use selvedge_learn::{Baselines, LearnConfig, Provenance};
 use selvedge_model::finding::Family;
 use selvedge_model::{
     Call, CallPath, CallShape, EdgeKey, EdgeWindow, EventTime, Exemplar, Finding, FirstOnPath,
-    IncidentStatus, ObservedTime, PathStats, Severity, ShapeStats, SpanId, SteadyTime, SymbolTable, TraceId,
-    Window,
+    IncidentStatus, ObservedTime, PathStats, Severity, ShapeStats, SpanId, SteadyTime, TraceId, Window,
 };
 use selvedge_policy::{
     Change, Decision, Learned, Ledger, MeshState, Now, PolicyConfig, PolicyMode, Recent, Refusal, known,
@@ -135,7 +134,7 @@ impl Shaped {
             }
         }
         let edges = self.edges_of(window, &calls);
-        let paths = paths_of(&calls, self.signals.symbols());
+        let paths = paths_of(&calls);
         self.calls = calls;
         self.judge(window, &edges, &paths)
     }
@@ -178,9 +177,8 @@ impl Shaped {
         let refs: Vec<(EdgeKey, &EdgeWindow)> = edges.iter().map(|(key, edge)| (*key, edge)).collect();
         let cx = Context { symbols, baselines: &self.baselines, now: window.end, learning: false };
         let mut findings = self.detector.judge_sightings(&cx, &sightings(window, edges));
-        let taken: Vec<PathSighting<'_>> =
-            paths.iter().map(|(path, stats)| PathSighting { path: *path, window, stats }).collect();
-        findings.extend(self.detector.judge_paths(&cx, &taken));
+        let taken = paths.iter().map(|(path, stats)| PathSighting { path: *path, window, stats });
+        findings.extend(self.detector.judge_paths(&cx, taken));
         let ended = self.baselines.norms_mut().judge(window, &refs);
         let cx = Context { symbols, baselines: &self.baselines, now: window.end, learning: false };
         findings.extend(self.detector.end(&cx, &ended));
@@ -316,8 +314,8 @@ fn sightings(window: Window, edges: &[(EdgeKey, EdgeWindow)]) -> Vec<Sighting<'_
     sightings
 }
 
-/// The ways that told calls took, in the order of names: as the join finds them.
-fn paths_of(calls: &[SimulatedCall], symbols: &SymbolTable) -> Vec<(CallPath, PathStats)> {
+/// The ways that told calls took: as the join finds them.
+fn paths_of(calls: &[SimulatedCall]) -> Vec<(CallPath, PathStats)> {
     let by_span: BTreeMap<(TraceId, SpanId), &Call> =
         calls.iter().map(|told| ((told.call.trace_id, told.call.span_id), &told.call)).collect();
     let mut paths: BTreeMap<CallPath, PathStats> = BTreeMap::new();
@@ -330,13 +328,7 @@ fn paths_of(calls: &[SimulatedCall], symbols: &SymbolTable) -> Vec<(CallPath, Pa
         let one = PathStats::one(first);
         paths.entry(path).and_modify(|known| known.merge(&one)).or_insert(one);
     }
-    let mut paths: Vec<(CallPath, PathStats)> = paths.into_iter().collect();
-    paths.sort_by_cached_key(|(path, _)| {
-        let text = |symbol| symbols.resolve(symbol).to_owned();
-        let names = |key: EdgeKey| key.names(symbols).map(str::to_owned);
-        (names(path.edge), names(path.second()), text(path.method), text(path.route))
-    });
-    paths
+    paths.into_iter().collect()
 }
 
 /// The counts of an edge and window under the routes and identities of its sample, evenly.

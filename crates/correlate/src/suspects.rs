@@ -4,7 +4,7 @@
 //! *What is ill?* is ranked by what is known of each callee and its callers (`illness.rs`). An identity that was only
 //! claimed is never an answer; an empty list is an honest one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_model::{EventTime, Finding, FindingKind, IdentitySource, Suspect};
 
@@ -21,6 +21,8 @@ const DOING: f64 = 2.0;
 const HEARSAY: f64 = 0.25;
 /// Retries multiply the load on a failing callee by their number of attempts, seldom more than four; more is a flood.
 const RETRIES_RATIO_MAX: f64 = 4.0;
+/// A workload that calls on for another may do so by itself: as much of an accusation of its caller is one of it.
+const BETWEEN: f64 = 0.5;
 /// What is left of a rate's weight when it is explained by something else: retries, or load that is passed on.
 const EXPLAINED: f64 = 0.125;
 
@@ -93,6 +95,14 @@ fn blame_sources(findings: &[&Finding], board: &mut Board) {
         };
         let best = of_kind.iter().map(score).max_by(f64::total_cmp).unwrap_or(0.0);
         board.add(&source, DOING * best, [accusation(kind, &of_kind)]);
+        if kind == FindingKind::NewCallPath {
+            let between: BTreeSet<Who> =
+                of_kind.iter().map(|finding| who(&finding.edge.destination)).collect();
+            for between in between {
+                let because = format!("made calls for {} that it never made for it", source.2);
+                board.add(&between, BETWEEN * DOING * best, [because]);
+            }
+        }
     }
 }
 
@@ -124,7 +134,7 @@ fn accusation(kind: FindingKind, findings: &[&Finding]) -> String {
         }
         FindingKind::NewRoute => format!("asked {destinations} for what it never asked before ({subjects})"),
         FindingKind::NewCallPath => {
-            format!("reached {subjects} through {destinations}, which it never did before")
+            format!("its requests go on from {destinations} to {subjects}, where they never went")
         }
         FindingKind::PathScan => format!("tried many paths on {destinations}"),
         FindingKind::RequestRateHigh => format!("calls {destinations} far more often than usual"),

@@ -117,7 +117,7 @@ fn say_what_is_new_or_wrong(finding: &Finding, source: &str, destination: &str, 
             format!("{source} calls {destination} with an identity never seen{bracket}")
         }
         FindingKind::NewCallPath => {
-            format!("{source} reaches through {destination} what it never reached there{bracket}")
+            format!("Requests of {source} go on from {destination} where they never went{bracket}")
         }
         FindingKind::Beacon => format!("{source} calls {destination} at regular intervals, like a beacon"),
         FindingKind::DeniedBurst => format!("{destination} denies many calls of {source}"),

@@ -26,17 +26,26 @@ pub struct PathSighting<'a> {
 }
 
 impl Detector {
-    /// Judges ways that were taken for the first time in their window.
-    pub fn judge_paths(&mut self, cx: &Context<'_>, sightings: &[PathSighting<'_>]) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    /// Judges ways that were taken for the first time in their window; they come in any order.
+    pub fn judge_paths<'a>(
+        &mut self,
+        cx: &Context<'_>,
+        sightings: impl Iterator<Item = PathSighting<'a>>,
+    ) -> Vec<Finding> {
         if cx.learning {
-            return findings;
+            return Vec::new();
         }
-        for sighting in sightings {
-            let Some(draft) = judge(cx, self.rules(), sighting) else { continue };
-            let (window, key) = (sighting.window, sighting.path.edge);
-            let finding = self.tell(cx, window, key, draft);
-            findings.extend(self.tell_news(cx, window, key, finding, true));
+        let judged = |sighting: PathSighting<'_>| {
+            let draft = judge(cx, self.rules(), &sighting)?;
+            Some((sighting.window, sighting.path, draft))
+        };
+        let mut news: Vec<(Window, CallPath, Draft)> = sightings.filter_map(judged).collect();
+        // Few ways are news, so only those are put in the order of names.
+        news.sort_by_cached_key(|(window, path, _)| (*window, names(cx, path)));
+        let mut findings = Vec::new();
+        for (window, path, draft) in news {
+            let finding = self.tell(cx, window, path.edge, draft);
+            findings.extend(self.tell_news(cx, window, path.edge, finding, true));
         }
         sorted(findings)
     }
@@ -62,7 +71,9 @@ fn judge(cx: &Context<'_>, rules: &RuleSet, sighting: &PathSighting<'_>) -> Opti
             "route",
             format!("{} {}", cx.symbols.resolve(path.method), cx.symbols.resolve(path.route)).trim(),
         )
-        .summary(format!("{caller} reached {callee} through {via}, which it never did before"))
+        .summary(format!(
+            "A request of {caller} went on from {via} to {callee}, where such requests never went"
+        ))
         .fact("calls_onward", stats.calls, 0)
         .note("calls_expected_on_the_way_so_far", &expected.to_string())
         .note("source_identity", stats.first.identity.name())
@@ -80,6 +91,13 @@ fn judge(cx: &Context<'_>, rules: &RuleSet, sighting: &PathSighting<'_>) -> Opti
     }];
     (draft.source_principal, draft.source_identity) = (stats.first.principal, stats.first.identity);
     Some(draft)
+}
+
+/// A way in words, for an order that does not depend on when names became known.
+fn names(cx: &Context<'_>, path: &CallPath) -> ([String; 12], [String; 2]) {
+    let edges = [path.edge.names(cx.symbols), path.second().names(cx.symbols)].concat();
+    let edges = std::array::from_fn(|at| edges[at].to_owned());
+    (edges, [path.method, path.route].map(|symbol| cx.symbols.resolve(symbol).to_owned()))
 }
 
 /// What is known of both edges of a way.

@@ -50,8 +50,11 @@ fn pass(mesh: &mut Mesh, ways: &[[&str; 3]], provenance: Provenance) -> Vec<Find
         paths.iter().map(|(path, stats)| PathSighting { path: *path, window, stats }).collect();
     let learning = provenance == Provenance::Approved;
     let cx = Context { symbols: &mesh.symbols, baselines: &mesh.baselines, now: window.end, learning };
-    let findings = mesh.detector.judge_paths(&cx, &sightings);
-    assert!(mesh.detector.judge_paths(&cx, &sightings).is_empty(), "a second look tells nothing twice");
+    let findings = mesh.detector.judge_paths(&cx, sightings.iter().copied());
+    assert!(
+        mesh.detector.judge_paths(&cx, sightings.iter().copied()).is_empty(),
+        "a second look tells nothing twice"
+    );
     mesh.baselines.learn_paths(window, &paths, provenance);
     findings
 }
@@ -76,7 +79,7 @@ fn a_way_over_known_edges_that_nobody_took_is_told_of_its_caller() {
     assert_eq!((finding.kind, finding.subject.as_str()), (FindingKind::NewCallPath, "store/ledger"));
     assert_eq!(
         finding.summary,
-        "store/courier reached store/ledger through store/cart, which it never did before"
+        "A request of store/courier went on from store/cart to store/ledger, where such requests never went"
     );
     let route = finding.evidence.iter().find(|fact| fact.name == "route").map(|fact| fact.observed.as_str());
     assert_eq!(route, Some("GET /carts/export"));

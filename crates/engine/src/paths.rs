@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use selvedge_detect::PathSighting;
 use selvedge_model::hash::{FixedMap, fixed_state};
-use selvedge_model::{CallPath, PathStats, SymbolTable, Window};
+use selvedge_model::{CallPath, PathStats, Window};
 use serde::{Deserialize, Serialize};
-
-use crate::windows::Ranks;
 
 /// Ways by window. Bounded like the edges of windows: past `entries_max` those whose names became known last are dropped
 /// (policy `keep_known`), when all shards have met.
@@ -73,19 +71,12 @@ impl Paths {
         self.entries = self.entries_max;
     }
 
-    /// The ways that nobody has judged yet, by window and names.
-    pub(crate) fn sightings(&self, symbols: &SymbolTable) -> Vec<PathSighting<'_>> {
-        let order = Order::of(self.unsighted.iter().map(|(_, path)| path), symbols);
-        let mut sightings: Vec<PathSighting<'_>> = self
-            .unsighted
-            .iter()
-            .filter_map(|(window, path)| {
-                let stats = self.open.get(window)?.0.get(path)?;
-                Some(PathSighting { path: *path, window: *window, stats })
-            })
-            .collect();
-        sightings.sort_by_cached_key(|sighting| (sighting.window, order.rank(&sighting.path)));
-        sightings
+    /// The ways that nobody has judged yet, in no particular order.
+    pub(crate) fn sightings(&self) -> impl Iterator<Item = PathSighting<'_>> {
+        self.unsighted.iter().filter_map(|(window, path)| {
+            let stats = self.open.get(window)?.0.get(path)?;
+            Some(PathSighting { path: *path, window: *window, stats })
+        })
     }
 
     /// Forgets the ways that were judged.
@@ -93,32 +84,13 @@ impl Paths {
         self.unsighted.clear();
     }
 
-    /// Takes out the ways of a window that closes, in the order of names.
-    pub(crate) fn close(&mut self, window: Window, symbols: &SymbolTable) -> Vec<(CallPath, PathStats)> {
+    /// Takes out the ways of a window that closes, those first whose names became known first.
+    pub(crate) fn close(&mut self, window: Window) -> Vec<(CallPath, PathStats)> {
         let Some(Ways(ways)) = self.open.remove(&window) else { return Vec::new() };
         self.entries -= ways.len();
         let mut ways: Vec<(CallPath, PathStats)> = ways.into_iter().collect();
-        let order = Order::of(ways.iter().map(|(path, _)| path), symbols);
-        ways.sort_by_cached_key(|(path, _)| order.rank(path));
+        ways.sort_unstable_by_key(|(path, _)| *path);
         ways
-    }
-}
-
-/// The order of names, which does not depend on shards.
-struct Order<'s> {
-    ranks: Ranks,
-    symbols: &'s SymbolTable,
-}
-
-impl<'s> Order<'s> {
-    fn of<'p>(paths: impl Iterator<Item = &'p CallPath>, symbols: &'s SymbolTable) -> Self {
-        let edges: Vec<_> = paths.flat_map(|path| [path.edge, path.second()]).collect();
-        Self { ranks: Ranks::new(edges.iter(), symbols), symbols }
-    }
-
-    fn rank(&self, path: &CallPath) -> impl Ord + use<'s> {
-        let text = |symbol| self.symbols.resolve(symbol).to_owned();
-        (self.ranks.of(&path.edge), self.ranks.of(&path.second()), text(path.method), text(path.route))
     }
 }
 
@@ -147,11 +119,7 @@ mod tests {
             }
             paths.make_room();
             paths.mark_sighted();
-            let mut symbols = SymbolTable::new(1 << 16);
-            for number in 0..400 {
-                symbols.intern(&format!("w{number:03}"));
-            }
-            let ways = paths.close(window, &symbols);
+            let ways = paths.close(window);
             assert_eq!((ways.len(), paths.entries), (100, 0));
             (ways, paths.dropped())
         };

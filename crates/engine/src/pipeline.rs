@@ -361,7 +361,7 @@ impl Pipeline {
         let learning = self.mode == Mode::Learning;
         let cx = Context { symbols, baselines: &self.baselines, now, learning };
         let mut findings = self.detector.judge_sightings(&cx, &self.windows.sightings(symbols));
-        findings.extend(self.detector.judge_paths(&cx, &self.windows.paths().sightings(symbols)));
+        findings.extend(self.detector.judge_paths(&cx, self.windows.paths().sightings()));
         let inventor = self.router.inventor();
         let telemetry =
             TelemetryCounts { inventor, ..self.stats.telemetry_since(&mut self.telemetry_judged) };

@@ -159,7 +159,7 @@ impl Windows {
             let mut edges: Vec<(EdgeKey, Shared<EdgeWindow>)> = edges.into_iter().collect();
             let ranks = Ranks::new(edges.iter().map(|(key, _)| key), symbols);
             edges.sort_by_cached_key(|(key, _)| ranks.of(key));
-            let paths = self.paths.close(window, symbols);
+            let paths = self.paths.close(window);
             closed.push(ClosedWindow { window, edges, paths });
         }
         closed
@@ -175,10 +175,10 @@ fn order(sighting: &Sighting<'_>, ranks: &Ranks) -> SightingOrder {
 
 /// Where names stand among those of some edges. Edges are far more than names, so names are compared as text, and numbers
 /// for each edge.
-pub(crate) struct Ranks(FixedMap<Symbol, u32>);
+struct Ranks(FixedMap<Symbol, u32>);
 
 impl Ranks {
-    pub(crate) fn new<'k>(keys: impl Iterator<Item = &'k EdgeKey>, symbols: &SymbolTable) -> Self {
+    fn new<'k>(keys: impl Iterator<Item = &'k EdgeKey>, symbols: &SymbolTable) -> Self {
         let mut ranks: FixedMap<Symbol, u32> = FixedMap::with_hasher(fixed_state());
         ranks.extend(keys.flat_map(EdgeKey::symbols).map(|symbol| (symbol, 0)));
         let mut names: Vec<(&str, Symbol)> =
@@ -193,7 +193,7 @@ impl Ranks {
     }
 
     /// Orders as the names themselves do.
-    pub(crate) fn of(&self, key: &EdgeKey) -> ([u32; 6], bool) {
+    fn of(&self, key: &EdgeKey) -> ([u32; 6], bool) {
         (key.symbols().map(|symbol| self.0[&symbol]), key.external)
     }
 }

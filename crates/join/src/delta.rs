@@ -68,8 +68,8 @@ impl TickDelta {
     /// the smallest of each shard, complete: so the result is that of one shard.
     #[must_use]
     pub fn bounded(deltas: Vec<Self>, config: &JoinConfig) -> Vec<Self> {
-        let most = |of: fn(&Self) -> usize| deltas.iter().map(of).sum::<usize>() <= config.tick_edges_max;
-        if most(|delta| delta.edges.len()) && most(|delta| delta.paths.len()) {
+        let within = |of: fn(&Self) -> usize| deltas.iter().map(of).sum::<usize>() <= config.tick_edges_max;
+        if within(|delta| delta.edges.len()) && within(|delta| delta.paths.len()) {
             return deltas;
         }
         let mut all = Tally::new(config);

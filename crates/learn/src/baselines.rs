@@ -103,14 +103,18 @@ impl Baselines {
         }
     }
 
-    /// Learns the ways that requests took in a closed window, in the order of names. After the window's edges: a way over an
-    /// edge that is not known teaches nothing.
+    /// Learns the ways that requests took in a closed window, the ones to be preferred first. After the window's edges: a way
+    /// over an edge or a route that is not known teaches nothing, so nobody fills an edge's list with routes of his own.
     pub fn learn_paths(&mut self, window: Window, paths: &[(CallPath, PathStats)], provenance: Provenance) {
         let settled = !self.mesh.warm() || provenance == Provenance::Approved;
-        for (path, _) in paths {
-            if let Some(edge) = self.edges.get_mut(&path.edge) {
-                let route = RouteKey { method: path.method, route: path.route };
-                edge.onward.add(route, path.onward, window.end, settled);
+        for (path, stats) in paths {
+            let route = RouteKey { method: path.method, route: path.route };
+            let known =
+                |edge: &&mut Shared<EdgeBaseline>| !path.route.present() || edge.route(route).is_some();
+            if let Some(edge) = self.edges.get_mut(&path.edge).filter(known)
+                && !edge.onward.add(route, path.onward, window.end, settled)
+            {
+                self.routes_overflowed += stats.calls;
             }
         }
         let mut driven: Vec<EdgeKey> = paths.iter().map(|(path, _)| path.second()).collect();

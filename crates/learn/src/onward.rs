@@ -24,7 +24,6 @@ pub struct Onward {
 struct Way {
     /// When it was first seen; absent when the mesh was not known yet, or a person approved it.
     since: EventTime,
-    windows: u64,
 }
 
 impl Default for Onward {
@@ -34,16 +33,17 @@ impl Default for Onward {
 }
 
 impl Onward {
-    /// The way was taken in a window that ended `at`; `settled`: there is nothing to tell of it.
-    pub(crate) fn add(&mut self, route: RouteKey, node: Node, at: EventTime, settled: bool) {
+    /// The way was taken in a window that ended `at`; `settled`: there is nothing to tell of it. False when it finds no room.
+    #[must_use]
+    pub(crate) fn add(&mut self, route: RouteKey, node: Node, at: EventTime, settled: bool) -> bool {
         let key = (route, node);
         if self.full() && !self.known.contains_key(&key) {
-            return;
+            return false;
         }
         let since = if settled { EventTime::ABSENT } else { at };
-        let way = self.known.entry(key).or_insert(Way { since, windows: 0 });
-        way.windows += 1;
+        let way = self.known.entry(key).or_insert(Way { since });
         way.since = way.since.min(since);
+        true
     }
 
     /// True when the way is an old one at `now`.
@@ -86,9 +86,9 @@ mod tests {
     fn a_way_is_new_for_four_hours_unless_the_mesh_was_new_itself() {
         let at = |hours: u64| EventTime(1).after(Duration::from_hours(hours));
         let mut onward = Onward::default();
-        onward.add(R, node(10), at(1), true);
-        onward.add(R, node(11), at(1), false);
-        onward.add(R, node(11), at(2), false);
+        assert!(onward.add(R, node(10), at(1), true));
+        assert!(onward.add(R, node(11), at(1), false));
+        assert!(onward.add(R, node(11), at(2), false));
         assert!(onward.knows(R, node(10), at(1)));
         assert!(!onward.knows(R, node(11), at(4)) && onward.knows(R, node(11), at(5)));
         assert!(!onward.knows(R, node(12), at(9)));
@@ -99,7 +99,8 @@ mod tests {
     #[test]
     fn a_full_list_keeps_what_it_knows() {
         let mut onward = Onward::default();
-        (10..600).for_each(|number| onward.add(R, node(number), EventTime(1), true));
+        let added = (10..600).filter(|number| onward.add(R, node(*number), EventTime(1), true));
+        assert_eq!(added.count(), ONWARD_MAX);
         assert!(onward.full() && onward.knows(R, node(10), EventTime(1)));
         assert!(!onward.knows(R, node(599), EventTime(1)));
     }

@@ -99,7 +99,6 @@ fn basis(kind: FindingKind) -> Basis {
         | K::NewRoute
         | K::NewPrincipal
         | K::NewEgress
-        | K::NewCallPath
         | K::BoundaryViolation
         | K::PolicyUnenforced
         // It counts calls of one principal by one proof.
@@ -108,7 +107,7 @@ fn basis(kind: FindingKind) -> Basis {
             Basis::Edge
         }
         // Text that is not UTF-8 may have been passed on; a certificate that expires soon is no attack; what a callee
-        // suffers is not its caller's deed; failed handshakes have no caller.
+        // suffers is not its caller's deed, nor is whom a callee calls on; failed handshakes have no caller.
         _ => Basis::Nothing,
     }
 }

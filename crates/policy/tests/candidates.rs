@@ -264,6 +264,7 @@ fn what_is_not_a_callers_deed_names_nobody() {
         ("the callee's new identity", by_courier(K::NewPrincipal), Doubt::NoEvidence),
         ("a passed-on header", by_courier(K::MalformedTelemetry), Doubt::NoEvidence),
         ("slowness", by_courier(K::LatencyHigh), Doubt::NoEvidence),
+        ("calls that a callee makes for it", by_courier(K::NewCallPath), Doubt::NoEvidence),
         ("many callees before the window closed", by_courier(K::FanOut), Doubt::MixedCalls),
         ("our own denials", ours, Doubt::NoEvidence),
     ]);

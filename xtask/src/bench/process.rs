@@ -41,7 +41,8 @@ pub(super) fn seconds(ticks: u64) -> f64 {
 pub(super) fn fine_cpu_time(process: u32) -> Result<Duration> {
     let mut nanos = 0;
     for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
-        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        // A thread may end while we look.
+        let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
         nanos += first_number(&text).context("a schedstat without a number")?;
     }
     Ok(Duration::from_nanos(nanos))
