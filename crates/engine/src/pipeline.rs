@@ -345,8 +345,9 @@ impl Pipeline {
     }
 
     fn tick(&mut self, now: EventTime, effects: &mut Vec<Effect>) {
-        let watermark = self.router.watermark();
-        let deltas = self.shards.advance(watermark);
+        let watermark = self.router.watermark_at_tick();
+        // The last moment of a bucket (`DUE_GRAIN`): what is due at the watermark itself belongs to the next window.
+        let deltas = self.shards.advance(watermark.before(Duration::from_nanos(1)));
         self.take(deltas);
         self.judge(now, watermark, effects);
         self.senders.turn(now);

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use selvedge_decode::{Decoded, Decoder};
-use selvedge_join::{Aliases, Directory, JoinConfig, MeasuredEdges, Progress, Reporters, SeriesStore};
+use selvedge_join::{
+    Aliases, DUE_GRAIN, Directory, JoinConfig, MeasuredEdges, Progress, Reporters, SeriesStore,
+};
 use selvedge_learn::RouteLearner;
 use selvedge_learn::versions::{Deployment, Versions};
 use selvedge_model::time::nanos;
@@ -23,9 +25,9 @@ use crate::pipeline::{IngestError, RawBatch};
 use crate::senders::Senders;
 use crate::stats::Stats;
 
-/// Event time between two ticks: how long a deviation can wait before it is judged. A fifth of a second is little beside
-/// the second in which proxies send their logs, and a tick costs what its calls' shapes cost, not what there is.
-pub(crate) const TICK: Duration = Duration::from_millis(200);
+/// Event time between two ticks: how long a deviation can wait before it is judged. Short, so that somebody is told within
+/// 50 ms of what one call shows; a tick costs what its calls' shapes cost, not what there is.
+pub(crate) const TICK: Duration = Duration::from_millis(40);
 
 /// Without a call for this long metric points move event time. Longer than what points are ahead of the calls that they
 /// count (a minute, usually), so that no call is late because of them.
@@ -159,6 +161,11 @@ impl Router {
 
     pub(crate) fn watermark(&self) -> EventTime {
         self.stream.progress.watermark()
+    }
+
+    /// The same in coarser steps than ticks: each look at what is incomplete costs as much as the joining did.
+    pub(crate) fn watermark_at_tick(&self) -> EventTime {
+        floor(self.watermark(), DUE_GRAIN)
     }
 
     /// Lets the record at `at` move event time; the tick that is due because of it, if any.
@@ -328,12 +335,16 @@ impl Router {
     }
 
     fn due_tick(&mut self) -> Option<EventTime> {
-        let frontier = self.stream.progress.frontier();
-        let now = EventTime(frontier.0 - frontier.0 % nanos(TICK));
+        let now = floor(self.stream.progress.frontier(), TICK);
         if now <= self.stream.ticked {
             return None;
         }
         self.stream.ticked = now;
         Some(now)
     }
+}
+
+/// The last multiple of `step`.
+fn floor(time: EventTime, step: Duration) -> EventTime {
+    EventTime(time.0 - time.0 % nanos(step))
 }

@@ -44,6 +44,7 @@ pub use directory::Directory;
 pub use log_join::{LogCounts, LogJoin};
 pub use measured::{MeasuredEdges, MeasuredOverflows, MeasuredWindow};
 pub use reporters::Reporters;
+pub use schedule::DUE_GRAIN;
 pub use series::{SeriesStore, SeriesUpdate};
 pub use store::{Admission, CallStore, Oldest, Pressure, SavedCalls};
 pub use watermark::Progress;

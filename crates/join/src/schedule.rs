@@ -6,8 +6,9 @@ use std::time::Duration;
 use selvedge_model::EventTime;
 use selvedge_model::time::nanos;
 
-/// Width of a bucket: a few per tick.
-const GRAIN: Duration = Duration::from_millis(250);
+/// Width of a bucket. [`crate::CallStore::advance`] looks at all calls of a request again of which one is in a bucket that is
+/// due, and the others end soon after: to the last moment of a bucket none is looked at in vain.
+pub const DUE_GRAIN: Duration = Duration::from_millis(250);
 
 /// Groups by due time. A group can be in several buckets; it knows itself which one counts.
 #[derive(Default)]
@@ -22,7 +23,7 @@ impl Schedule {
 
     /// The bucket of a due time.
     pub(crate) fn bucket(due: EventTime) -> u64 {
-        due.0 / nanos(GRAIN)
+        due.0 / nanos(DUE_GRAIN)
     }
 
     pub(crate) fn push(&mut self, bucket: u64, group: u32) {
