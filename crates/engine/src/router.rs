@@ -25,8 +25,8 @@ use crate::pipeline::{IngestError, RawBatch};
 use crate::senders::Senders;
 use crate::stats::Stats;
 
-/// Event time between two ticks: how long a deviation can wait before it is judged. Short, so that somebody is told within
-/// 50 ms of what one call shows; a tick costs what its calls' shapes cost, not what there is.
+/// Event time between two ticks: how long a deviation waits for its judgement, at most, once event time has gone on. People
+/// are to be told within 50 ms; a tick costs what its calls' shapes cost, not what there is.
 pub(crate) const TICK: Duration = Duration::from_millis(40);
 
 /// Without a call for this long metric points move event time. Longer than what points are ahead of the calls that they
