@@ -5,10 +5,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{assert_same_knowledge, fresh, resumed, take};
+use common::{assert_outlives_restarts, shared_out};
 use selvedge_engine::Effect;
 use selvedge_model::{Finding, FindingKind};
-use selvedge_testkit::{RawFrame, Request, Traffic, recut};
+use selvedge_testkit::{RawFrame, Request, Traffic};
 
 /// Half an hour in which `web` calls `cart` for `gate` and never for `courier`; then, for a minute, for `courier` too.
 fn a_new_way() -> Vec<RawFrame> {
@@ -28,9 +28,9 @@ fn a_new_way() -> Vec<RawFrame> {
     traffic.frames()
 }
 
-fn told(effects: &[Effect]) -> Vec<&Finding> {
+fn told(effects: &[Effect]) -> Vec<Finding> {
     let new_ways = effects.iter().filter_map(|effect| match effect {
-        Effect::Finding(finding) if finding.kind == FindingKind::NewCallPath => Some(&**finding),
+        Effect::Finding(finding) if finding.kind == FindingKind::NewCallPath => Some((**finding).clone()),
         _ => None,
     });
     new_ways.collect()
@@ -40,15 +40,7 @@ fn told(effects: &[Effect]) -> Vec<&Finding> {
 /// Guarantees: it is told of its caller, with a trace, and nothing else is; the same however it is cut and shared out.
 #[test]
 fn a_new_way_is_told_the_same_by_any_number_of_shards() {
-    let frames = a_new_way();
-    let mut all: Vec<Vec<Finding>> = Vec::new();
-    for (shards, cut) in [(1, None), (2, None), (8, Some(3)), (1, Some(17))] {
-        let frames = cut.map_or_else(|| frames.clone(), |seed| recut(&frames, seed));
-        let mut pipeline = fresh(shards);
-        let mut effects = take(&mut pipeline, &frames);
-        pipeline.finish(&mut effects);
-        all.push(told(&effects).into_iter().cloned().collect());
-    }
+    let all: Vec<Vec<Finding>> = shared_out(&a_new_way(), told);
     let first = &all[0][0];
     let ends = (first.edge.source.workload.as_str(), first.edge.destination.workload.as_str());
     assert_eq!(ends, ("courier", "web"), "{first:#?}");
@@ -63,16 +55,5 @@ fn a_new_way_is_told_the_same_by_any_number_of_shards() {
 /// Guarantees: what is known and told in the end is what a process knows and tells that never died.
 #[test]
 fn ways_outlive_a_restart() {
-    let frames = a_new_way();
-    let mut undisturbed = fresh(1);
-    let whole = take(&mut undisturbed, &frames);
-    for part in [40, 97, 99] {
-        let (before, after) = frames.split_at(frames.len() * part / 100);
-        let mut first = fresh(2);
-        let mut effects = take(&mut first, before);
-        let mut next = resumed(&mut first, 1);
-        effects.extend(take(&mut next, after));
-        assert_eq!(told(&effects), told(&whole));
-        assert_same_knowledge(&mut next, &mut undisturbed, &format!("cut at {part} of 100"));
-    }
+    assert_outlives_restarts(&a_new_way(), &[40, 97, 99], told);
 }

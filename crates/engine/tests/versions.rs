@@ -5,10 +5,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::{assert_same_knowledge, fresh, resumed, take};
+use common::{assert_outlives_restarts, fresh, shared_out, take};
 use selvedge_engine::Effect;
 use selvedge_model::Incident;
-use selvedge_testkit::{RawFrame, Request, Traffic, recut};
+use selvedge_testkit::{RawFrame, Request, Traffic};
 
 const CHAIN: &str = "gate -> web -> cart";
 /// Both are called by `web`, and fall ill at the same time.
@@ -61,15 +61,7 @@ fn suspected(effects: &[Effect]) -> Vec<(String, Vec<String>)> {
 /// batches; without a version, or with one that it always ran, nothing of the kind is said.
 #[test]
 fn a_deployment_before_a_fault_is_among_the_reasons_of_its_suspect() {
-    let frames = two_slow_callees("1.4.0", "1.5.0");
-    let mut all = Vec::new();
-    for (shards, cut) in [(1, None), (2, None), (8, Some(3)), (1, Some(17))] {
-        let frames = cut.map_or_else(|| frames.clone(), |seed| recut(&frames, seed));
-        let mut pipeline = fresh(shards);
-        let mut effects = take(&mut pipeline, &frames);
-        pipeline.finish(&mut effects);
-        all.push(suspected(&effects));
-    }
+    let all = shared_out(&two_slow_callees("1.4.0", "1.5.0"), suspected);
     assert!(all.iter().all(|of| *of == all[0]), "{all:#?}");
     let (workload, reasons) = &all[0][0];
     assert_eq!((workload.as_str(), reasons.len()), ("cart", 1), "{all:#?}");
@@ -94,16 +86,5 @@ fn a_deployment_before_a_fault_is_among_the_reasons_of_its_suspect() {
 /// Guarantees: what is known and told in the end is what a process knows and tells that never died.
 #[test]
 fn versions_outlive_a_restart() {
-    let frames = two_slow_callees("1.4.0", "1.5.0");
-    let mut undisturbed = fresh(1);
-    let whole = take(&mut undisturbed, &frames);
-    for part in [18, 22, 24] {
-        let (before, after) = frames.split_at(frames.len() * part / 25);
-        let mut first = fresh(2);
-        let mut effects = take(&mut first, before);
-        let mut next = resumed(&mut first, 1);
-        effects.extend(take(&mut next, after));
-        assert_eq!(suspected(&effects), suspected(&whole));
-        assert_same_knowledge(&mut next, &mut undisturbed, &format!("cut at {part} of 25"));
-    }
+    assert_outlives_restarts(&two_slow_callees("1.4.0", "1.5.0"), &[72, 88, 96], suspected);
 }
