@@ -88,6 +88,7 @@ async fn what_is_too_complex_is_refused_before_it_is_read() {
         chain(" OR status = 200", 3_000),
         chain(" + 1", 15_000),
         with(24),
+        format!("SELECT $1{}..b FROM calls WHERE status = 200 AND true", ".a".repeat(40)),
     ] {
         let error = collect(&service, &sql).await.unwrap_err();
         assert_eq!(error.code(), "statement_too_complex", "{}", &sql[..60]);

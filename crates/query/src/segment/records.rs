@@ -62,7 +62,7 @@ impl<const LOGS: bool> RecordFields<LOGS> {
             protocol: observation.protocol,
             denied_by: observation.denied_by,
             shadow_denied_by: observation.shadow_denied_by,
-            repaired: observation.repaired,
+            repaired: u16::from(observation.repaired),
         }
     }
 }
