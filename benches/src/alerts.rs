@@ -33,6 +33,8 @@ pub struct Alerting {
     pub webhook: SocketAddr,
     /// Refused handshakes.
     pub alerts: u64,
+    /// How long ago each of them was when it is told of.
+    pub age: Duration,
 }
 
 /// Usual requests a second, of 100 spans each, meanwhile.
@@ -80,10 +82,12 @@ async fn tell(alerting: &Alerting, told: &Told) -> anyhow::Result<Latencies> {
     tokio::time::sleep(WARM_UP).await;
     let mut engine = GrpcSender::connect_to(alerting.engine, Signal::Logs).await?;
     let began = Instant::now();
+    let age = u64::try_from(alerting.age.as_nanos())?;
     let mut acknowledged = Vec::new();
     for number in 0..alerting.alerts {
         tokio::time::sleep(INTERVAL).await;
-        let request = refused_handshake(&victim(number), load::now_unix_nano());
+        let ended = load::now_unix_nano().saturating_sub(age);
+        let request = refused_handshake(&victim(number), ended);
         match engine.send(Bytes::from(request.encode_to_vec())).await? {
             Answer::Accepted { rejected: 0 } => acknowledged.push(Instant::now()),
             Answer::Accepted { .. } | Answer::Refused => {
@@ -142,7 +146,7 @@ fn victim(number: u64) -> String {
 }
 
 /// What a sidecar's listener logs of a client whose certificate is of another authority, and names somebody of the mesh.
-fn refused_handshake(victim: &str, now_unix_nano: u64) -> ExportLogsServiceRequest {
+fn refused_handshake(victim: &str, ended_unix_nano: u64) -> ExportLogsServiceRequest {
     let failure = "TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify_cert_failed:\
                    _X509_verify_cert:_certificate_verification_error_at_depth_0:_unable_to_get_local_issuer_\
                    certificate:TLS_error_end";
@@ -160,11 +164,11 @@ fn refused_handshake(victim: &str, now_unix_nano: u64) -> ExportLogsServiceReque
         text("tls.version", "TLSv1.3"),
         text("tls.peer.subject", "O=mesh"),
         text("tls.peer.issuer", format!("CN=root of {victim},O=mesh")),
-        text("tls.peer.fingerprint_sha256", format!("{:064x}", now_unix_nano)),
+        text("tls.peer.fingerprint_sha256", format!("{ended_unix_nano:064x}")),
         text("tls.failure", failure),
     ];
     // It ends a millisecond after its start.
-    let record = LogRecord { time_unix_nano: now_unix_nano - 1_000_000, attributes, ..Default::default() };
+    let record = LogRecord { time_unix_nano: ended_unix_nano - 1_000_000, attributes, ..Default::default() };
     let resource = Resource {
         attributes: vec![
             text("log_name", "mesh_connection"),

@@ -21,6 +21,7 @@ mod senders;
 mod shards;
 mod snapshot;
 mod stats;
+mod ticks;
 mod windows;
 
 pub use arrival::ClockSteps;

@@ -161,9 +161,7 @@ impl Pipeline {
         let records = self.router.decoded().observations.len();
         for at in 0..records {
             self.stats.count_records(batch.signal, 1, self.router.decoded().rejected_before(at));
-            if let Some(now) = self.router.advance(at) {
-                self.tick(now, effects);
-            }
+            let due = self.router.advance(at);
             let (key, _) = self.router.route(at);
             if let Some(deployment) = self.router.hear_version(at) {
                 self.deploy(&deployment);
@@ -172,9 +170,14 @@ impl Pipeline {
             let observation = &decoded.observations[at];
             self.logs.take(key, observation, decoded.statement(at));
             self.recorder.observation(observation);
-            self.senders.hear(observation, self.router.arrived());
             self.shards.admit(key, observation);
             self.recorder.calls(self.shards.completed());
+            // Now, not with the next record: whoever is to be told of what this one shows waits for nobody. Its sender is counted
+            // afterwards, when those that were not heard for minutes have made room.
+            if let Some(now) = due {
+                self.tick(now, effects);
+            }
+            self.senders.hear(&self.router.decoded().observations[at], self.router.arrived());
         }
         let points = self.router.decoded().points.len();
         self.stats.count_records(batch.signal, points as u64, self.router.decoded().rejected_before(records));

@@ -24,10 +24,7 @@ use crate::overload::Overload;
 use crate::pipeline::{IngestError, RawBatch};
 use crate::senders::Senders;
 use crate::stats::Stats;
-
-/// Event time between two ticks: how long a deviation waits for its judgement, at most, once event time has gone on. People
-/// are to be told within 50 ms; a tick costs what its calls' shapes cost, not what there is.
-pub(crate) const TICK: Duration = Duration::from_millis(40);
+use crate::ticks::Ticks;
 
 /// Without a call for this long metric points move event time. Longer than what points are ahead of the calls that they
 /// count (a minute, usually), so that no call is late because of them.
@@ -62,7 +59,7 @@ struct Stream {
     versions: Versions,
     records_pooled: u64,
     inventors: Inventors,
-    ticked: EventTime,
+    ticks: Ticks,
     arrival: Arrival,
     heard: Heard,
 }
@@ -98,7 +95,7 @@ impl Router {
                 versions: Versions::default(),
                 records_pooled: 0,
                 inventors: Inventors::default(),
-                ticked: EventTime::ABSENT,
+                ticks: Ticks::default(),
                 arrival: Arrival::default(),
                 heard: Heard::default(),
             },
@@ -179,6 +176,7 @@ impl Router {
                 Heard { at: self.stream.arrival.steady, frontier: self.stream.progress.frontier() };
             self.stream.quiet_from = self.stream.progress.frontier();
         }
+        self.stream.ticks.count();
         self.due_tick()
     }
 
@@ -229,7 +227,7 @@ impl Router {
         self.stream.reporters.restart_after_gap();
         self.stream.measured.gap();
         self.stream.quiet_from = EventTime::ABSENT;
-        self.stream.ticked = EventTime::ABSENT;
+        self.stream.ticks = Ticks::default();
         self.stream.arrival = self.stream.arrival.elsewhere();
         self.stream.heard = Heard::default();
     }
@@ -335,12 +333,8 @@ impl Router {
     }
 
     fn due_tick(&mut self) -> Option<EventTime> {
-        let now = floor(self.stream.progress.frontier(), TICK);
-        if now <= self.stream.ticked {
-            return None;
-        }
-        self.stream.ticked = now;
-        Some(now)
+        let now = self.stream.progress.frontier();
+        self.stream.ticks.due(now).then_some(now)
     }
 }
 
