@@ -221,7 +221,7 @@ impl Shaped {
             if !self.attacked.contains(key) {
                 let (_, kept) =
                     self.unanswered.entry(*key).or_insert_with(|| (window.end, EdgeWindow::default()));
-                kept.merge(edge);
+                kept.merge(edge.clone());
             }
         }
         let due = |(since, _): &(EventTime, EdgeWindow)| window.end.since(*since) >= ANSWERED_AFTER;

@@ -110,6 +110,8 @@ pub(crate) struct SpanHead<'r> {
     pub(crate) end_unix_nano: u64,
     /// OTLP StatusCode: 2 is error.
     pub(crate) status_code: i32,
+    /// W3C `tracestate`.
+    pub(crate) trace_state: &'r [u8],
 }
 
 /// One span.

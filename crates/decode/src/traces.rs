@@ -36,6 +36,9 @@ fn usual_head<'a>(span: &mut Reader<'a>) -> SpanHead<'a> {
     if let Some(id) = span.next_bytes::<8>(2 << 3 | BYTES) {
         head.span_id = id;
     }
+    if let Some(state) = span.next_short(3 << 3 | BYTES) {
+        head.trace_state = state.rest();
+    }
     if let Some(id) = span.next_bytes::<8>(4 << 3 | BYTES) {
         head.parent_span_id = id;
     }
@@ -57,7 +60,7 @@ fn usual_head<'a>(span: &mut Reader<'a>) -> SpanHead<'a> {
     head
 }
 
-/// Walks one `Span`; events, links and trace state are stepped over. `attributes` takes its attributes one by one, and says whether to go on.
+/// Walks one `Span`; events and links are stepped over. `attributes` takes its attributes one by one, and says whether to go on.
 #[inline]
 pub(crate) fn walk<'a>(
     mut span: Reader<'a>,
@@ -86,6 +89,7 @@ pub(crate) fn walk<'a>(
             }
             1 => head.trace_id = span.bytes(tag)?,
             2 => head.span_id = span.bytes(tag)?,
+            3 => head.trace_state = span.bytes(tag)?,
             4 => head.parent_span_id = span.bytes(tag)?,
             5 => head.name = span.bytes(tag)?,
             6 => head.kind = span.int32(tag)?,

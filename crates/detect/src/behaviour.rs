@@ -387,7 +387,8 @@ fn request_rate_high(case: &EdgeCase<'_>) -> Option<Draft> {
     let own = case.known.map(|known| &known.requests).filter(enough);
     let at_callee = || mesh.destination(&case.key.destination).map(|callee| &callee.requests).filter(enough);
     let usual = own.or_else(|| at_callee().filter(|_| mesh.warm()))?;
-    let count = case.shapes().map(|(_, stats)| stats.calls).sum::<u64>() + case.edge.shapes_overflowed;
+    let told = case.shapes().map(|(shape, stats)| shape.sampling.stands_for(stats.calls));
+    let count = told.fold(case.edge.shapes_overflowed, u64::saturating_add);
     if count <= rule.requests_floor.0 || as_f64(count) <= as_f64(usual.max) * rule.factor.0 {
         return None;
     }

@@ -70,7 +70,8 @@ fn direction(
     bytes: &dyn Fn(&ShapeStats) -> (u64, u64),
 ) -> Option<Draft> {
     let rule = case.rules.bytes_high()?;
-    let total = case.shapes().map(|(_, stats)| bytes(stats).0).fold(0, u64::saturating_add);
+    let totals = case.shapes().map(|(shape, stats)| shape.sampling.stands_for(bytes(stats).0));
+    let total = totals.fold(0, u64::saturating_add);
     let largest = case.shapes().map(|(_, stats)| bytes(stats).1).max().unwrap_or(0);
     let times = |observed: u64, known: u64| as_f64(observed) / as_f64(known.max(1));
     let exceeds =

@@ -82,7 +82,7 @@ impl Windows {
                 *left_the_mesh += counts.client_only;
             }
             for ((window, key), edge) in delta.edges {
-                self.add(window, key, &edge);
+                self.add(window, key, edge);
             }
             self.paths.merge(delta.paths, delta.paths_dropped);
         }
@@ -92,7 +92,7 @@ impl Windows {
         }
     }
 
-    fn add(&mut self, window: Window, key: EdgeKey, edge: &EdgeWindow) {
+    fn add(&mut self, window: Window, key: EdgeKey, edge: EdgeWindow) {
         let Edges(edges) =
             self.open.entry(window).or_insert_with(|| Edges(FixedMap::with_hasher(fixed_state())));
         let edges_before = edges.len();
@@ -121,7 +121,7 @@ impl Windows {
             };
             self.entries -= entries(&edge);
             self.pooled += 1;
-            self.add(window, key.pooled(), &edge);
+            self.add(window, key.pooled(), edge.into_value());
         }
     }
 
@@ -224,7 +224,7 @@ fn shape_text(shape: &CallShape, symbols: &SymbolTable) -> String {
     .map(|symbol| symbols.resolve(symbol));
     let numbers =
         (shape.status, shape.grpc_status, shape.error, shape.security, shape.forwarded, shape.reported);
-    format!("{words:?}{numbers:?}{:?}{}", shape.source_identity, shape.repaired)
+    format!("{words:?}{numbers:?}{:?}{}{:?}", shape.source_identity, shape.repaired, shape.sampling)
 }
 
 #[cfg(test)]

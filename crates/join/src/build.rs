@@ -100,6 +100,7 @@ fn shape(
         shadow_denied_by: name(callee.shadow_denied_by, caller.shadow_denied_by),
         reported,
         repaired: primary.repaired > 0 || other.repaired > 0,
+        sampling: primary.sampling.min(other.sampling),
     }
 }
 

@@ -82,7 +82,7 @@ impl TickDelta {
                 all.add_path(window, path, &stats);
             }
             for (key, edge) in delta.edges {
-                all.edges.entry(key).or_default().0.merge(&edge);
+                all.edges.entry(key).or_default().0.merge(edge);
             }
             for (key, counts) in delta.completeness {
                 completeness.entry(key).or_default().merge(&counts);
@@ -234,7 +234,7 @@ fn pool(edges: &mut ByEdge, edges_max: usize, calls_pooled: &mut u64) {
         let Some((edge, completeness)) = edges.remove(&(window, key)) else { continue };
         *calls_pooled += edge.calls();
         let pool = edges.entry((window, key.pooled())).or_default();
-        pool.0.merge(&edge);
+        pool.0.merge(edge);
         pool.1.merge(&completeness);
     }
 }

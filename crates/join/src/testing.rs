@@ -122,7 +122,7 @@ pub(crate) fn without_spans(record: Observation) -> Observation {
 pub(crate) fn merged(deltas: Vec<TickDelta>) -> BTreeMap<(Window, [u32; 4]), EdgeWindow> {
     let mut all: BTreeMap<_, EdgeWindow> = BTreeMap::new();
     for ((window, key), edge) in deltas.into_iter().flat_map(|delta| delta.edges) {
-        all.entry((window, numbers(&key))).or_default().merge(&edge);
+        all.entry((window, numbers(&key))).or_default().merge(edge);
     }
     all
 }

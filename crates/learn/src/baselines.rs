@@ -213,13 +213,13 @@ impl Baselines {
 }
 
 fn learn_edge(baseline: &mut EdgeBaseline, shapes: &[(&CallShape, &ShapeStats)]) {
-    let (mut calls, mut request, mut response) = (0, (0_u64, 0), (0_u64, 0));
+    let (mut calls, mut request, mut response) = (0_u64, (0_u64, 0), (0_u64, 0));
     for (shape, stats) in shapes {
         baseline.record(shape, stats);
-        calls += stats.calls;
-        request = (request.0.saturating_add(stats.request_bytes), stats.request_bytes_max.max(request.1));
-        response =
-            (response.0.saturating_add(stats.response_bytes), stats.response_bytes_max.max(response.1));
+        let all = |sum: u64, told| sum.saturating_add(shape.sampling.stands_for(told));
+        calls = all(calls, stats.calls);
+        request = (all(request.0, stats.request_bytes), stats.request_bytes_max.max(request.1));
+        response = (all(response.0, stats.response_bytes), stats.response_bytes_max.max(response.1));
     }
     baseline.requests.add(calls);
     baseline.request_bytes.add(request.0, request.1);

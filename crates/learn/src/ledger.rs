@@ -182,7 +182,8 @@ impl Ledger {
             let Some(entry) = self.entries.get_mut(&(*edge, side)) else { continue };
             let by =
                 seen.shapes.iter().filter(|(shape, _)| [alone, Reported::Both].contains(&shape.reported));
-            entry.block(block_of(window.start)).recorded += by.map(|(_, stats)| stats.calls).sum::<u64>();
+            entry.block(block_of(window.start)).recorded +=
+                by.map(|(shape, stats)| shape.sampling.stands_for(stats.calls)).sum::<u64>();
         }
     }
 

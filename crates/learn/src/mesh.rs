@@ -364,7 +364,7 @@ impl DestinationBaseline {
 
     fn record(&mut self, key: &EdgeKey, shape: &CallShape, stats: &ShapeStats) {
         self.calls += stats.calls;
-        self.open.add(stats);
+        self.open.add(shape, stats);
         self.response_bytes_max = self.response_bytes_max.max(stats.response_bytes_max);
         self.request_bytes_max = self.request_bytes_max.max(stats.request_bytes_max);
         if key.source.known() {
@@ -417,7 +417,7 @@ impl SourceBaseline {
         if key.external {
             self.hosts.add(key.destination.workload, stats.calls);
             self.egress_bytes_max = self.egress_bytes_max.max(stats.request_bytes_max);
-            self.open.add(stats);
+            self.open.add(shape, stats);
             return;
         }
         self.open.calls += stats.calls;
@@ -440,9 +440,10 @@ impl SourceBaseline {
 }
 
 impl Totals {
-    fn add(&mut self, stats: &ShapeStats) {
-        self.calls += stats.calls;
-        self.request_bytes = self.request_bytes.saturating_add(stats.request_bytes);
-        self.response_bytes = self.response_bytes.saturating_add(stats.response_bytes);
+    fn add(&mut self, shape: &CallShape, stats: &ShapeStats) {
+        let all = |told| shape.sampling.stands_for(told);
+        self.calls = self.calls.saturating_add(all(stats.calls));
+        self.request_bytes = self.request_bytes.saturating_add(all(stats.request_bytes));
+        self.response_bytes = self.response_bytes.saturating_add(all(stats.response_bytes));
     }
 }

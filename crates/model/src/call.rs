@@ -3,6 +3,7 @@
 use crate::edge::EdgeKey;
 use crate::id::{SpanId, TraceId};
 use crate::observation::{Certificate, ForwardedIdentity, IdentitySource, Security};
+use crate::sampling::Sampling;
 use crate::symbol::Symbol;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,8 @@ pub struct CallShape {
     pub reported: Reported,
     /// Some text of the call's records was not UTF-8.
     pub repaired: bool,
+    /// How many calls it stands for, by the side whose records were kept most often.
+    pub sampling: Sampling,
 }
 
 impl CallShape {

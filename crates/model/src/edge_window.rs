@@ -124,13 +124,13 @@ impl EdgeWindow {
     }
 
     /// Adds the counts of `other`.
-    pub fn merge(&mut self, other: &Self) {
-        for (shape, stats) in &other.shapes {
-            if self.admits(shape) {
-                self.shapes.entry(*shape).or_default().merge(stats);
-            } else {
-                self.shapes_overflowed += stats.calls;
-            }
+    pub fn merge(&mut self, other: Self) {
+        if self.shapes.is_empty() && self.shapes_overflowed == 0 && self.arrivals.is_empty() {
+            *self = other;
+            return;
+        }
+        for (shape, stats) in other.shapes {
+            self.add(shape, stats);
         }
         self.shapes_overflowed += other.shapes_overflowed;
         other.arrivals.iter().for_each(|at| self.arrive(*at));
@@ -223,8 +223,8 @@ mod tests {
             parts[at % 3].record(call);
         }
         let mut merged = EdgeWindow::default();
-        for part in [&parts[2], &parts[0], &parts[1]] {
-            merged.merge(part);
+        for at in [2, 0, 1] {
+            merged.merge(std::mem::take(&mut parts[at]));
         }
         assert_eq!(merged.shapes, whole.shapes);
         assert_eq!(merged.calls(), 49);
@@ -236,14 +236,13 @@ mod tests {
     fn the_choice_of_shapes_does_not_depend_on_order_or_parts() {
         let statuses: Vec<u16> = (0..2_000_u32).map(|n| u16::try_from(n * 7_919 % 1_500).unwrap()).collect();
         let mut whole = EdgeWindow::default();
-        let mut parts = [EdgeWindow::default(), EdgeWindow::default()];
+        let [mut first, mut second] = [EdgeWindow::default(), EdgeWindow::default()];
         for (at, status) in statuses.iter().enumerate() {
             whole.record(&call(1, *status));
-            parts[at % 2].record(&call(1, *status));
+            if at % 2 == 0 { &mut first } else { &mut second }.record(&call(1, *status));
         }
-        let mut merged = EdgeWindow::default();
-        merged.merge(&parts[1]);
-        merged.merge(&parts[0]);
+        let mut merged = second;
+        merged.merge(first);
         assert_eq!(merged.shapes, whole.shapes);
         assert_eq!((merged.shapes_overflowed, merged.calls()), (whole.shapes_overflowed, 2_000));
     }

@@ -23,6 +23,7 @@ pub mod measure;
 pub mod metric;
 pub mod observation;
 pub mod quarantine;
+pub mod sampling;
 mod shared;
 pub mod symbol;
 pub mod tables;
@@ -51,6 +52,7 @@ pub use quarantine::{
     Backtest, BacktestCaller, Caller, Cut, Operation, Place, Progress, QUARANTINE_ID_PREFIX, Quarantine,
     QuarantineState,
 };
+pub use sampling::Sampling;
 pub use shared::Shared;
 pub use symbol::{Symbol, SymbolTable, TableId};
 pub use time::{EventTime, ObservedTime, SteadyTime, Window};

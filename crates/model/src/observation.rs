@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::fate::SignalKind;
 use crate::id::{RequestId, SpanId, TraceId};
+use crate::sampling::Sampling;
 use crate::symbol::Symbol;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
@@ -203,10 +204,12 @@ pub struct Observation {
     /// The authorization policy in dry run that would have denied the request; ours before others.
     pub shadow_denied_by: Symbol,
     /// Strings of this record that were not UTF-8 and had to be repaired.
-    pub repaired: u16,
+    pub repaired: u8,
     /// Nothing better is expected of this reporter about this call: see `join`'s `Reporters`, which says so before
     /// the record is joined.
     pub last_word: bool,
+    /// How many records of its kind it stands for.
+    pub sampling: Sampling,
     /// By whose clock `start` and `end` are. It is looked at when the record comes in, and is in no checkpoint.
     #[serde(skip)]
     pub timing: Timing,

@@ -17,6 +17,13 @@ impl<T> Shared<T> {
     }
 }
 
+impl<T: Clone> Shared<T> {
+    /// The value alone; it is copied only where somebody else has it.
+    pub fn into_value(self) -> T {
+        Arc::unwrap_or_clone(self.0)
+    }
+}
+
 impl<T> Deref for Shared<T> {
     type Target = T;
 
@@ -57,5 +64,6 @@ mod tests {
         assert!(std::ptr::eq(&raw const *copy, &raw const *value));
         value.push(3);
         assert_eq!((copy.len(), value.len()), (2, 3));
+        assert_eq!((copy.clone().into_value(), copy.into_value()), (vec![1, 2], vec![1, 2]));
     }
 }

@@ -22,6 +22,6 @@ pub use recut::recut;
 pub use rename::{Renaming, rename};
 pub use rng::Rng;
 pub use statement::Statement;
-pub use strip::without;
+pub use strip::{sampled, without};
 pub use traffic::{Refusal, Request, Traffic};
 pub use wire::field;

@@ -17,7 +17,7 @@ pub(super) fn span<'a, S: RecordSink>(
     fields.clear();
     let (mut trace_id, mut span_id, mut parent_id) = ([0; 16], [0; 8], [0; 8]);
     let (mut trace_id_length, mut span_id_length, mut parent_id_length) = (0, 0, 0);
-    let mut name = Cow::Borrowed(&[][..]);
+    let (mut name, mut trace_state) = (Cow::Borrowed(&[][..]), Cow::Borrowed(&[][..]));
     let (mut kind, mut status_code) = (0, 0);
     let (mut start_unix_nano, mut end_unix_nano) = (0, 0);
     record_object(&mut span)?;
@@ -27,6 +27,7 @@ pub(super) fn span<'a, S: RecordSink>(
             b"spanId" => span_id_length = span.id(&mut span_id)?,
             b"parentSpanId" => parent_id_length = span.id(&mut parent_id)?,
             b"name" => name = span.string()?,
+            b"traceState" => trace_state = span.string()?,
             b"kind" => kind = span.enumeration()?,
             b"startTimeUnixNano" => start_unix_nano = span.integer()?,
             b"endTimeUnixNano" => end_unix_nano = span.integer()?,
@@ -58,6 +59,7 @@ pub(super) fn span<'a, S: RecordSink>(
             start_unix_nano,
             end_unix_nano,
             status_code,
+            trace_state: &trace_state,
         },
         fields,
     };

@@ -52,7 +52,7 @@ pub(crate) fn point(
     record: &PointRecord<'_, '_>,
     observed: ObservedTime,
     symbols: &mut SymbolTable,
-) -> Result<(MetricPoint, u16), Rejection> {
+) -> Result<(MetricPoint, u8), Rejection> {
     let raw_name = String::from_utf8_lossy(record.name);
     if raw_name.is_empty() {
         return Err(Rejection::NoName);

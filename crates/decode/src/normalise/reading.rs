@@ -20,7 +20,7 @@ pub(crate) struct Reading<'r> {
     body: Option<&'r Fields<'r>>,
     /// Fields whose text was found broken already.
     broken: u128,
-    repaired: u16,
+    repaired: u8,
     /// Fields that were looked at.
     looked_at: Cell<u128>,
 }
@@ -31,7 +31,7 @@ impl<'r> Reading<'r> {
     }
 
     /// Strings repaired so far.
-    pub(crate) fn repaired(&self) -> u16 {
+    pub(crate) fn repaired(&self) -> u8 {
         self.repaired
     }
 

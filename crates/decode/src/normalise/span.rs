@@ -1,6 +1,8 @@
 //! Spans into observations.
 
-use selvedge_model::{Observation, ObservationKind, ObservedTime, Side, SpanId, SymbolTable, TraceId};
+use selvedge_model::{
+    Observation, ObservationKind, ObservedTime, Sampling, Side, SpanId, SymbolTable, TraceId,
+};
 
 use super::memo::Memory;
 use super::reading::Reading;
@@ -74,6 +76,7 @@ fn finish(seen: &mut Observation, head: &SpanHead<'_>, times: Extent, reading: &
     seen.start = times.start;
     seen.end = times.end;
     seen.timing = times.timing;
+    seen.sampling = Sampling::of_trace_state(head.trace_state);
     seen.error = head.status_code == ERROR || reading.truth(Field::Error);
     seen.repaired = reading.repaired();
     facts::assert_handed_on(reading);

@@ -67,7 +67,7 @@ impl RecordSink for Notes {
 
     fn span(&mut self, _: &usize, record: &SpanRecord<'_, '_>) {
         self.0.push(format!(
-            "span {:?} {:?} {:?} {:?} kind {} times {} {} status {} {}",
+            "span {:?} {:?} {:?} {:?} kind {} times {} {} status {} {} state {:?}",
             id(record.head.trace_id, 16),
             id(record.head.span_id, 8),
             id(record.head.parent_span_id, 8),
@@ -76,7 +76,8 @@ impl RecordSink for Notes {
             record.head.start_unix_nano,
             record.head.end_unix_nano,
             record.head.status_code,
-            values(record.fields)
+            values(record.fields),
+            String::from_utf8_lossy(record.head.trace_state)
         ));
     }
 
@@ -196,6 +197,7 @@ impl Notes {
                 start_unix_nano: span.start_time_unix_nano,
                 end_unix_nano: span.end_time_unix_nano,
                 status_code: span.status.as_ref().map_or(0, |status| status.code),
+                trace_state: span.trace_state.as_bytes(),
             },
             fields: &fields_of(&span.attributes),
         };

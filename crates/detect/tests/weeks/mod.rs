@@ -152,6 +152,6 @@ fn merged(calls: &[(CallShape, ShapeStats)], shards: usize) -> EdgeWindow {
         parts[at % shards].add(*shape, stats.clone());
     }
     let mut whole = EdgeWindow::default();
-    parts.iter().rev().for_each(|part| whole.merge(part));
+    parts.into_iter().rev().for_each(|part| whole.merge(part));
     whole
 }

@@ -84,6 +84,18 @@ pub fn counts_of(edge: &EdgeWindow, cuts: Option<&LatencyCuts>) -> EdgeCounts {
     found
 }
 
+/// The share of the calls in [`counts_of`] that was told of, as who sampled them says: above 0, at most 1. `None` without
+/// calls.
+#[must_use]
+pub(super) fn kept(edge: &EdgeWindow) -> Option<f64> {
+    let (mut told, mut all) = (edge.shapes_overflowed, edge.shapes_overflowed);
+    for (shape, stats) in counted(edge) {
+        told += stats.calls;
+        all = all.saturating_add(shape.sampling.stands_for(stats.calls));
+    }
+    (told > 0).then(|| told as f64 / all.max(told) as f64)
+}
+
 /// Shapes of calls that reached the callee.
 fn counted(edge: &EdgeWindow) -> impl Iterator<Item = (&CallShape, &ShapeStats)> {
     edge.shapes.iter().filter(|(shape, _)| !shape.handshake_failure.present() && !shape.denied_by.present())
@@ -144,7 +156,7 @@ impl Latencies {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_model::{Call, EventTime, Symbol};
+    use selvedge_model::{Call, EventTime, Sampling, Symbol};
 
     use super::*;
 
@@ -220,6 +232,18 @@ mod tests {
         let counts = counts_of(&window, None);
         assert_eq!((counts.count(Measure::Requests), counts.requests), (8, 3));
         assert_eq!(counts.count(Measure::SentKib), 3);
+    }
+
+    /// Guarantees: what is rejected at the door or denied says nothing of how the callee's calls are sampled.
+    #[test]
+    fn the_share_that_is_told_of_is_that_of_the_calls_that_count() {
+        let half = CallShape { sampling: Sampling::of_threshold(1 << 55), ..answered(200, -1) };
+        let failed = CallShape { handshake_failure: Symbol(8), ..CallShape::default() };
+        let calls = |shape: CallShape, times: usize| vec![call(shape, 1, 0); times];
+        assert_eq!(kept(&window(&[])), None);
+        assert_eq!(kept(&window(&calls(answered(200, -1), 3))), Some(1.0));
+        assert_eq!(kept(&window(&[calls(half, 4), calls(failed, 9)].concat())), Some(0.5));
+        assert_eq!(kept(&window(&[calls(half, 2), calls(answered(200, -1), 4)].concat())), Some(0.75));
     }
 
     #[test]

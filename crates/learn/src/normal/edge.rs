@@ -23,6 +23,8 @@ const MINUTE: u64 = 60_000_000_000;
 const SILENCE_MAX: Duration = Duration::from_secs(8 * 86_400);
 /// Longest time between two looks at a silent edge.
 const LOOK_MAX: Duration = Duration::from_hours(1);
+/// Less than this share of the records is taken for this share.
+const KEPT_MIN: f64 = 1e-3;
 /// Requests a minute from which on an edge is hot, and below which it is cold again.
 const HOT_FROM: f64 = 1.0;
 const COLD_BELOW: f64 = 0.5;
@@ -73,6 +75,8 @@ pub struct EdgeNorm {
     /// What this minute had so far, and how long it was seen.
     pub(super) minute_counts: EdgeCounts,
     pub(super) minute_seconds: f32,
+    /// The share of its records that was kept in the last window: that of calls that do not come is told by nobody.
+    kept: f32,
     pub(super) minute_windows: u32,
     /// A window of this minute must not be learned, and so the minute must not.
     minute_off: bool,
@@ -110,6 +114,7 @@ impl EdgeNorm {
             quick: Record::default(),
             minute_counts: EdgeCounts::default(),
             minute_seconds: 0.0,
+            kept: 1.0,
             minute_windows: 0,
             minute_off: false,
             minute: minute_of(first),
@@ -143,7 +148,8 @@ impl EdgeNorm {
             return Scores::NOTHING;
         }
         let seconds = seconds.as_secs_f64();
-        let kept = sample.kept.clamp(1e-3, 1.0);
+        let kept = sample.kept.clamp(KEPT_MIN, 1.0);
+        self.kept = narrow(kept);
         self.recent.push(Some((sample.counts, kept)));
         self.minute_counts.merge(sample.counts);
         self.minute_seconds += narrow(seconds * kept);
@@ -236,6 +242,12 @@ impl EdgeNorm {
         }
         let index = measure as usize;
         self.usual[index].drift(measure, f64::from(self.season_means[index]))
+    }
+
+    /// The share of its records that was kept in the last window, as whoever sampled them said.
+    #[must_use]
+    pub fn kept(&self) -> f64 {
+        f64::from(self.kept)
     }
 
     /// What a measure is expected to count in a window of `seconds` with `requests` requests, season and level included.
@@ -381,7 +393,8 @@ impl EdgeNorm {
             return;
         }
         let windows = missed.as_nanos().checked_div(window.as_nanos()).unwrap_or(0);
-        self.recent.push_empty(u64::try_from(windows).unwrap_or(u64::MAX));
+        let kept = self.kept();
+        self.recent.push_empty(u64::try_from(windows).unwrap_or(u64::MAX), kept);
         while self.seen_until < until {
             let minute_end = (u64::from(self.minute) + 1) * MINUTE;
             let fresh = self.minute_seconds <= 0.0 && self.minute_counts == EdgeCounts::default();
@@ -393,7 +406,7 @@ impl EdgeNorm {
             };
             let to = EventTime(to.min(until.0));
             let seconds = to.since(self.seen_until).as_secs_f64();
-            self.count_silence(seconds);
+            self.count_silence(seconds * kept);
             self.seen_until = to;
             let times = f64::from(minute_of(to) - self.minute);
             let windows = seconds / window.as_secs_f64().max(1e-3);
@@ -405,10 +418,10 @@ impl EdgeNorm {
             let windows = (windows / times.max(1.0)).round() as u32;
             self.minute_windows += windows;
             if times < 1.0 {
-                self.minute_seconds += narrow(seconds);
+                self.minute_seconds += narrow(seconds * kept);
                 break;
             }
-            self.minute_seconds = narrow((f64::from(self.minute_seconds) + seconds) / times);
+            self.minute_seconds = narrow((f64::from(self.minute_seconds) + seconds * kept) / times);
             let mut scores = Scores { heard: true, ..Scores::NOTHING };
             self.judge_minutes(times, &mut scores);
             if !self.minute_off {

@@ -11,7 +11,7 @@ use selvedge_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::counting::{Latencies, LatencyCuts, counts_of};
+use super::counting::{Latencies, LatencyCuts, counts_of, kept};
 use super::edge::{DRIFT_MAX, EdgeNorm, Sample, Teaching};
 use super::parameters::SETTLING_MINUTES;
 use super::presence::Presence;
@@ -258,7 +258,9 @@ impl Norms {
             let Known { norm, latencies, .. } = &mut *self.norms[reading.edge as usize];
             let calls = reading.place.and_then(|place| edges.get(place)).map(|(_, edge)| *edge);
             let teaching = teaching(reading, calls);
-            norm.learn(&sample(window, &reading.counts), &reading.scores, teaching);
+            let counts = &reading.counts;
+            let sample = Sample { window, counts, heartbeat: true, deployed: false, kept: norm.kept() };
+            norm.learn(&sample, &reading.scores, teaching);
             let verified = teaching == Teaching::Quiet && !reading.scores.suspicious();
             if let Some(calls) = calls.filter(|_| verified) {
                 latencies.learn(calls);
@@ -379,8 +381,10 @@ impl Norms {
             return;
         }
         let counts = calls.map(|(_, edge)| counts_of(edge, latencies.cuts())).unwrap_or_default();
-        let scores =
-            norm.judge(&Sample { deployed: watch.settle(deployed, window), ..sample(window, &counts) });
+        let kept = calls.and_then(|(_, edge)| kept(edge)).unwrap_or(norm.kept());
+        let deployed = watch.settle(deployed, window);
+        let sample = Sample { window, counts: &counts, heartbeat: true, deployed, kept };
+        let scores = norm.judge(&sample);
         let (place, edge) = (calls.map(|(place, _)| place), u32::try_from(number).unwrap_or(u32::MAX));
         self.readings.push(Reading { key: *key, counts, scores, place, edge });
     }
@@ -460,9 +464,4 @@ impl Watch {
         self.heard_until = window.end;
         gap || !quiet
     }
-}
-
-/// Proxies of the mesh keep all records: what a sample says beside its counts.
-fn sample(window: Window, counts: &EdgeCounts) -> Sample<'_> {
-    Sample { window, counts, heartbeat: true, deployed: false, kept: 1.0 }
 }

@@ -4,7 +4,7 @@ use selvedge_model::{EdgeCounts, Measure};
 use serde::{Deserialize, Serialize};
 
 use super::evidence::BINOMIAL_FROM;
-use super::maths::{binomial_deviance, negative_binomial_deviance};
+use super::maths::{binomial_deviance, narrow, negative_binomial_deviance};
 use super::usual::Expected;
 
 /// Windows that are kept: a minute of windows of ten seconds.
@@ -20,8 +20,8 @@ const EXPOSURE: usize = Measure::ALL.len();
 pub(super) struct Recent {
     windows: [[u32; COLUMNS]; WINDOWS],
     newest: u8,
-    /// Share of the records that was kept, in parts of 255; nothing for a window that nobody reported.
-    kept: [u8; WINDOWS],
+    /// Share of the records that was kept; nothing for a window that nobody reported.
+    kept: [f32; WINDOWS],
 }
 
 /// Sums over the scales.
@@ -34,9 +34,7 @@ impl Recent {
     /// Adds a window with the share of records that was kept; `None` for one that nobody reported.
     pub(super) fn push(&mut self, counts: Option<(&EdgeCounts, f64)>) {
         self.newest = (self.newest + 1) % 6;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
-        let kept = counts.map_or(0, |(_, kept)| (kept * 255.0).round().clamp(1.0, 255.0) as u8);
-        self.kept[usize::from(self.newest)] = kept;
+        self.kept[usize::from(self.newest)] = counts.map_or(0.0, |(_, kept)| narrow(kept));
         let slot = &mut self.windows[usize::from(self.newest)];
         *slot = [0; COLUMNS];
         let Some((counts, _)) = counts else { return };
@@ -47,11 +45,11 @@ impl Recent {
         slot[EXPOSURE] = small(counts.requests);
     }
 
-    /// Adds `windows` windows without a count.
-    pub(super) fn push_empty(&mut self, windows: u64) {
+    /// Adds `windows` windows without a count, of whose records this share would have been kept.
+    pub(super) fn push_empty(&mut self, windows: u64, kept: f64) {
         let nothing = EdgeCounts::default();
         for _ in 0..windows.min(WINDOWS as u64) {
-            self.push(Some((&nothing, 1.0)));
+            self.push(Some((&nothing, kept)));
         }
     }
 
@@ -70,7 +68,7 @@ impl Recent {
             for (sum, &count) in running.iter_mut().zip(window) {
                 *sum += u64::from(count);
             }
-            seen += f64::from(self.kept[place]) / 255.0;
+            seen += f64::from(self.kept[place]);
             if back + 1 == SCALES[scale] {
                 for (sum, &count) in sums.counts[scale].iter_mut().zip(&running) {
                     *sum = count as f64;
@@ -95,7 +93,7 @@ impl Recent {
         let mut sums = [0.0; 4];
         for place in (0..windows.min(WINDOWS)).map(|back| self.place(back)) {
             let window = &self.windows[place];
-            let kept = f64::from(self.kept[place]) / 255.0;
+            let kept = f64::from(self.kept[place]);
             let exposure = if measure.over_time() { seconds * kept } else { f64::from(window[EXPOSURE]) };
             let mean = exposure * rate;
             // As the minute's, trimmed: a flood is not the edge's own spread.
@@ -202,8 +200,26 @@ mod tests {
         assert!(recent.sums(10.0).score(Measure::Requests, &null()) < 1e-9);
         recent.push(Some((&window(100), 1.0)));
         assert!(recent.sums(10.0).score(Measure::Requests, &null()) > 50.0);
-        recent.push_empty(6);
+        recent.push_empty(6, 1.0);
         assert!(recent.sums(10.0).score(Measure::Requests, &null()) > 35.0, "forty-eight were expected");
+    }
+
+    /// Guarantees: the fewer records were kept the fewer are usual, and the less their absence says; also of very few.
+    #[test]
+    fn of_fewer_records_fewer_are_usual() {
+        let (expected, mut recent) =
+            (Expected { mean: 100.0, up: 125.0, down: 80.0, ..null() }, Recent::default());
+        for _ in 0..6 {
+            recent.push(Some((&window(2), 0.002)));
+        }
+        assert!(recent.sums(10.0).score(Measure::Requests, &expected) < 1e-9);
+        recent.push_empty(6, 0.000_1);
+        assert!(recent.sums(10.0).score(Measure::Requests, &expected) < 1.0);
+        recent.push(Some((&window(2), 1.0)));
+        assert!(
+            recent.sums(10.0).score(Measure::Requests, &expected) > 50.0,
+            "of all records 1,000 are usual"
+        );
     }
 
     #[test]

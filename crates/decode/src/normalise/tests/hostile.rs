@@ -96,7 +96,7 @@ proptest! {
         let cx = bench.normaliser.resource(selvedge_model::SignalKind::Logs, &fields, None, &mut bench.symbols);
         let span = SpanRecord { head: SpanHead {
             trace_id: &[], span_id: &[], parent_span_id: &[], name: &body, kind,
-            start_unix_nano: times.0, end_unix_nano: times.1, status_code: 0, }, fields: &fields,
+            start_unix_nano: times.0, end_unix_nano: times.1, status_code: 0, trace_state: &body, }, fields: &fields,
         };
         let span = bench.normaliser.span(&cx, &span, NOW, &mut bench.symbols).unwrap();
         let log = LogRecord {

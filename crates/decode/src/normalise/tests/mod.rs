@@ -70,6 +70,7 @@ impl Bench {
                 start_unix_nano: START,
                 end_unix_nano: START + 5,
                 status_code: 0,
+                trace_state: &[],
             },
             fields: &fields(attributes),
         };
