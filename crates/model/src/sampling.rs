@@ -9,6 +9,8 @@ const STEPS: u8 = 8;
 const EIGHTHS: [u64; STEPS as usize] = [256, 279, 304, 332, 362, 395, 431, 470];
 /// One record that stands for itself.
 const WHOLE: u64 = 256;
+/// Half a step down, as a fraction: 2 to the power of -1/16.
+const HALF_STEP: (u128, u128) = (957_603, 1_000_000);
 /// A record stands for 1,024 at most, whatever its sender says: what one record claims must not be the most that was ever seen.
 const STEPS_MAX: u8 = 10 * STEPS;
 /// Rejection thresholds have so many bits.
@@ -28,8 +30,14 @@ impl Sampling {
     pub fn of_threshold(rejected: u64) -> Self {
         let all = 1_u64 << THRESHOLD_BITS;
         let kept = all - rejected.min(all - 1);
-        let doublings = (all as f64 / kept as f64).log2();
-        Self((doublings * f64::from(STEPS)).round().min(f64::from(STEPS_MAX)) as u8)
+        // No more than a step from the first one on: to the nearest, by ratio.
+        let doublings = (kept.leading_zeros() - all.leading_zeros()).saturating_sub(1);
+        let from = u8::try_from(doublings).map_or(STEPS_MAX, |doublings| doublings.saturating_mul(STEPS));
+        let near = |steps: &u8| {
+            u128::from(Self(*steps).weight()) * u128::from(kept) * HALF_STEP.1
+                >= u128::from(all) * u128::from(WHOLE) * HALF_STEP.0
+        };
+        Self((from..STEPS_MAX).find(near).unwrap_or(STEPS_MAX))
     }
 
     /// What a W3C `tracestate` says of it in OpenTelemetry's entry (`ot=th:...`); all when it says nothing, or nothing that
@@ -47,8 +55,13 @@ impl Sampling {
     /// What `calls` of them stand for, rounded.
     #[must_use]
     pub fn stands_for(self, calls: u64) -> u64 {
-        let weight = EIGHTHS[usize::from(self.0 % STEPS)] << (self.0 / STEPS);
-        u64::try_from(u128::from(calls) * u128::from(weight) / u128::from(WHOLE)).unwrap_or(u64::MAX)
+        let all = u128::from(calls) * u128::from(self.weight()) / u128::from(WHOLE);
+        u64::try_from(all).unwrap_or(u64::MAX)
+    }
+
+    /// What one stands for, in parts of [`WHOLE`].
+    fn weight(self) -> u64 {
+        EIGHTHS[usize::from(self.0 % STEPS)] << (self.0 / STEPS)
     }
 }
 
@@ -73,10 +86,11 @@ mod tests {
     /// Guarantees: what a record stands for is one over its probability, within a twenty-second, for any threshold.
     #[test]
     fn a_record_stands_for_as_many_as_were_rejected_for_it() {
-        for kept in [1.0, 0.9, 0.5, 0.3, 0.25, 0.1, 0.01, 0.001] {
-            let rejected = ((1.0 - kept) * (1_u64 << 56) as f64) as u64;
+        for kept in (10..=10_000).step_by(7) {
+            let rejected = (1_u64 << 56) / 10_000 * (10_000 - kept);
             let calls = Sampling::of_threshold(rejected).stands_for(1_000_000) as f64 / 1e6;
-            assert!((calls * kept - 1.0).abs() < 1.0 / 22.0, "{kept}: {calls}");
+            let share = kept as f64 / 1e4;
+            assert!((calls * share - 1.0).abs() < 1.0 / 22.0, "{share}: {calls}");
         }
         assert_eq!(Sampling::ALL.stands_for(7), 7);
         assert_eq!(Sampling::of_threshold(1 << 55).stands_for(7), 14);
