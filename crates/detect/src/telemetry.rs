@@ -19,7 +19,8 @@ pub struct TelemetryCounts {
     pub received: u64,
     /// Signals that could not be understood.
     pub rejected: u64,
-    /// Records with a name that found no room in the symbol table, or of a series that found none.
+    /// Records with a name that found no room in the symbol table, or of a series that found none; and windows of edges for
+    /// which there is none among what is learned.
     pub symbols_overflowed: u64,
     /// Who sent most of those so far, and of how many at least.
     pub inventor: Option<(Node, u64)>,
@@ -73,7 +74,7 @@ fn overflowed(cx: &Context<'_>, rules: &RuleSet, counts: &TelemetryCounts) -> Op
     let most = if sender.is_empty() { String::new() } else { format!(", most of them from {sender}") };
     let draft = Draft::new(FindingKind::Cardinality, cx.now)
         .subject("names")
-        .summary(format!("there is no room for more names{most}; new ones are pooled"))
+        .summary(format!("there is no room for more names or edges{most}; new ones are not told apart"))
         .fact("records_with_pooled_names", counts.symbols_overflowed, 0)
         .note("most_sent_by", &sender);
     Some(draft)

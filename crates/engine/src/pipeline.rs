@@ -373,6 +373,7 @@ impl Pipeline {
         self.windows.mark_sighted();
         let all_closed = self.close_windows(watermark);
         let closed_any = !all_closed.is_empty();
+        let mut edges_refused = Vec::new();
         for closed in all_closed {
             let ClosedWindow { window, edges, paths } = &closed;
             let refs = closed.refs();
@@ -392,7 +393,11 @@ impl Pipeline {
                 self.stats.shapes_overflowed += edge.shapes_overflowed;
                 let flagged = |shape: &_| self.detector.flagged(key, shape);
                 self.containment.learn(*window, key, edge, &flagged, &self.baselines, provenance);
+                let refused = self.baselines.overflows().edges;
                 self.baselines.learn(*window, *key, edge, &flagged, provenance, symbols);
+                if refused < self.baselines.overflows().edges {
+                    edges_refused.push(key.source);
+                }
             }
             self.baselines.learn_paths(*window, paths, provenance);
             self.baselines.finish_window(*window);
@@ -402,6 +407,7 @@ impl Pipeline {
             self.detector.window_done(*window);
             self.stats.windows += 1;
         }
+        edges_refused.into_iter().for_each(|caller| self.router.refuse_edge(caller));
         let cx = Context { symbols: self.router.symbols(), baselines: &self.baselines, now, learning };
         findings.extend(self.logs.judge(&cx, watermark, &self.detector));
         self.correlate(findings, now, effects);

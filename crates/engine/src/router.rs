@@ -281,6 +281,12 @@ impl Router {
         self.stream.records_pooled
     }
 
+    /// A window of an edge of this caller that there is no room to learn: whoever invents callees, invents edges.
+    pub(crate) fn refuse_edge(&mut self, caller: Node) {
+        self.stream.records_pooled += 1;
+        self.stream.inventors.count(caller);
+    }
+
     /// Who sent most of them.
     pub(crate) fn inventor(&self) -> Option<(Node, u64)> {
         self.stream.inventors.first()
