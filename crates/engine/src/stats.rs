@@ -32,7 +32,8 @@ pub struct Stats {
     pub calls_server_only: u64,
     /// Strings that were not UTF-8 and were repaired.
     pub repaired_strings: u64,
-    /// Records with a name that found no room in the symbol table.
+    /// Records with a name that found no room in the symbol table, or of a series that found none, and windows of edges that
+    /// there is no room to learn: what is invented without end.
     pub symbols_overflowed: u64,
     /// How often our wall clock was set (added when asked).
     #[serde(skip)]

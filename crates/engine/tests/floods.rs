@@ -153,6 +153,26 @@ fn edges_without_end_from_one_caller_are_bounded_and_it_is_named() {
     assert!(pipeline.edges().len() < 200_000, "baselines are bounded");
 }
 
+/// Scenario: the same, with room for all names and for few edges; what can be learned is full after the first window.
+/// Guarantees: the caller is named all the same, and those that were known first are kept.
+#[test]
+fn edges_without_room_are_told_with_their_caller_though_names_have_room() {
+    let mut config = EngineConfig::default();
+    config.learn.edges_max = 50;
+    let mut pipeline = Pipeline::new(&config, RuleSet::shipped());
+    let mut traffic = Traffic::seeded(7);
+    traffic.repeat(60, "web -> cart");
+    for number in 0..500 {
+        traffic.send(Request::along(&format!("courier -> host-{number}.example")));
+        traffic.wait(Duration::from_millis(100));
+    }
+    let findings = fed(&mut pipeline, traffic.frames().into_iter());
+    let (names, edges) = (struck(&pipeline, "symbols"), struck(&pipeline, "baseline_edges"));
+    assert!(names == 0 && edges > 100, "{names} {edges}");
+    assert!(names_inventor(&findings, "courier"), "{findings:?}");
+    assert_eq!(pipeline.edges().len(), 50);
+}
+
 /// Scenario: all requests, of all workloads, carry the ids of one of them.
 /// Guarantees: every record has one fate; what is open for one id is bounded, and no more calls come of it than were made.
 #[test]

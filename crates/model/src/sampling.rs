@@ -52,7 +52,7 @@ impl Sampling {
         thresholds.next().and_then(threshold).map_or(Self::ALL, Self::of_threshold)
     }
 
-    /// What `calls` of them stand for, rounded.
+    /// What `calls` of them stand for, rounded down.
     #[must_use]
     pub fn stands_for(self, calls: u64) -> u64 {
         let all = u128::from(calls) * u128::from(self.weight()) / u128::from(WHOLE);

@@ -124,7 +124,7 @@ fn totals(encoder: &mut DescriptorEncoder<'_>, view: &Snapshot) -> Result<(), Er
         ("repaired_strings", "Strings that were not UTF-8 and were repaired", stats.repaired_strings),
         (
             "symbols_overflowed",
-            "Records with a name that found no room in the symbol table",
+            "Records whose name or series found no room, and windows of edges that there is no room to learn",
             stats.symbols_overflowed,
         ),
     ];

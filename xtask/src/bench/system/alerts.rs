@@ -7,9 +7,9 @@ use super::super::results::{Bound, Results};
 use super::super::server::free_addresses;
 use super::Context;
 
-/// Told of, each after its time. What is news to event time is judged at once; what is older than the usual traffic, by some
-/// of its batches, waits until that takes event time on.
-const AGES: [(&str, u64); 2] = [("the newest record", 0), ("a record amid others", 700)];
+/// How old the telling record is, in milliseconds. The newest of all moves event time and is judged at once; one amid usual traffic,
+/// whose newest is some 450 ms old, waits until that has taken event time on.
+const AGES: [(&str, u64); 2] = [("newest", 0), ("amid others", 700)];
 
 /// From the acknowledgement of the batch that tells of it to the webhook that says so.
 pub(super) fn alerts(context: &Context<'_>, results: &mut Results) -> Result<()> {
@@ -32,11 +32,11 @@ fn told_of(context: &Context<'_>, which: &str, age: u64, results: &mut Results) 
     let (Some(told), Some(half), Some(most), Some(longest)) = said else {
         anyhow::bail!("the generator said only {outcome}");
     };
-    results.figure(&format!("{which}: told of"), "", vec![told]);
-    results.figure(&format!("{which}: acknowledgement to webhook, p50"), "ms", vec![half]);
-    let most = results.figure(&format!("{which}: acknowledgement to webhook, p99"), "ms", vec![most]);
-    results.figure(&format!("{which}: acknowledgement to webhook, longest"), "ms", vec![longest]);
-    let goal = format!("hard rule, {which}: acknowledgement to webhook, p99");
+    results.figure(&format!("alerts, {which}: told of"), "", vec![told]);
+    results.figure(&format!("alerts, {which}: p50"), "ms", vec![half]);
+    let most = results.figure(&format!("alerts, {which}: p99"), "ms", vec![most]);
+    results.figure(&format!("alerts, {which}: longest"), "ms", vec![longest]);
+    let goal = format!("hard rule, {which} record: acknowledgement to webhook, p99");
     results.goal(&goal, most, Bound::AtMost(50.0), "ms");
     Ok(())
 }
